@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+__rust_helper void rust_helper_sched_annotate_sleep(void)
+{
+	sched_annotate_sleep();
+}
+
+__rust_helper int rust_helper_waitqueue_active(struct wait_queue_head *wq_head)
+{
+	return waitqueue_active(wq_head);
+}
+
+__rust_helper void rust_helper_list_del_init_careful(struct list_head *entry)
+{
+	list_del_init_careful(entry);
+}
+
+__rust_helper void rust_helper_list_del_init(struct list_head *entry)
+{
+	list_del_init(entry);
+}

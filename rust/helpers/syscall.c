@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+
+__rust_helper ktime_t rust_helper_timespec64_to_ktime(struct timespec64 ts)
+{
+	return timespec64_to_ktime(ts);
+}
+
+__rust_helper void rust_helper_restore_saved_sigmask_unless(bool interrupted)
+{
+	restore_saved_sigmask_unless(interrupted);
+}
