@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structures and numbers that programs know.
+//!
+//! C header: [`include/uapi/linux/aio_abi.h`](srctree/include/uapi/linux/aio_abi.h)
+
+use crate::{
+    bindings,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
+};
+use core::mem::{
+    offset_of,
+    size_of, //
+};
+
+/// `IOCB_CMD_*`: what an [`Iocb`] asks for.
+pub mod opcode {
+    use crate::bindings;
+
+    /// Read into one buffer.
+    pub const PREAD: u16 = bindings::IOCB_CMD_PREAD as u16;
+    /// Write from one buffer.
+    pub const PWRITE: u16 = bindings::IOCB_CMD_PWRITE as u16;
+    /// Flush data and metadata.
+    pub const FSYNC: u16 = bindings::IOCB_CMD_FSYNC as u16;
+    /// Flush data.
+    pub const FDSYNC: u16 = bindings::IOCB_CMD_FDSYNC as u16;
+    /// Wait until a file is ready.
+    pub const POLL: u16 = bindings::IOCB_CMD_POLL as u16;
+    /// Read into an array of buffers.
+    pub const PREADV: u16 = bindings::IOCB_CMD_PREADV as u16;
+    /// Write from an array of buffers.
+    pub const PWRITEV: u16 = bindings::IOCB_CMD_PWRITEV as u16;
+}
+
+/// `aio_flags`: the eventfd `aio_resfd` is to be signalled.
+pub const IOCB_FLAG_RESFD: u32 = bindings::IOCB_FLAG_RESFD;
+/// `aio_flags`: `aio_reqprio` is valid.
+pub const IOCB_FLAG_IOPRIO: u32 = bindings::IOCB_FLAG_IOPRIO;
+
+/// `ki_flags`: the `struct kiocb` is that of a read or write of AIO.
+pub const IOCB_AIO_RW: i32 = bindings::IOCB_AIO_RW as i32;
+/// `ki_flags`: an eventfd will be signalled.
+pub const IOCB_EVENTFD: i32 = bindings::IOCB_EVENTFD as i32;
+
+/// A copy of a `struct iocb`.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Iocb(bindings::iocb);
+
+// SAFETY: All fields are integers, for which any value is valid.
+unsafe impl FromBytes for Iocb {}
+
+impl Iocb {
+    /// The offset of `aio_key`, the one field that the kernel writes.
+    pub const KEY_OFFSET: usize = offset_of!(bindings::iocb, aio_key);
+
+    /// Returns `aio_data`, which the event repeats.
+    #[inline]
+    pub fn data(&self) -> u64 {
+        self.0.aio_data
+    }
+
+    /// Returns `aio_rw_flags`, the `RWF_*` flags.
+    #[inline]
+    pub fn rw_flags(&self) -> i32 {
+        self.0.aio_rw_flags
+    }
+
+    /// Returns `aio_lio_opcode`, see [`opcode`].
+    #[inline]
+    pub fn opcode(&self) -> u16 {
+        self.0.aio_lio_opcode
+    }
+
+    /// Returns `aio_reqprio`, the I/O priority.
+    #[inline]
+    pub fn reqprio(&self) -> u16 {
+        self.0.aio_reqprio as u16
+    }
+
+    /// Returns `aio_fildes`.
+    #[inline]
+    pub fn fildes(&self) -> u32 {
+        self.0.aio_fildes
+    }
+
+    /// Returns `aio_buf`, usually an address.
+    #[inline]
+    pub fn buf(&self) -> u64 {
+        self.0.aio_buf
+    }
+
+    /// Returns `aio_nbytes`, usually a size.
+    #[inline]
+    pub fn nbytes(&self) -> u64 {
+        self.0.aio_nbytes
+    }
+
+    /// Returns `aio_offset`.
+    #[inline]
+    pub fn offset(&self) -> i64 {
+        self.0.aio_offset
+    }
+
+    /// Returns `aio_reserved2`, which must be zero.
+    #[inline]
+    pub fn reserved2(&self) -> u64 {
+        self.0.aio_reserved2
+    }
+
+    /// Returns `aio_flags`, the `IOCB_FLAG_*` flags.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.0.aio_flags
+    }
+
+    /// Returns `aio_resfd`, the file descriptor of an eventfd.
+    #[inline]
+    pub fn resfd(&self) -> i32 {
+        self.0.aio_resfd as i32
+    }
+}
+
+/// A `struct io_event`: the outcome of an operation.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct IoEvent(bindings::io_event);
+
+// SAFETY: Four 64-bit integers without padding.
+unsafe impl AsBytes for IoEvent {}
+
+impl IoEvent {
+    /// The size in bytes.
+    pub const SIZE: usize = size_of::<bindings::io_event>();
+
+    /// Makes an event from `aio_data`, the address of the iocb, and the result.
+    #[inline]
+    pub const fn new(data: u64, obj: u64, res: i64) -> Self {
+        Self(bindings::io_event {
+            data,
+            obj,
+            res,
+            res2: 0,
+        })
+    }
+}

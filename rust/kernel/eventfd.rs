@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Event notification through file descriptors.
+//!
+//! C header: [`include/linux/eventfd.h`](srctree/include/linux/eventfd.h)
+
+use crate::{
+    bindings,
+    error::{
+        from_err_ptr,
+        Result, //
+    },
+};
+use core::ptr::NonNull;
+
+/// A reference to the counter behind an eventfd.
+///
+/// # Invariants
+///
+/// `ptr` is valid, and this value owns a reference of it.
+pub struct EventFd {
+    ptr: NonNull<bindings::eventfd_ctx>,
+}
+
+// SAFETY: An eventfd can be signalled and released from any context.
+unsafe impl Send for EventFd {}
+
+// SAFETY: An eventfd synchronises itself.
+unsafe impl Sync for EventFd {}
+
+impl EventFd {
+    /// Gets the counter behind a file descriptor of the current process.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is no such file, `EINVAL` if it is no eventfd, `ENOSYS` without
+    /// `CONFIG_EVENTFD`.
+    #[doc(alias = "eventfd_ctx_fdget")]
+    #[inline]
+    pub fn from_fd(fd: i32) -> Result<Self> {
+        // SAFETY: There are no requirements on `fd`.
+        let ptr = from_err_ptr(unsafe { bindings::eventfd_ctx_fdget(fd) })?;
+
+        // INVARIANT: The reference was just taken.
+        Ok(Self {
+            ptr: NonNull::new(ptr).ok_or(crate::error::code::EINVAL)?,
+        })
+    }
+
+    /// Adds one to the counter.
+    ///
+    /// May be called in any context, though not from the wake-up callback of a wait queue: who
+    /// waits for the eventfd might need the lock of that queue.
+    #[doc(alias = "eventfd_signal")]
+    #[inline]
+    pub fn signal(&self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::eventfd_signal(self.ptr.as_ptr()) };
+    }
+}
+
+impl Drop for EventFd {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants this value owns the reference.
+        unsafe { bindings::eventfd_ctx_put(self.ptr.as_ptr()) };
+    }
+}

@@ -1,0 +1,875 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that the kernel shares with a process.
+//!
+//! [`SharedPages`] are the pages of an anonymous file. They are mapped into the process, which may
+//! write anything there at any time, and stay in memory until the file goes; the kernel reads
+//! and writes them as well. They can still be migrated, so that they don't fragment memory: for
+//! that both of the locks under which the kernel accesses them are taken.
+//!
+//! C headers: [`include/linux/pseudo_fs.h`](srctree/include/linux/pseudo_fs.h),
+//! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h),
+//! [`include/linux/migrate.h`](srctree/include/linux/migrate.h)
+
+use crate::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fs::File,
+    mm::{
+        virt::VmaRef,
+        Mm, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        new_mutex,
+        new_spinlock,
+        new_spinlock_irqsave,
+        Mutex,
+        MutexGuard,
+        SpinLock,
+        SpinLockIrqSave,
+        SpinLockIrqSaveGuard, //
+    },
+    task::Task,
+    transmute::AsBytes,
+    types::Opaque,
+    uaccess::UserPtr, //
+};
+use core::{
+    cell::UnsafeCell,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    marker::PhantomData,
+    mem::{
+        align_of,
+        size_of, //
+    },
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+
+/// A kind of anonymous files that share pages with processes: a pseudo file system.
+pub trait SharedPagesType: Sized + 'static {
+    /// Returns the file system; a `static`.
+    fn fs() -> &'static PseudoFs;
+
+    /// A mapping of the whole file was moved to another address of its address space by `mremap()`.
+    ///
+    /// Called with the mmap lock of `mm` held for writing. An error undoes the move.
+    fn moved(mm: &Mm, file: &File, start: usize, len: usize) -> Result;
+}
+
+/// A pseudo file system for the files behind [`SharedPages`].
+///
+/// # Invariants
+///
+/// * `mount` and `inodes` are null, or valid for good.
+/// * All inodes of this file system are the first field of an [`Inode`].
+pub struct PseudoFs {
+    fs_type: Opaque<bindings::file_system_type>,
+    name: &'static CStr,
+    inode_cache_name: &'static CStr,
+    magic: usize,
+    mount: Atomic<*mut bindings::vfsmount>,
+    inodes: Atomic<*mut bindings::kmem_cache>,
+}
+
+// SAFETY: The type is written by `init()`; then it belongs to the VFS, which synchronises itself.
+unsafe impl Sync for PseudoFs {}
+
+/// An inode of such a file.
+///
+/// # Invariants
+///
+/// `core` is that of the [`SharedPages`] whose file this is, while they are there.
+#[repr(C)]
+struct Inode {
+    vfs_inode: bindings::inode,
+    core: SpinLock<CorePtr>,
+}
+
+/// The core of [`SharedPages`], as their inode knows it.
+struct CorePtr(Option<NonNull<Core>>);
+
+// SAFETY: `Core` is `Sync`.
+unsafe impl Send for CorePtr {}
+
+impl PseudoFs {
+    /// Describes a pseudo file system.
+    pub const fn new(name: &'static CStr, inode_cache_name: &'static CStr, magic: usize) -> Self {
+        // INVARIANT: Both pointers are null, and there are no inodes.
+        Self {
+            fs_type: Opaque::zeroed(),
+            name,
+            inode_cache_name,
+            magic,
+            mount: Atomic::new(null_mut()),
+            inodes: Atomic::new(null_mut()),
+        }
+    }
+
+    /// Creates the inode cache and mounts the file system, for the kernel only.
+    ///
+    /// May sleep. To be called once, at boot.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EBUSY` if it was called before.
+    pub fn init(&'static self) -> Result {
+        let mut args = bindings::kmem_cache_args {
+            align: align_of::<Inode>() as u32,
+            ctor: Some(Self::init_once),
+            ..pin_init::zeroed()
+        };
+        // SAFETY: The name is static, and `args` valid for the call.
+        let inodes = unsafe {
+            bindings::__kmem_cache_create_args(
+                self.inode_cache_name.as_char_ptr(),
+                size_of::<Inode>() as u32,
+                &mut args,
+                bindings::SLAB_RECLAIM_ACCOUNT | bindings::SLAB_ACCOUNT,
+            )
+        };
+        if inodes.is_null() {
+            return Err(ENOMEM);
+        }
+        if self.inodes.cmpxchg(null_mut(), inodes, Relaxed).is_err() {
+            // SAFETY: It was never used.
+            unsafe { bindings::kmem_cache_destroy(inodes) };
+            return Err(EBUSY);
+        }
+
+        let fs_type = self.fs_type.get();
+        // SAFETY: Nobody else uses the structure yet, since only one call comes here.
+        unsafe {
+            (*fs_type).name = self.name.as_char_ptr();
+            (*fs_type).init_fs_context = Some(Self::init_fs_context);
+            (*fs_type).kill_sb = Some(bindings::kill_anon_super);
+        }
+        // SAFETY: The structure is complete, and static.
+        let mount = from_err_ptr(unsafe { bindings::kern_mount(fs_type) })?;
+
+        self.mount.store(mount, Relaxed);
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the slab allocator with memory for an [`Inode`].
+    unsafe extern "C" fn init_once(obj: *mut c_void) {
+        let inode = obj.cast::<Inode>();
+
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            bindings::inode_init_once(&raw mut (*inode).vfs_inode);
+            let lock = new_spinlock!(CorePtr(None), "SharedPages::inode");
+            let Ok(()) = pin_init::raw_try_init::<_, core::convert::Infallible>(
+                &raw mut (*inode).core,
+                lock,
+            );
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS for a context of one of these file systems.
+    unsafe extern "C" fn init_fs_context(fc: *mut bindings::fs_context) -> c_int {
+        const OPS: &bindings::super_operations = &bindings::super_operations {
+            alloc_inode: Some(PseudoFs::alloc_inode),
+            free_inode: Some(PseudoFs::free_inode),
+            statfs: Some(bindings::simple_statfs),
+            ..pin_init::zeroed()
+        };
+
+        // SAFETY: By the requirements of this function, `fs_type` is the field of a `PseudoFs`.
+        let this = unsafe { Self::from_type((*fc).fs_type) };
+        // SAFETY: `fc` is valid.
+        let pfc = unsafe { bindings::init_pseudo(fc, this.magic) };
+
+        if pfc.is_null() {
+            return ENOMEM.to_errno();
+        }
+        // SAFETY: It was just allocated.
+        unsafe { (*pfc).ops = OPS };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// `fs_type` must be the field of a `PseudoFs`.
+    unsafe fn from_type(fs_type: *mut bindings::file_system_type) -> &'static Self {
+        // SAFETY: By the requirements of this function; a `PseudoFs` with inodes is static.
+        unsafe { &*crate::container_of!(Opaque::cast_from(fs_type), Self, fs_type) }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS for a super block of one of these file systems.
+    unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
+        // SAFETY: By the requirements of this function. The constructor has initialised the inode,
+        // and `core` is none in memory that was freed.
+        unsafe {
+            let this = Self::from_type((*sb).s_type);
+
+            bindings::alloc_inode_sb(sb, this.inodes.load(Relaxed), bindings::GFP_KERNEL).cast()
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with an inode of one of these file systems.
+    unsafe extern "C" fn free_inode(inode: *mut bindings::inode) {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            let this = Self::from_type((*(*inode).i_sb).s_type);
+
+            bindings::kmem_cache_free(this.inodes.load(Relaxed), inode.cast());
+        }
+    }
+
+    /// Creates a file of `nr_pages` pages.
+    fn create_file<T: SharedPagesType>(&'static self, nr_pages: usize) -> Result<ARef<File>> {
+        let mount = self.mount.load(Relaxed);
+        if mount.is_null() {
+            return Err(ENOMEM);
+        }
+
+        // SAFETY: The mount is valid.
+        let inode = from_err_ptr(unsafe { bindings::alloc_anon_inode((*mount).mnt_sb) })?;
+        // SAFETY: The inode is new, and ours.
+        unsafe {
+            (*(*inode).i_mapping).a_ops = Callbacks::<T>::ASPACE_OPS;
+            (*inode).i_size = (nr_pages * PAGE_SIZE) as i64;
+        }
+
+        // SAFETY: All are valid, and the operations static.
+        let file = unsafe {
+            bindings::alloc_file_pseudo(
+                inode,
+                mount,
+                c"[aio]".as_char_ptr(),
+                bindings::O_RDWR as c_int,
+                Callbacks::<T>::FILE_OPS,
+            )
+        };
+        match from_err_ptr(file) {
+            // SAFETY: The reference is new; nobody uses the file position of such a file.
+            Ok(file) => Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) }),
+            Err(e) => {
+                // SAFETY: The inode is still ours.
+                unsafe { bindings::iput(inode) };
+                Err(e)
+            }
+        }
+    }
+}
+
+/// The tables of C callbacks for files of a type.
+struct Callbacks<T>(PhantomData<T>);
+
+impl<T: SharedPagesType> Callbacks<T> {
+    const FILE_OPS: &'static bindings::file_operations = &bindings::file_operations {
+        mmap_prepare: Some(Self::mmap_prepare),
+        ..pin_init::zeroed()
+    };
+
+    const VM_OPS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
+        mremap: Some(Self::mremap),
+        fault: Some(bindings::filemap_fault),
+        map_pages: Some(bindings::filemap_map_pages),
+        page_mkwrite: Some(bindings::filemap_page_mkwrite),
+        ..pin_init::zeroed()
+    };
+
+    const ASPACE_OPS: &'static bindings::address_space_operations =
+        &bindings::address_space_operations {
+            read_folio: Some(Self::read_folio),
+            dirty_folio: Some(bindings::noop_dirty_folio),
+            #[cfg(CONFIG_MIGRATION)]
+            migrate_folio: Some(Self::migrate_folio),
+            ..pin_init::zeroed()
+        };
+
+    /// The mapping can't grow, and a child doesn't inherit it.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the memory management.
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        let flags = (bindings::VM_DONTEXPAND | bindings::VM_DONTCOPY) as bindings::vm_flags_t;
+
+        // SAFETY: By the requirements of this function, `desc` is valid.
+        unsafe {
+            bindings::vma_desc_set_flags_mask(desc, bindings::legacy_to_vma_flags(flags));
+            (*desc).vm_ops = Self::VM_OPS;
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the memory management with a mapping of such a file.
+    unsafe extern "C" fn mremap(vma: *mut bindings::vm_area_struct) -> c_int {
+        // SAFETY: By the requirements of this function; the mmap lock is held for writing.
+        let area = unsafe { VmaRef::from_raw(vma) };
+        // SAFETY: The mapping keeps its file, whose position nobody uses.
+        let file = unsafe { File::from_raw_file((*vma).vm_file) };
+
+        match T::moved(area.mm(), file, area.start(), area.end() - area.start()) {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    /// All pages are in memory as long as the file is, so one that has to be read was truncated
+    /// while somebody tried to access it.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the page cache with a locked folio.
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        unsafe { bindings::folio_unlock(folio) };
+        EIO.to_errno()
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the memory management, with both folios locked.
+    #[cfg(CONFIG_MIGRATION)]
+    unsafe extern "C" fn migrate_folio(
+        mapping: *mut bindings::address_space,
+        dst: *mut bindings::folio,
+        src: *mut bindings::folio,
+        _mode: bindings::migrate_mode,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function; the mapping is that of an inode of ours.
+        let inode = unsafe { &*(*mapping).host.cast::<Inode>() };
+        // The pages don't go away while this lock is held.
+        let core = inode.core.lock();
+
+        let result = match core.0 {
+            // SAFETY: By the invariants of `Inode`.
+            Some(core) => unsafe { core.as_ref().migrate(mapping, dst, src) },
+            None => Err(EINVAL),
+        };
+        match result {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+}
+
+/// Pages that are not in use yet: they can be moved around, and mapped.
+///
+/// # Invariants
+///
+/// `file` is a file of `T`'s file system, and `pages` are all the pages in its page cache, each with
+/// a reference of its own. The inode's `core` is none.
+pub struct NewSharedPages<T: SharedPagesType> {
+    cache: PageCache,
+    _p: PhantomData<T>,
+}
+
+/// A page, and where the kernel sees it.
+///
+/// Both change only when the page is migrated.
+struct PageRef {
+    folio: Atomic<*mut bindings::folio>,
+    addr: Atomic<*mut c_void>,
+}
+
+/// A file and its pages, which go when this does.
+///
+/// # Invariants
+///
+/// `pages` are the first pages of `file`, with a reference each.
+struct PageCache {
+    file: ARef<File>,
+    pages: KVVec<PageRef>,
+}
+
+impl PageCache {
+    fn inode(&self) -> *mut bindings::inode {
+        // SAFETY: The file is valid.
+        unsafe { bindings::file_inode(self.file.as_ptr()) }
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        // Takes the pages out of the mappings, wherever they are.
+        //
+        // SAFETY: The inode is valid, and nobody else changes its size.
+        unsafe { bindings::truncate_setsize(self.inode(), 0) };
+
+        for page in &self.pages {
+            // SAFETY: By the type invariants.
+            unsafe { bindings::folio_put(page.folio.load(Relaxed)) };
+        }
+    }
+}
+
+impl<T: SharedPagesType> NewSharedPages<T> {
+    /// Allocates `nr_pages` zeroed pages, charged to the memory cgroup of the current task.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(nr_pages: usize) -> Result<Self> {
+        let file = T::fs().create_file::<T>(nr_pages).map_err(|_| ENOMEM)?;
+        let mut cache = PageCache {
+            file,
+            pages: KVVec::with_capacity(nr_pages, GFP_KERNEL)?,
+        };
+
+        for index in 0..nr_pages {
+            // SAFETY: The mapping of the file is valid.
+            let folio = from_err_ptr(unsafe {
+                bindings::__filemap_get_folio(
+                    (*cache.file.as_ptr()).f_mapping,
+                    index,
+                    bindings::FGP_LOCK | bindings::FGP_ACCESSED | bindings::FGP_CREAT,
+                    bindings::GFP_USER | bindings::__GFP_ZERO,
+                )
+            })
+            .map_err(|_| ENOMEM)?;
+
+            // SAFETY: The folio is new, and locked; its memory was allocated for kernel addresses,
+            // so it has one.
+            let addr = unsafe {
+                bindings::folio_end_read(folio, true);
+                bindings::folio_address(folio)
+            };
+            // INVARIANT: This is the next page, and its reference is ours.
+            cache.pages.push(
+                PageRef {
+                    folio: Atomic::new(folio),
+                    addr: Atomic::new(addr),
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        // INVARIANT: These are all pages.
+        Ok(Self {
+            cache,
+            _p: PhantomData,
+        })
+    }
+
+    /// Maps all pages into the address space of the current process, readable and writable.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the process was killed meanwhile, `ENOMEM` if the mapping is not possible.
+    #[doc(alias = "do_mmap")]
+    pub fn map(&self) -> Result<Mapping> {
+        let mm = current_mm();
+        let len = self.cache.pages.len() * PAGE_SIZE;
+
+        if mm.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: This is the address space of the current task.
+        to_result(unsafe { bindings::mmap_write_lock_killable(mm) }).map_err(|_| EINTR)?;
+
+        let mut populate = 0;
+        // SAFETY: The lock is held, and the file valid.
+        let addr = unsafe {
+            let addr = bindings::do_mmap(
+                self.cache.file.as_ptr(),
+                0,
+                len,
+                (bindings::PROT_READ | bindings::PROT_WRITE) as usize,
+                bindings::MAP_SHARED as usize,
+                pin_init::zeroed(),
+                0,
+                &mut populate,
+                null_mut(),
+            );
+
+            bindings::mmap_write_unlock(mm);
+            addr
+        };
+        let addr = from_err_ptr(addr as *mut c_void).map_err(|_| ENOMEM)? as usize;
+
+        Ok(Mapping { mm, addr, len })
+    }
+
+    /// Returns the number of bytes.
+    pub fn len(&self) -> usize {
+        self.cache.pages.len() * PAGE_SIZE
+    }
+}
+
+fn current_mm() -> *mut bindings::mm_struct {
+    // SAFETY: `current` is valid, and its `mm` changes only in the task itself.
+    unsafe { (*Task::current_raw()).mm }
+}
+
+/// A mapping of [`SharedPages`] in a process. It is removed when this is dropped by that process.
+#[must_use = "the mapping is removed when this is dropped"]
+pub struct Mapping {
+    /// Only compared; null if the mapping stays.
+    mm: *mut bindings::mm_struct,
+    addr: usize,
+    len: usize,
+}
+
+// SAFETY: The pointer is only compared.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Returns the address.
+    pub fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// Returns the size in bytes.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The process has moved the mapping.
+    pub fn moved(&mut self, addr: usize) {
+        self.addr = addr;
+    }
+
+    /// From now on the mapping is left where it is: its address space is about to go.
+    pub fn leave(mut self) -> Self {
+        self.mm = null_mut();
+        self
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if !self.mm.is_null() && core::ptr::eq(current_mm(), self.mm) {
+            // SAFETY: The current task has an address space. Whether the process has unmapped the
+            // range itself does not matter.
+            unsafe { bindings::vm_munmap(self.addr, self.len) };
+        }
+    }
+}
+
+/// Pages that the kernel shares with a process, and data that belongs to them.
+///
+/// The kernel accesses the pages as one of two parties: as the *consumer*, who may sleep, or as the
+/// *producer*, who may be an interrupt handler and has the data `P`.
+///
+/// # Invariants
+///
+/// The inode of the file has a pointer to `core`.
+#[pin_data(PinnedDrop)]
+pub struct SharedPages<P> {
+    #[pin]
+    core: Core,
+    /// Belongs to who holds `core.producer`.
+    data: UnsafeCell<P>,
+}
+
+// SAFETY: The data is only reached with the lock held.
+unsafe impl<P: Send> Sync for SharedPages<P> {}
+
+// SAFETY: All parts may be dropped anywhere.
+unsafe impl<P: Send> Send for SharedPages<P> {}
+
+/// # Invariants
+///
+/// The pages are accessed only by those who hold one of the locks, and changed only by those who
+/// hold both.
+#[pin_data]
+struct Core {
+    cache: PageCache,
+    #[pin]
+    consumer: Mutex<()>,
+    #[pin]
+    producer: SpinLockIrqSave<()>,
+}
+
+impl Core {
+    /// Puts `dst` in the place of `src`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Callbacks::migrate_folio()`].
+    #[cfg(CONFIG_MIGRATION)]
+    unsafe fn migrate(
+        &self,
+        mapping: *mut bindings::address_space,
+        dst: *mut bindings::folio,
+        src: *mut bindings::folio,
+    ) -> Result {
+        // A consumer may hold its lock for long.
+        let _consumer = self.consumer.try_lock().ok_or(EAGAIN)?;
+
+        // SAFETY: `src` is locked, so it stays where it is in the file.
+        let index = unsafe { bindings::folio_pos(src) } as usize / PAGE_SIZE;
+        let page = self.cache.pages.get(index).ok_or(EINVAL)?;
+
+        // It may have been migrated already.
+        if page.folio.load(Relaxed) != src {
+            return Err(EAGAIN);
+        }
+
+        // SAFETY: By the requirements of this function. The one extra reference that the source is
+        // expected to have is that of `page`.
+        unsafe {
+            if bindings::folio_test_writeback(src) {
+                return Err(EAGAIN);
+            }
+            bindings::folio_get(dst);
+            if let Err(e) = to_result(bindings::folio_migrate_mapping(mapping, dst, src, 1)) {
+                bindings::folio_put(dst);
+                return Err(e);
+            }
+        }
+
+        let producer = self.producer.lock();
+        // INVARIANT: Both locks are held; the new page has a reference and the contents of the old
+        // one, to which nobody can write now: its mappings were removed before.
+        //
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            bindings::folio_copy(dst, src);
+            bindings::folio_migrate_flags(dst, src);
+            page.folio.store(dst, Relaxed);
+            page.addr.store(bindings::folio_address(dst), Relaxed);
+        }
+        drop(producer);
+
+        // SAFETY: This was the reference of `page`.
+        unsafe { bindings::folio_put(src) };
+        Ok(())
+    }
+}
+
+impl<P> SharedPages<P> {
+    /// Puts pages to use, with this data for the producer.
+    pub fn new<T: SharedPagesType>(pages: NewSharedPages<T>, data: P) -> impl PinInit<Self> {
+        let init = pin_init!(Self {
+            core <- pin_init!(Core {
+                cache: pages.cache,
+                consumer <- new_mutex!((), "SharedPages::consumer"),
+                producer <- new_spinlock_irqsave!((), "SharedPages::producer"),
+            }),
+            data: UnsafeCell::new(data),
+        });
+
+        init.pin_chain(|this| {
+            // INVARIANT: The inode gets the pointer; it is taken back before the pages go, in the
+            // destructor, and until then they are pinned.
+            this.set_in_inode(Some(NonNull::from(&this.core)));
+            Ok(())
+        })
+    }
+
+    fn set_in_inode(&self, core: Option<NonNull<Core>>) {
+        // SAFETY: The inode is one of `PseudoFs`.
+        let inode = unsafe { &*self.core.cache.inode().cast::<Inode>() };
+
+        inode.core.lock().0 = core;
+    }
+
+    /// Returns whether these are the pages of `file`.
+    pub fn is_file(&self, file: &File) -> bool {
+        core::ptr::eq(self.core.cache.file.as_ptr(), file.as_ptr())
+    }
+
+    /// Locks the pages as the consumer.
+    ///
+    /// May sleep.
+    #[inline]
+    pub fn consumer(&self) -> Consumer<'_> {
+        Consumer {
+            _guard: self.core.consumer.lock(),
+            pages: Pages { core: &self.core },
+        }
+    }
+
+    /// Locks the pages as the producer.
+    ///
+    /// May be called in any context. Interrupts are disabled until the guard is dropped.
+    #[inline]
+    pub fn producer(&self) -> Producer<'_, P> {
+        Producer {
+            _guard: self.core.producer.lock(),
+            pages: Pages { core: &self.core },
+            data: &self.data,
+        }
+    }
+}
+
+#[pinned_drop]
+impl<P> PinnedDrop for SharedPages<P> {
+    fn drop(self: Pin<&mut Self>) {
+        // From here on the pages are not migrated any longer.
+        self.set_in_inode(None);
+    }
+}
+
+/// The pages, for somebody who holds one of the locks.
+///
+/// Offsets are in bytes from the start of the first page.
+///
+/// # Panics
+///
+/// All methods panic on ranges that are not within one page of those there are. Never take an
+/// offset from the pages themselves without bringing it into the range first.
+pub struct Pages<'a> {
+    core: &'a Core,
+}
+
+impl Pages<'_> {
+    /// Returns the address of a range within one page.
+    #[inline]
+    fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        let in_page = offset % PAGE_SIZE;
+
+        assert!(len <= PAGE_SIZE - in_page);
+        self.core.cache.pages[offset / PAGE_SIZE]
+            .addr
+            .load(Relaxed)
+            .cast::<u8>()
+            .wrapping_add(in_page)
+    }
+
+    /// Returns a number in the pages, for one access: user space may change it at any time.
+    #[inline]
+    fn number(&self, offset: usize) -> &Atomic<u32> {
+        let ptr = self.at(offset, size_of::<u32>()).cast::<u32>();
+
+        assert!(ptr.is_aligned());
+        // SAFETY: The pages stay where they are while the lock is held. Other accesses are atomic,
+        // or those of user space, which can't do more harm than to change the value.
+        unsafe { Atomic::from_ptr(ptr) }
+    }
+
+    /// Reads a number, once.
+    #[doc(alias = "READ_ONCE")]
+    #[inline]
+    pub fn read_u32(&self, offset: usize) -> u32 {
+        self.number(offset).load(Relaxed)
+    }
+
+    /// Writes a number, in one piece.
+    #[doc(alias = "WRITE_ONCE")]
+    #[inline]
+    pub fn write_u32(&self, offset: usize, value: u32) {
+        self.number(offset).store(value, Relaxed);
+    }
+
+    /// Writes a value, in pieces of any size.
+    #[inline]
+    pub fn write<V: AsBytes + Copy>(&self, offset: usize, value: V) {
+        let ptr = self.at(offset, size_of::<V>()).cast::<V>();
+
+        assert!(ptr.is_aligned());
+        // SAFETY: The range lies within a page, which stays where it is while the lock is held.
+        // Only user space can access it at the same time.
+        unsafe { ptr.write_volatile(value) };
+    }
+
+    /// Makes what was written in the page at this offset visible to user space, where caches are
+    /// not coherent.
+    #[inline]
+    pub fn flush(&self, offset: usize) {
+        let page = &self.core.cache.pages[offset / PAGE_SIZE];
+
+        // SAFETY: The folio stays while the lock is held.
+        unsafe { bindings::flush_dcache_folio(page.folio.load(Relaxed)) };
+    }
+}
+
+/// The pages, locked for the consumer.
+#[must_use = "the lock unlocks immediately when the guard is unused"]
+pub struct Consumer<'a> {
+    pages: Pages<'a>,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl<'a> Deref for Consumer<'a> {
+    type Target = Pages<'a>;
+
+    #[inline]
+    fn deref(&self) -> &Pages<'a> {
+        &self.pages
+    }
+}
+
+impl Consumer<'_> {
+    /// Copies a range within one page to the current process.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all of it could be copied.
+    #[inline]
+    pub fn copy_to_user(&self, offset: usize, to: UserPtr, len: usize) -> Result {
+        let from = self.pages.at(offset, len);
+
+        // SAFETY: The range lies within a page, which stays where it is while the lock is held.
+        if unsafe { bindings::copy_to_user(to.as_mut_ptr(), from.cast(), len) } != 0 {
+            return Err(EFAULT);
+        }
+        Ok(())
+    }
+}
+
+/// The pages, locked for the producer, with its data.
+#[must_use = "the lock unlocks immediately when the guard is unused"]
+pub struct Producer<'a, P> {
+    pages: Pages<'a>,
+    data: &'a UnsafeCell<P>,
+    _guard: SpinLockIrqSaveGuard<'a, ()>,
+}
+
+impl<'a, P> Producer<'a, P> {
+    /// Returns the pages.
+    #[inline]
+    pub fn pages(&self) -> &Pages<'a> {
+        &self.pages
+    }
+}
+
+impl<P> Deref for Producer<'_, P> {
+    type Target = P;
+
+    #[inline]
+    fn deref(&self) -> &P {
+        // SAFETY: The lock is held.
+        unsafe { &*self.data.get() }
+    }
+}
+
+impl<P> DerefMut for Producer<'_, P> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut P {
+        // SAFETY: The lock is held.
+        unsafe { &mut *self.data.get() }
+    }
+}

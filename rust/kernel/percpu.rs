@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dynamically allocated per-CPU variables.
+//!
+//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+
+use crate::{
+    alloc::AllocError,
+    bindings,
+    types::NotThreadSafe, //
+};
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    mem::{
+        align_of,
+        needs_drop,
+        size_of, //
+    },
+    ptr::NonNull, //
+};
+use pin_init::Zeroable;
+
+/// Evidence that interrupts of the local CPU are disabled by `local_irq_save()`.
+///
+/// Cheaper than [`local_interrupt_disable()`](crate::interrupt::local_interrupt_disable), which
+/// counts its nesting. The guards of one context must be dropped in the reverse order of their
+/// creation, otherwise interrupts are enabled too early.
+///
+/// # Invariants
+///
+/// `flags` is what `local_irq_save()` returned on this CPU; interrupts have been disabled since.
+pub struct IrqsOff {
+    flags: usize,
+    _not_send: NotThreadSafe,
+}
+
+impl IrqsOff {
+    /// Disables the interrupts of the local CPU until the returned value is dropped.
+    ///
+    /// May be called in any context.
+    #[doc(alias = "local_irq_save")]
+    #[inline]
+    pub fn new() -> Self {
+        // INVARIANT: The flags come from the call.
+        Self {
+            // SAFETY: May be called in any context.
+            flags: unsafe { bindings::local_irq_save() },
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl Default for IrqsOff {
+    #[inline]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for IrqsOff {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, `flags` comes from `local_irq_save()` on this CPU.
+        unsafe { bindings::local_irq_restore(self.flags) };
+    }
+}
+
+/// One `T` for each possible CPU.
+///
+/// Every instance starts out zeroed. A CPU only ever touches its own instance, with interrupts
+/// disabled, so that a [`Cell`] is enough to change it, and interrupt handlers may do so as well.
+///
+/// # Invariants
+///
+/// `ptr` is a per-CPU allocation that holds a valid `T` for every possible CPU.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::percpu::{IrqsOff, PerCpu};
+///
+/// let hits = PerCpu::<u32>::new_zeroed()?;
+///
+/// let irqs_off = IrqsOff::new();
+/// let here = hits.this_cpu(&irqs_off);
+/// assert_eq!(here.get(), 0);
+/// here.set(here.get() + 3);
+/// assert_eq!(hits.this_cpu(&irqs_off).get(), 3);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct PerCpu<T> {
+    ptr: NonNull<Cell<T>>,
+    _p: PhantomData<Cell<T>>,
+}
+
+// SAFETY: The instances are only reached through `this_cpu()`, whose evidence confines each of
+// them to one CPU at a time; they may be created and freed elsewhere.
+unsafe impl<T: Send> Send for PerCpu<T> {}
+
+// SAFETY: As above; a shared `PerCpu` gives out references to an instance only on its own CPU and
+// with interrupts disabled, so no two contexts ever use the same instance at the same time.
+unsafe impl<T: Send> Sync for PerCpu<T> {}
+
+impl<T: Zeroable> PerCpu<T> {
+    /// Allocates a zeroed `T` for every possible CPU.
+    ///
+    /// May sleep.
+    #[doc(alias = "alloc_percpu")]
+    pub fn new_zeroed() -> Result<Self, AllocError> {
+        const {
+            // The memory is freed without running destructors.
+            assert!(!needs_drop::<T>());
+        }
+
+        // SAFETY: There are no requirements on size and alignment; failure is reported as null.
+        let ptr = unsafe { bindings::__alloc_percpu(size_of::<T>(), align_of::<T>()) };
+
+        // INVARIANT: The allocation is zeroed, which is a valid `T` since `T: Zeroable`.
+        Ok(Self {
+            ptr: NonNull::new(ptr.cast()).ok_or(AllocError)?,
+            _p: PhantomData,
+        })
+    }
+}
+
+impl<T> PerCpu<T> {
+    /// Returns the instance of the local CPU.
+    #[doc(alias = "this_cpu_ptr")]
+    #[inline]
+    pub fn this_cpu<'a>(&'a self, _irqs_off: &'a IrqsOff) -> &'a Cell<T> {
+        // SAFETY: By the type invariants, `ptr` is a per-CPU allocation.
+        let ptr = unsafe { bindings::this_cpu_ptr(self.ptr.as_ptr().cast()) };
+
+        // SAFETY: By the type invariants there is a valid `T` for this CPU. Interrupts are disabled
+        // for the lifetime of the reference, so the task can't move to another CPU, and nothing
+        // else runs on this one.
+        unsafe { &*ptr.cast::<Cell<T>>() }
+    }
+}
+
+impl<T> Drop for PerCpu<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, `ptr` is a per-CPU allocation, which nobody uses any
+        // longer.
+        unsafe { bindings::free_percpu(self.ptr.as_ptr().cast()) };
+    }
+}
+
+/// Returns the number of CPUs that may ever be present in this system.
+///
+/// Not the same as [`nr_cpu_ids()`](crate::cpu::nr_cpu_ids), which is one more than the highest
+/// number that such a CPU has.
+#[inline]
+pub fn num_possible_cpus() -> u32 {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::num_possible_cpus() }
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Growing tables of pointers that are read under RCU.
+//!
+//! The head of such a table is a pointer and a spinlock that lie in a structure of C's, both zero
+//! or initialised by C. Entries are found by their index without a lock; they are added and
+//! removed with the lock held. A table that is full is replaced by a larger copy.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use crate::{
+    alloc::{
+        allocator::Kmalloc,
+        Allocator,
+        NumaNode, //
+    },
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        rcu,
+        SpinLock,
+        SpinLockGuard, //
+    },
+};
+use core::{
+    alloc::Layout,
+    ffi::c_void,
+    marker::PhantomData,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+
+/// Owning pointers whose target may still be looked at by RCU readers after it was given up.
+///
+/// # Safety
+///
+/// From the time that a value is dropped or otherwise consumed, the target of the pointer that
+/// [`into_raw()`](Self::into_raw) had returned for it must stay valid for an RCU grace period.
+pub unsafe trait RcuPointer: Sized {
+    /// A reference to the target, for readers.
+    type Borrowed<'a>
+    where
+        Self: 'a;
+
+    /// Turns the value into a pointer, which is not null.
+    fn into_raw(self) -> *mut c_void;
+
+    /// Turns the pointer back into the value.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from [`into_raw()`](Self::into_raw), and be turned back only once.
+    unsafe fn from_raw(ptr: *mut c_void) -> Self;
+
+    /// Borrows the target.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from [`into_raw()`](Self::into_raw), and the target must stay valid for
+    /// `'a`: because of an RCU read-side critical section that has begun while the pointer was in
+    /// the table, or because the pointer is not turned back into the value.
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> Self::Borrowed<'a>;
+}
+
+/// A table in memory.
+///
+/// # Invariants
+///
+/// `slots` continues behind the structure with `nr` slots. Each of them is null or a pointer from
+/// [`RcuPointer::into_raw()`] that has not been turned back.
+#[repr(C)]
+struct Block {
+    rcu: bindings::kvfree_rcu_head,
+    nr: usize,
+    slots: [Atomic<*mut c_void>; 0],
+}
+
+impl Block {
+    fn layout(nr: usize) -> Result<Layout> {
+        let slots = Layout::array::<Atomic<*mut c_void>>(nr).map_err(|_| ENOMEM)?;
+
+        Ok(Layout::new::<Self>().extend(slots).map_err(|_| ENOMEM)?.0)
+    }
+
+    /// Allocates a table of `nr` empty slots.
+    fn new(nr: usize) -> Result<NonNull<Self>> {
+        let layout = Self::layout(nr)?;
+        let block =
+            Kmalloc::alloc(layout, GFP_KERNEL | __GFP_ZERO, NumaNode::NO_NODE)?.cast::<Self>();
+
+        // INVARIANT: The memory is zeroed: all slots are null.
+        //
+        // SAFETY: The memory is ours.
+        unsafe { (*block.as_ptr()).nr = nr };
+        Ok(block)
+    }
+
+    /// Frees a table.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may use the table any longer.
+    unsafe fn free(this: NonNull<Self>) {
+        // SAFETY: By the requirements of this function.
+        if let Ok(layout) = Self::layout(unsafe { this.as_ref() }.nr) {
+            // SAFETY: It was allocated by `new()` with this layout.
+            unsafe { Kmalloc::free(this.cast(), layout) };
+        }
+    }
+
+    fn slots(&self) -> &[Atomic<*mut c_void>] {
+        // SAFETY: By the type invariants.
+        unsafe { core::slice::from_raw_parts(self.slots.as_ptr(), self.nr) }
+    }
+}
+
+/// A table, as found in a structure of C's.
+///
+/// # Invariants
+///
+/// `head` is null or points to a [`Block`] whose pointers are of `P`. It is changed only with `lock`
+/// held, and a block that was replaced is freed after a grace period.
+pub struct RcuTable<'a, P: RcuPointer> {
+    head: &'a Atomic<*mut c_void>,
+    lock: &'a SpinLock<()>,
+    _p: PhantomData<P>,
+}
+
+impl<'a, P: RcuPointer> RcuTable<'a, P> {
+    /// Borrows a table.
+    ///
+    /// # Safety
+    ///
+    /// * `head` and `lock` must be valid for `'a`, `lock` initialised.
+    /// * `head` was null when it was initialised, and has since been used only through this type,
+    ///   with the same `lock` and the same `P`.
+    #[inline]
+    pub unsafe fn from_raw(head: *mut *mut c_void, lock: *mut bindings::spinlock_t) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            // SAFETY: By the requirements of this function; all accesses are atomic.
+            head: unsafe { Atomic::from_ptr(head) },
+            // SAFETY: By the requirements of this function.
+            lock: unsafe { SpinLock::from_raw(lock) },
+            _p: PhantomData,
+        }
+    }
+
+    /// Finds the entry with this index.
+    ///
+    /// May be called in any context. A processor that speculates past the check of the index stays
+    /// in the table (`array_index_nospec()`).
+    #[inline]
+    pub fn get<'g>(&self, index: usize, rcu: &'g rcu::Guard) -> Option<P::Borrowed<'g>> {
+        let block = self.block(rcu)?;
+
+        if index >= block.nr {
+            return None;
+        }
+        // SAFETY: May be called in any context.
+        let index = unsafe { bindings::array_index_nospec(index, block.nr) };
+
+        // What the pointer refers to was written before the pointer (see `insert()`); reading it is
+        // ordered by the address dependency.
+        let ptr = block.slots()[index].load(Relaxed);
+        if ptr.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariants; the pointer was seen in the table under RCU.
+        Some(unsafe { P::borrow(ptr) })
+    }
+
+    #[inline]
+    fn block<'g>(&self, _rcu: &'g rcu::Guard) -> Option<&'g Block> {
+        // SAFETY: By the type invariants; the block is not freed while RCU is read-locked.
+        unsafe { self.head.load(Relaxed).cast::<Block>().as_ref() }
+    }
+
+    /// Locks the table for changes.
+    #[inline]
+    pub fn lock(&self) -> LockedRcuTable<'a, P> {
+        LockedRcuTable {
+            head: self.head,
+            _guard: self.lock.lock(),
+            _p: PhantomData,
+        }
+    }
+
+    /// Adds an entry at the lowest free index, and calls `added` with the index while the lock is
+    /// held.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back where a larger table is needed and there is no memory for it.
+    pub fn insert(&self, value: P, added: impl FnOnce(usize, P::Borrowed<'_>)) -> Result<(), P> {
+        loop {
+            let nr = {
+                let table = self.lock();
+                let free = table.slots().iter().position(|s| s.load(Relaxed).is_null());
+
+                if let Some(index) = free {
+                    let ptr = value.into_raw();
+
+                    // SAFETY: The pointer can't be removed while the lock is held.
+                    added(index, unsafe { P::borrow(ptr) });
+                    // Readers who see the pointer see what it refers to.
+                    table.slots()[index].store(ptr, Release);
+                    return Ok(());
+                }
+                table.slots().len()
+            };
+
+            // 4, 16, 64 ...: the lock was dropped, so somebody else may be doing the same.
+            let Ok(larger) = Block::new(core::cmp::max(nr, 1).saturating_mul(4)) else {
+                return Err(value);
+            };
+            self.replace(larger);
+        }
+    }
+
+    /// Puts a larger table in the place of the present one, unless it is no larger.
+    fn replace(&self, larger: NonNull<Block>) {
+        let table = self.lock();
+        let old = self.head.load(Relaxed).cast::<Block>();
+        // SAFETY: It was just allocated.
+        let new = unsafe { larger.as_ref() };
+
+        if new.nr <= table.slots().len() {
+            drop(table);
+            // SAFETY: Nobody has seen it.
+            unsafe { Block::free(larger) };
+            return;
+        }
+        for (to, from) in new.slots().iter().zip(table.slots()) {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        // INVARIANT: The new block has the pointers of the old one, which is freed after a grace
+        // period. Readers who see the block see what is in it.
+        self.head.store(larger.as_ptr().cast(), Release);
+        drop(table);
+
+        if !old.is_null() {
+            // SAFETY: It was allocated by `Block::new()` with `kmalloc()`, and nobody can find it any
+            // longer.
+            unsafe { bindings::kvfree_call_rcu(&raw mut (*old).rcu, old.cast()) };
+        }
+    }
+
+    /// Calls `f` with each entry, in the order of the indices, and frees the table.
+    ///
+    /// For the end of the structure that the table belongs to.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may be using the table.
+    pub unsafe fn drain(&self, mut f: impl FnMut(P)) {
+        let Some(block) = NonNull::new(self.head.load(Relaxed).cast::<Block>()) else {
+            return;
+        };
+
+        // SAFETY: Nobody else is using the table, so nobody replaces or frees the block.
+        for slot in unsafe { block.as_ref() }.slots() {
+            let ptr = slot.load(Relaxed);
+
+            if !ptr.is_null() {
+                slot.store(null_mut(), Relaxed);
+                // SAFETY: By the type invariants, it comes from `into_raw()`.
+                f(unsafe { P::from_raw(ptr) });
+            }
+        }
+        // INVARIANT: Null is an empty table.
+        self.head.store(null_mut(), Relaxed);
+        // SAFETY: Nobody else is using it.
+        unsafe { Block::free(block) };
+    }
+}
+
+/// A locked [`RcuTable`].
+pub struct LockedRcuTable<'a, P: RcuPointer> {
+    head: &'a Atomic<*mut c_void>,
+    _guard: SpinLockGuard<'a, ()>,
+    _p: PhantomData<P>,
+}
+
+impl<P: RcuPointer> LockedRcuTable<'_, P> {
+    fn slots(&self) -> &[Atomic<*mut c_void>] {
+        // SAFETY: By the type invariants of `RcuTable`; while the lock is held nobody replaces the
+        // block.
+        match unsafe { self.head.load(Relaxed).cast::<Block>().as_ref() } {
+            Some(block) => block.slots(),
+            None => &[],
+        }
+    }
+
+    /// Removes the entry with this index.
+    pub fn remove(&mut self, index: usize) -> Option<P> {
+        let slot = self.slots().get(index)?;
+        let ptr = slot.load(Relaxed);
+
+        if ptr.is_null() {
+            return None;
+        }
+        slot.store(null_mut(), Relaxed);
+
+        // SAFETY: By the type invariants of `RcuTable`, it comes from `into_raw()`, and it can't be
+        // found any longer.
+        Some(unsafe { P::from_raw(ptr) })
+    }
+
+    /// Iterates over the entries.
+    pub fn iter(&self) -> impl Iterator<Item = P::Borrowed<'_>> {
+        self.slots()
+            .iter()
+            .map(|slot| slot.load(Relaxed))
+            .filter(|ptr| !ptr.is_null())
+            // SAFETY: The entry can't be removed while the table is locked and borrowed.
+            .map(|ptr| unsafe { P::borrow(ptr) })
+    }
+}

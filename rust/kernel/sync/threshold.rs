@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sleeping until there is enough of something.
+//!
+//! C headers: [`include/linux/wait.h`](srctree/include/linux/wait.h),
+//! [`include/linux/hrtimer.h`](srctree/include/linux/hrtimer.h)
+
+use crate::{
+    bindings,
+    prelude::*,
+    sync::{
+        barrier::{
+            smp_mb,
+            Full, //
+        },
+        LockClassKey, //
+    },
+    task::{
+        Task,
+        TASK_INTERRUPTIBLE, //
+    },
+    types::Opaque, //
+};
+use core::cell::UnsafeCell;
+
+/// How long to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// Not at all.
+    Poll,
+    /// For this many nanoseconds of `CLOCK_MONOTONIC`, from now on.
+    ///
+    /// The timer takes any value: what C programs pass to relative timers is not checked there.
+    Nanos(i64),
+    /// Until woken.
+    Never,
+}
+
+/// What [`ThresholdQueue::wait()`] is told by the code that looks for what is waited for.
+pub enum Step {
+    /// There is enough.
+    Done,
+    /// This much is still missing, and some was found: look again before sleeping.
+    Again(usize),
+    /// This much is still missing.
+    Sleep(usize),
+}
+
+/// Tasks that wait, each for an amount of its own.
+///
+/// Whoever provides what they wait for tells how much there is; only those are woken for whom it is
+/// enough.
+#[pin_data]
+pub struct ThresholdQueue {
+    #[pin]
+    head: Opaque<bindings::wait_queue_head>,
+}
+
+// SAFETY: A wait queue can be used from any context.
+unsafe impl Send for ThresholdQueue {}
+
+// SAFETY: A wait queue synchronises itself.
+unsafe impl Sync for ThresholdQueue {}
+
+/// Creates a [`ThresholdQueue`] initialiser with the given name and a newly-created lock class.
+#[macro_export]
+macro_rules! new_threshold_queue {
+    ($($name:literal)?) => {
+        $crate::sync::ThresholdQueue::new(
+            $crate::optional_name!($($name)?), $crate::static_lock_class!())
+    };
+}
+pub use new_threshold_queue;
+
+/// A task in the queue.
+///
+/// # Invariants
+///
+/// Lies on the stack of the task that waits. Whoever holds the lock of the queue may read
+/// `threshold`; only the task writes it, when the entry is not in the queue.
+#[repr(C)]
+#[pin_data(PinnedDrop)]
+struct Waiter<'a> {
+    #[pin]
+    entry: Opaque<bindings::wait_queue_entry>,
+    threshold: UnsafeCell<usize>,
+    queue: &'a ThresholdQueue,
+}
+
+#[pinned_drop]
+impl PinnedDrop for Waiter<'_> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Both were initialised, and this is the task that waits.
+        unsafe { bindings::finish_wait(self.queue.head.get(), self.entry.get()) };
+    }
+}
+
+/// A timer that wakes the current task.
+#[pin_data(PinnedDrop)]
+struct Sleeper {
+    #[pin]
+    inner: Opaque<bindings::hrtimer_sleeper>,
+}
+
+impl Sleeper {
+    fn new(timeout: Timeout) -> impl PinInit<Self> {
+        pin_init!(Self {
+            inner <- Opaque::ffi_init(move |slot: *mut bindings::hrtimer_sleeper| {
+                // SAFETY: `slot` is valid for writes and on the stack of the current task, see
+                // `ThresholdQueue::wait()`.
+                unsafe {
+                    bindings::hrtimer_setup_sleeper_on_stack(
+                        slot,
+                        bindings::CLOCK_MONOTONIC as i32,
+                        bindings::hrtimer_mode_HRTIMER_MODE_REL,
+                    )
+                };
+                if let Timeout::Nanos(nanos) = timeout {
+                    // SAFETY: The sleeper was just set up; `current` is valid.
+                    unsafe {
+                        let slack = (*Task::current_raw()).timer_slack_ns;
+
+                        bindings::hrtimer_set_expires_range_ns(&raw mut (*slot).timer, nanos, slack);
+                        bindings::hrtimer_sleeper_start_expires(
+                            slot,
+                            bindings::hrtimer_mode_HRTIMER_MODE_REL,
+                        );
+                    }
+                }
+            }),
+        })
+    }
+
+    /// Returns whether the timer has gone off.
+    fn expired(&self) -> bool {
+        // The timer writes null when it goes off: `READ_ONCE()`.
+        //
+        // SAFETY: The sleeper was set up.
+        unsafe { (&raw const (*self.inner.get()).task).read_volatile() }.is_null()
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Sleeper {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The timer was set up on this stack.
+        unsafe {
+            bindings::hrtimer_cancel(&raw mut (*self.inner.get()).timer);
+            bindings::destroy_hrtimer_on_stack(&raw mut (*self.inner.get()).timer);
+        }
+    }
+}
+
+impl ThresholdQueue {
+    /// Constructs an initialiser, see [`new_threshold_queue!`].
+    pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            // SAFETY: `slot` is valid for writes; name and key are static.
+            head <- Opaque::ffi_init(|slot| unsafe {
+                bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
+            }),
+        })
+    }
+
+    /// Waits until `look` says that it is done, a signal comes, or the time is over.
+    ///
+    /// `threshold` is what is missing now; `look` then tells each time it is called. It is called at
+    /// least once after the last thing that could have woken the task, so that what came together
+    /// with a signal or with the end of the time is not overlooked. It may sleep, though it had
+    /// better not do so often: it runs when the task is already marked as sleeping.
+    ///
+    /// Must be called by a task, in a context that may sleep.
+    #[doc(alias = "wait_event_interruptible_hrtimeout")]
+    pub fn wait(&self, timeout: Timeout, mut threshold: usize, mut look: impl FnMut() -> Step) {
+        pin_init::stack_pin_init!(let sleeper = Sleeper::new(timeout));
+        pin_init::stack_pin_init!(let waiter = pin_init!(Waiter {
+            entry <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes.
+                unsafe { bindings::init_wait(slot) }
+            }),
+            threshold: UnsafeCell::new(threshold),
+            queue: self,
+        }));
+
+        loop {
+            // SAFETY: The entry is not in the queue here: it never was, or whoever woke the task has
+            // removed it, or it's the threshold of a task that goes on waiting, which is allowed
+            // to be seen late, but for that it must be written in one piece.
+            unsafe { waiter.threshold.get().write_volatile(threshold) };
+
+            // SAFETY: Both were initialised. The entry leaves the queue before its memory does, in
+            // the destructor of `Waiter`.
+            let signal = unsafe {
+                bindings::prepare_to_wait_event(
+                    self.head.get(),
+                    waiter.entry.get(),
+                    TASK_INTERRUPTIBLE,
+                )
+            } != 0;
+            let over = signal || sleeper.expired();
+
+            // SAFETY: May be called by any task.
+            unsafe { bindings::sched_annotate_sleep() };
+            let step = look();
+
+            if over {
+                return;
+            }
+            match step {
+                Step::Done => return,
+                Step::Again(left) => threshold = left,
+                Step::Sleep(left) => {
+                    threshold = left;
+                    // SAFETY: This is a context that may sleep.
+                    unsafe { bindings::schedule() };
+                }
+            }
+        }
+    }
+
+    /// Wakes those for whom `amount` is enough.
+    ///
+    /// What they wait for must have been made visible before. May be called in any context. Costs a
+    /// full barrier when nobody waits.
+    #[inline]
+    pub fn wake(&self, amount: usize) {
+        // Orders what the caller has stored before the look at the queue. Pairs with the barrier of
+        // `set_current_state()` in `prepare_to_wait_event()`: either the waiter sees what was
+        // stored, or it is seen here.
+        smp_mb(Full);
+
+        // SAFETY: The queue was initialised.
+        if unsafe { bindings::waitqueue_active(self.head.get()) } != 0 {
+            self.wake_slow(amount);
+        }
+    }
+
+    #[cold]
+    fn wake_slow(&self, amount: usize) {
+        let head = self.head.get();
+
+        // SAFETY: The queue was initialised; entries are added and removed with its lock held. Each
+        // entry is the first field of a `Waiter`, whose task can't return while its entry is in the
+        // queue, because `finish_wait()` takes the lock, too, unless it sees the entry removed.
+        unsafe {
+            let flags = bindings::spin_lock_irqsave(&raw mut (*head).lock);
+            let list = &raw mut (*head).head;
+            let mut node = (*list).next;
+
+            while node != list {
+                let next = (*node).next;
+                let entry = crate::container_of!(node, bindings::wait_queue_entry, entry);
+                let waiter = entry.cast::<Waiter<'_>>();
+
+                if amount >= (*waiter).threshold.get().read_volatile() {
+                    bindings::wake_up_process((*entry).private.cast());
+                    // The last touch: the waiter may be gone as soon as it sees this.
+                    bindings::list_del_init_careful(node);
+                }
+                node = next;
+            }
+            bindings::spin_unlock_irqrestore(&raw mut (*head).lock, flags);
+        }
+    }
+
+    /// Wakes everybody.
+    ///
+    /// May be called in any context.
+    #[doc(alias = "wake_up_all")]
+    pub fn wake_all(&self) {
+        // SAFETY: The queue was initialised.
+        unsafe {
+            bindings::__wake_up(
+                self.head.get(),
+                bindings::TASK_NORMAL,
+                0,
+                core::ptr::null_mut(),
+            )
+        };
+    }
+}
