@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Asynchronous I/O: `io_setup(2)`, `io_submit(2)`, `io_getevents(2)` and the rest of them.
+//!
+//! The floors, from the top down; calls go down, completions come up:
+//!
+//! * [`syscall`]: the entries, which know user pointers;
+//! * [`submit`], [`events`], [`cancel`]: what the calls do;
+//! * [`ops`]: the operations;
+//! * [`request`], [`context`], [`table`]: what is in flight, and in what;
+//! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used.
+//!
+//! All memory safety rests on the abstractions of the `kernel` crate: there is no unsafe code here.
+//! See `Documentation/filesystems/aio-rust.rst` for the design.
+
+#![crate_name = "aio"]
+#![deny(unsafe_code)]
+
+mod cancel;
+mod context;
+mod events;
+mod limits;
+mod ops;
+mod request;
+mod ring;
+mod ring_file;
+mod slots;
+mod submit;
+mod syscall;
+mod table;
+
+use kernel::prelude::*;
+
+module! {
+    type: Aio,
+    name: "aio",
+    authors: ["The AIO in Rust project"],
+    description: "Asynchronous I/O",
+    license: "GPL",
+}
+
+/// The subsystem, which is never unloaded.
+struct Aio;
+
+impl kernel::Module for Aio {
+    /// Prepares the subsystem, while the kernel boots; without it the kernel can't go on.
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        ring_file::init().expect("Failed to create aio fs mount.");
+        request::CACHE
+            .init()
+            .expect("Failed to create the cache for requests.");
+        context::CACHE
+            .init()
+            .expect("Failed to create the cache for contexts.");
+        if limits::init().is_err() {
+            pr_err!("failed to register fs.aio-nr and fs.aio-max-nr\n");
+        }
+
+        pr_info!("asynchronous I/O in Rust\n");
+        Ok(Aio)
+    }
+}

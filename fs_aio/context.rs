@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Contexts: what `io_setup(2)` creates and `io_destroy(2)` ends.
+//!
+//! # Locks
+//!
+//! From the outside in; a lock is taken only after those above it. Lockdep agrees.
+//!
+//! | lock | kind | taken in |
+//! |------|------|----------|
+//! | mmap lock | semaphore | process |
+//! | `mm->ioctx_lock`: changes of the table | spinlock | process |
+//! | [`Context::registration`] | spinlock | process |
+//! | consumer of the ring: events are taken out | mutex | process |
+//! | [`Context::cancel`] | spinlock, interrupts off | any |
+//! | producer of the ring: events are put in | spinlock, interrupts off | any |
+//! | lock of the wait queue | spinlock, interrupts off | any |
+//!
+//! The page migration takes the lock of the ring's inode, *tries* that of the consumer, and then
+//! that of the producer.
+//!
+//! # Tear-down
+//!
+//! 1. [`Context::begin_end()`]: the context is taken out of the table, waiters are woken, the quota
+//!    goes back and the ring is unmapped. The [`Owner`] is shut down.
+//! 2. [`Staged::users_gone()`]: the last system call that used the context has left. What can be
+//!    cancelled is cancelled.
+//! 3. [`Staged::drained()`]: the last request is complete. Who waits for that is woken.
+//! 4. After a grace period: all parts are dropped, the ring with its file among them.
+
+use crate::{
+    limits::{
+        self,
+        Charge, //
+    },
+    ring::{
+        NewRing,
+        Ring,
+        Size, //
+    },
+    slots::Slots,
+    table, //
+};
+use kernel::{
+    aio::cancel::CancelList,
+    mm::{
+        shared_pages::Mapping,
+        Mm, //
+    },
+    percpu::num_possible_cpus,
+    prelude::*,
+    slab::Cache,
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Full,
+            Relaxed, //
+        },
+        new_spinlock,
+        new_spinlock_irqsave,
+        new_threshold_queue,
+        staged::{
+            Counts,
+            Owner,
+            Staged,
+            User, //
+        },
+        SpinLock,
+        SpinLockIrqSave,
+        ThresholdQueue,
+        WaitToken, //
+    },
+};
+
+/// Where contexts live.
+pub(crate) static CACHE: Cache = Cache::new::<Counts<Context>>(c"kioctx");
+
+/// What a context has while it is in the table of its address space.
+pub(crate) struct Registration {
+    // In the order in which they go.
+    _charge: Charge,
+    mapping: Mapping,
+}
+
+/// An AIO context.
+#[pin_data]
+pub(crate) struct Context {
+    /// How user space calls it: the address of the ring. Changed with `mm->ioctx_lock` held.
+    user_id: Atomic<usize>,
+    /// Its index in the table. Set once, when it is put there.
+    index: Atomic<usize>,
+    /// Its end has begun.
+    dead: AtomicFlag,
+    /// For new requests.
+    pub(crate) slots: Slots,
+    /// For completions.
+    #[pin]
+    pub(crate) ring: Ring,
+    /// Those who wait for completions.
+    #[pin]
+    pub(crate) waiters: ThresholdQueue,
+    /// The requests that can be cancelled.
+    #[pin]
+    pub(crate) cancel: CancelList,
+    #[pin]
+    registration: SpinLock<Option<Registration>>,
+    /// Somebody waits for the end of the last request.
+    #[pin]
+    drain_waiter: SpinLockIrqSave<Option<WaitToken>>,
+}
+
+impl Context {
+    /// Creates a context for `nr_events` events in the address space of the current process, and
+    /// enters it in the table.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system, `ENOMEM`,
+    /// `EINTR` if the process was killed.
+    pub(crate) fn create(mm: &Mm, nr_events: u32) -> Result<User<Self>> {
+        let cpus = num_possible_cpus();
+        let size = Size::new(nr_events, cpus)?;
+
+        if limits::is_above_max(nr_events) {
+            return Err(EAGAIN);
+        }
+
+        let slots = Slots::new(size.capacity(), cpus)?;
+        let ring = NewRing::new(size)?;
+        let mapping = ring.map()?;
+        let charge = Charge::new(nr_events)?;
+        let owner = Self::new(mapping.addr(), slots, ring)?;
+        let user = owner.user();
+
+        table::insert(mm, owner, |index, context| {
+            context.index.store(index, Relaxed);
+            *context.registration.lock() = Some(Registration {
+                _charge: charge,
+                mapping,
+            });
+        })?;
+        // Now it can be found.
+        user.ring.set_id(user.index() as u32);
+
+        Ok(user)
+    }
+
+    fn new(user_id: usize, slots: Slots, ring: NewRing) -> Result<Owner<Self>> {
+        Owner::new(try_pin_init!(Self {
+            user_id: Atomic::new(user_id),
+            index: Atomic::new(0),
+            dead: AtomicFlag::new(false),
+            slots,
+            ring <- ring.start(),
+            waiters <- new_threshold_queue!("aio::waiters"),
+            cancel <- CancelList::new(),
+            registration <- new_spinlock!(None, "aio::registration"),
+            drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
+        }? Error))
+    }
+
+    /// Returns how user space calls the context.
+    #[inline]
+    pub(crate) fn user_id(&self) -> usize {
+        self.user_id.load(Relaxed)
+    }
+
+    /// Returns the index in the table.
+    #[inline]
+    pub(crate) fn index(&self) -> usize {
+        self.index.load(Relaxed)
+    }
+
+    /// Returns whether the end of the context has begun.
+    #[inline]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Decides who ends the context: returns what it is registered with to the first who asks.
+    ///
+    /// To be called with `mm->ioctx_lock` held.
+    pub(crate) fn kill(&self) -> Option<Registration> {
+        if self.dead.xchg(true, Full) {
+            return None;
+        }
+        self.registration.lock().take()
+    }
+
+    /// The process has moved the ring.
+    ///
+    /// To be called with `mm->ioctx_lock` held.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that was a part of the ring only, or the context is dead.
+    pub(crate) fn ring_moved(&self, start: usize, len: usize) -> Result {
+        let mut registration = self.registration.lock();
+        let Some(registration) = &mut *registration else {
+            return Err(EINVAL);
+        };
+
+        if registration.mapping.len() != len {
+            return Err(EINVAL);
+        }
+        registration.mapping.moved(start);
+        self.user_id.store(start, Relaxed);
+        Ok(())
+    }
+
+    /// Begins the end of a context that was killed; `waiter` is dropped when no request is in flight
+    /// any longer.
+    ///
+    /// May sleep.
+    pub(crate) fn begin_end(
+        owner: Owner<Self>,
+        registration: Registration,
+        waiter: Option<WaitToken>,
+    ) {
+        owner.waiters.wake_all();
+
+        // The quota goes back before anybody can know that the context is gone, so that the next
+        // `io_setup()` finds it.
+        drop(registration);
+
+        *owner.drain_waiter.lock() = waiter;
+        owner.shutdown();
+    }
+}
+
+impl Registration {
+    /// Leaves the ring mapped: the address space is about to go, and perhaps not that of the current
+    /// task.
+    pub(crate) fn leave_mapping(self) -> Self {
+        Self {
+            mapping: self.mapping.leave(),
+            ..self
+        }
+    }
+}
+
+impl Staged for Context {
+    fn cache() -> &'static Cache {
+        &CACHE
+    }
+
+    fn users_gone(&self) {
+        self.cancel.cancel_all();
+    }
+
+    fn drained(&self) {
+        let waiter = self.drain_waiter.lock().take();
+
+        drop(waiter);
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes.
+
+use crate::request::{
+    Prepared,
+    Request, //
+};
+use kernel::{
+    aio::{
+        abi::{
+            Iocb,
+            IOCB_AIO_RW,
+            IOCB_EVENTFD,
+            IOCB_FLAG_IOPRIO,
+            IOCB_FLAG_RESFD, //
+        },
+        cancel::{
+            CancelList,
+            CancelNode,
+            CancellableRw, //
+        },
+    },
+    fs::{
+        impl_has_async_kiocb,
+        AsyncKiocb,
+        AsyncRw, //
+    },
+    prelude::*,
+    slab::Shared,
+    uaccess::UserPtr,
+    uio::{
+        Buffers,
+        Direction,
+        UserIter, //
+    },
+};
+
+/// A read or write.
+#[pin_data]
+pub(crate) struct Rw {
+    #[pin]
+    kiocb: AsyncKiocb,
+    /// Some drivers can cancel it.
+    #[pin]
+    cancel: CancelNode,
+}
+
+impl_has_async_kiocb! {
+    impl HasAsyncKiocb for Request<Rw> { self.op.kiocb }
+}
+
+kernel::kiocb_set_cancel_fn!(Request<Rw>);
+
+impl CancellableRw for Request<Rw> {
+    fn cancellation(&self) -> (&CancelList, &CancelNode) {
+        (&self.context().cancel, &self.op.cancel)
+    }
+}
+
+impl AsyncRw for Request<Rw> {
+    #[inline]
+    fn complete(this: Shared<Self>, res: isize) {
+        this.context().cancel.remove(&this.op.cancel);
+        Request::complete(this, res as i64);
+    }
+}
+
+/// How the buffers are described in an iocb.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    /// `aio_buf` and `aio_nbytes` are one buffer.
+    One,
+    /// They are the address and the length of an array of buffers.
+    Vector {
+        /// Of a 32-bit program on a 64-bit kernel.
+        compat: bool,
+    },
+}
+
+/// Starts a read or write.
+///
+/// # Errors
+///
+/// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
+/// `EINVAL` for the file, those of the buffers, and those of the range in the file.
+pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shape) -> Result {
+    let flags = match iocb.flags() & IOCB_FLAG_RESFD {
+        0 => IOCB_AIO_RW,
+        _ => IOCB_AIO_RW | IOCB_EVENTFD,
+    };
+    let obj = prepared.obj();
+    let mut request = prepared.into_request(|file| {
+        pin_init!(Rw {
+            kiocb <- AsyncKiocb::new(file, flags),
+            cancel <- CancelNode::new(obj),
+        })
+    })?;
+
+    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
+
+    kiocb.as_mut().set_pos(iocb.offset());
+    match iocb.flags() & IOCB_FLAG_IOPRIO {
+        0 => kiocb.as_mut().inherit_ioprio(),
+        _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
+    }
+    kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
+    kiocb.check_access(dir)?;
+
+    UserIter::with(dir, buffers(iocb, shape), |iter| {
+        request.op.kiocb.verify_area(dir, iter.len())?;
+        // Until this returns the file and the request are kept by what it returns.
+        Request::put(AsyncKiocb::issue(request, dir, iter));
+        Ok(())
+    })
+}
+
+#[inline]
+fn buffers(iocb: &Iocb, shape: Shape) -> Buffers {
+    // Both were checked to fit.
+    let addr = UserPtr::from_addr(iocb.buf() as usize);
+    let len = iocb.nbytes() as usize;
+
+    match shape {
+        Shape::One => Buffers::One { addr, len },
+        Shape::Vector { compat } => Buffers::Vector {
+            addr,
+            count: len,
+            compat,
+        },
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Free slots of a completion ring.
+//!
+//! A request takes a slot when it comes to be, so that there is room for its event. The slot is
+//! free again when the event was taken from the ring. To keep CPUs from contending for one number,
+//! each moves slots in batches between the common number and a number of its own.
+
+use kernel::{
+    percpu::{
+        IrqsOff,
+        PerCpu, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    },
+};
+
+/// The free slots of one ring.
+///
+/// # Invariants
+///
+/// The slots of the ring are those in `common`, those in `local`, those of the requests, and those
+/// of the events in the ring.
+// A cache line of its own: the rest of the context is hardly ever written.
+#[repr(align(64))]
+pub(crate) struct Slots {
+    common: Atomic<u32>,
+    /// How many are moved between `common` and `local` at a time; at least one.
+    batch: u32,
+    local: PerCpu<u32>,
+}
+
+impl Slots {
+    /// All `capacity` slots are free, in a system with this many possible CPUs.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(capacity: u32, possible_cpus: u32) -> Result<Self> {
+        Ok(Self {
+            common: Atomic::new(capacity),
+            batch: Self::batch(capacity, possible_cpus),
+            local: PerCpu::new_zeroed()?,
+        })
+    }
+
+    /// Up to half of the slots may be in the numbers of other CPUs, each up to two batches.
+    const fn batch(capacity: u32, possible_cpus: u32) -> u32 {
+        match capacity / possible_cpus.saturating_mul(4) {
+            0 => 1,
+            batch => batch,
+        }
+    }
+
+    /// Takes a slot; returns whether there was one.
+    #[inline]
+    pub(crate) fn take(&self) -> bool {
+        let irqs_off = IrqsOff::new();
+        let local = self.local.this_cpu(&irqs_off);
+
+        let available = match local.get() {
+            0 if !self.take_batch() => return false,
+            0 => self.batch,
+            n => n,
+        };
+        local.set(available - 1);
+        true
+    }
+
+    /// Moves a batch out of `common`, if it has one.
+    fn take_batch(&self) -> bool {
+        let mut old = self.common.load(Relaxed);
+
+        while old >= self.batch {
+            match self.common.cmpxchg(old, old - self.batch, Full) {
+                Ok(_) => return true,
+                Err(current) => old = current,
+            }
+        }
+        false
+    }
+
+    /// Gives slots back.
+    ///
+    /// May be called in any context.
+    #[inline]
+    pub(crate) fn put(&self, nr: u32) {
+        let irqs_off = IrqsOff::new();
+        let local = self.local.this_cpu(&irqs_off);
+        let mut available = local.get() + nr;
+
+        while available >= self.batch * 2 {
+            available -= self.batch;
+            self.common.add(self.batch, Relaxed);
+        }
+        local.set(available);
+    }
+}
+
+#[kunit_tests(aio_slots)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_is_never_zero() {
+        let rings = [127u32, 128, 255, 1000, 8388607];
+
+        for cpus in [1u32, 2, 3, 4, 16, 64, 1000, 4096] {
+            for capacity in rings {
+                let batch = Slots::batch(capacity, cpus);
+
+                assert!(batch >= 1);
+                // What all other CPUs can hold is no more than half.
+                assert!(batch == 1 || batch * cpus * 2 <= capacity / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn all_are_taken_and_given_back() -> Result {
+        let slots = Slots::new(126, 2)?;
+        let taken = (0..1000).take_while(|_| slots.take()).count() as u32;
+
+        // This task may have moved between CPUs, each of which may hold less than two batches.
+        assert!(taken <= 126);
+        assert!(taken > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
+        assert!(!slots.take());
+
+        slots.put(taken);
+        let again = (0..1000).take_while(|_| slots.take()).count() as u32;
+        assert!(again > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
+        slots.put(again);
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The contexts of an address space.
+
+use crate::{
+    context::Context,
+    ring::header, //
+};
+use kernel::{
+    aio::mm::{
+        self,
+        Contexts,
+        LastTable, //
+    },
+    fs::File,
+    mm::Mm,
+    prelude::*,
+    sync::{
+        rcu,
+        staged::{
+            Found,
+            Owner,
+            User, //
+        },
+        WaitGroup,
+        WaitToken, //
+    },
+    uaccess::UserPtr,
+    user_scalar::UserScalar, //
+};
+
+/// What the tables hold.
+pub(crate) enum Table {}
+
+kernel::exit_aio!(Table);
+
+impl Contexts for Table {
+    type Owner = Owner<Context>;
+
+    fn exit(table: LastTable<'_, Owner<Context>>) {
+        // The contexts end all at once, not one after the other.
+        WaitGroup::scope(|group| {
+            table.drain(|owner| {
+                if let Some(registration) = owner.kill() {
+                    let registration = registration.leave_mapping();
+
+                    Context::begin_end(owner, registration, Some(group.token()));
+                }
+            })
+        });
+    }
+}
+
+/// Enters a context at the lowest free index; `added` is called with `mm->ioctx_lock` held.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn insert(
+    mm: &Mm,
+    owner: Owner<Context>,
+    added: impl FnOnce(usize, Found<'_, Context>),
+) -> Result {
+    mm::table::<Table>(mm)
+        .insert(owner, added)
+        .map_err(|_| ENOMEM)
+}
+
+/// Finds the context that user space calls so.
+///
+/// The index of a context stands in its ring, which user space may have changed; it is right if the
+/// context that is found has this name.
+///
+/// # Errors
+///
+/// `EINVAL` if there is none, or its end has begun.
+#[inline]
+pub(crate) fn lookup(mm: &Mm, user_id: usize) -> Result<User<Context>> {
+    let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
+    let index = u32::get_user(ring).map_err(|_| EINVAL)?;
+
+    let rcu = rcu::read_lock();
+    let context = mm::table::<Table>(mm)
+        .get(index as usize, &rcu)
+        .ok_or(EINVAL)?;
+
+    if context.user_id() != user_id {
+        return Err(EINVAL);
+    }
+    context.try_use(&rcu).ok_or(EINVAL)
+}
+
+/// Begins the end of a context; `waiter` is dropped when no request is in flight any longer.
+///
+/// # Errors
+///
+/// `EINVAL` if somebody else has done so.
+pub(crate) fn kill(mm: &Mm, context: &Context, waiter: Option<WaitToken>) -> Result {
+    let (owner, registration) = {
+        let mut table = mm::table::<Table>(mm).lock();
+        let registration = context.kill().ok_or(EINVAL)?;
+
+        (table.remove(context.index()).ok_or(EINVAL)?, registration)
+    };
+
+    Context::begin_end(owner, registration, waiter);
+    Ok(())
+}
+
+/// The process has moved a mapping of this file.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not the whole ring of a live context.
+pub(crate) fn ring_moved(mm: &Mm, file: &File, start: usize, len: usize) -> Result {
+    let table = mm::table::<Table>(mm).lock();
+    let context = table.iter().find(|context| context.ring.is_file(file));
+
+    context.ok_or(EINVAL)?.ring_moved(start, len)
+}
