@@ -45,13 +45,14 @@ struct Aio;
 impl kernel::Module for Aio {
     /// Prepares the subsystem, while the kernel boots; without it the kernel can't go on.
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        ring_file::init().expect("Failed to create aio fs mount.");
-        request::CACHE
-            .init()
-            .expect("Failed to create the cache for requests.");
-        context::CACHE
-            .init()
-            .expect("Failed to create the cache for contexts.");
+        let ready = ring_file::init()
+            .and_then(|()| request::CACHE.init())
+            .and_then(|()| context::CACHE.init());
+
+        if ready.is_err() {
+            // As the C code does: this early there is memory, or something is very wrong.
+            panic!("failed to create the aio file system mount or the slab caches");
+        }
         if limits::init().is_err() {
             pr_err!("failed to register fs.aio-nr and fs.aio-max-nr\n");
         }

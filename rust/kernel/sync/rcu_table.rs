@@ -326,3 +326,132 @@ impl<P: RcuPointer> LockedRcuTable<'_, P> {
             .map(|ptr| unsafe { P::borrow(ptr) })
     }
 }
+
+#[kunit_tests(rust_sync_rcu_table)]
+mod tests {
+    use super::*;
+    use crate::{
+        sync::new_spinlock,
+        types::Opaque, //
+    };
+
+    /// A number on the heap.
+    struct Number(*mut u32);
+
+    impl Number {
+        fn new(n: u32) -> Result<Self> {
+            Ok(Self(KBox::into_raw(KBox::new(n, GFP_KERNEL)?)))
+        }
+    }
+
+    impl Drop for Number {
+        fn drop(&mut self) {
+            rcu::synchronize_rcu();
+            // SAFETY: It comes from `new()`.
+            drop(unsafe { KBox::from_raw(self.0) });
+        }
+    }
+
+    // SAFETY: `drop()` waits for a grace period before it frees the number.
+    unsafe impl RcuPointer for Number {
+        type Borrowed<'a> = &'a u32;
+
+        fn into_raw(self) -> *mut c_void {
+            core::mem::ManuallyDrop::new(self).0.cast()
+        }
+
+        unsafe fn from_raw(ptr: *mut c_void) -> Self {
+            Self(ptr.cast())
+        }
+
+        unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a u32 {
+            // SAFETY: By the requirements of this function.
+            unsafe { &*ptr.cast() }
+        }
+    }
+
+    fn with_table(f: impl FnOnce(&RcuTable<'_, Number>) -> Result) -> Result {
+        pin_init::stack_pin_init!(let lock = new_spinlock!(()));
+        let head = Opaque::new(null_mut());
+        // SAFETY: Both live as long as the table, and `head` is null. A `SpinLock<()>` has the layout
+        // of its lock.
+        let table = unsafe {
+            RcuTable::from_raw(
+                head.get(),
+                core::ptr::from_ref(&*lock)
+                    .cast_mut()
+                    .cast::<bindings::spinlock_t>(),
+            )
+        };
+        let result = f(&table);
+
+        // SAFETY: Nobody else uses the table.
+        unsafe { table.drain(drop) };
+        result
+    }
+
+    fn insert(table: &RcuTable<'_, Number>, n: u32) -> Result<usize> {
+        let mut index = usize::MAX;
+
+        table
+            .insert(Number::new(n)?, |i, value| {
+                assert_eq!(*value, n);
+                index = i;
+            })
+            .map_err(|_| ENOMEM)?;
+        Ok(index)
+    }
+
+    #[test]
+    fn grows_and_reuses_the_lowest_index() -> Result {
+        with_table(|table| {
+            assert!(table.get(0, &rcu::read_lock()).is_none());
+
+            for i in 0..20 {
+                assert_eq!(insert(table, i)?, i as usize);
+            }
+            // 4, 16, 64.
+            assert_eq!(table.lock().slots().len(), 64);
+            for i in 0..20 {
+                assert_eq!(table.get(i as usize, &rcu::read_lock()), Some(&i));
+            }
+
+            let removed = table.lock().remove(3);
+            assert!(removed.is_some());
+            assert!(table.get(3, &rcu::read_lock()).is_none());
+            assert!(table.lock().remove(3).is_none());
+            assert_eq!(insert(table, 77)?, 3);
+            assert_eq!(table.get(3, &rcu::read_lock()), Some(&77));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn indices_out_of_range() -> Result {
+        with_table(|table| {
+            insert(table, 1)?;
+            for index in [1, 3, 4, 5, 1 << 31, usize::MAX] {
+                assert!(table.get(index, &rcu::read_lock()).is_none());
+                assert!(table.lock().remove(index).is_none());
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn drains_all() -> Result {
+        with_table(|table| {
+            let mut sum = 0;
+
+            for i in 1..=5 {
+                insert(table, i)?;
+            }
+            assert_eq!(table.lock().iter().count(), 5);
+            // SAFETY: Nobody else uses the table.
+            unsafe { table.drain(|n| sum += *Number::borrow(n.0.cast())) };
+            assert_eq!(sum, 15);
+            assert!(table.get(0, &rcu::read_lock()).is_none());
+            Ok(())
+        })
+    }
+}

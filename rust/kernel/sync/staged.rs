@@ -469,3 +469,152 @@ impl<T: Staged> Drop for InFlight<T> {
         unsafe { PercpuRef::put(&raw const (*self.ptr.as_ptr()).in_flight) };
     }
 }
+
+#[kunit_tests(rust_sync_staged)]
+mod tests {
+    use super::*;
+    use crate::{
+        slab::Cache,
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            Arc,
+            Completion, //
+        },
+    };
+
+    /// What has happened to an object.
+    #[pin_data]
+    struct Log {
+        users_gone: Atomic<u32>,
+        drained: Atomic<u32>,
+        #[pin]
+        dropped: Completion,
+    }
+
+    impl Log {
+        fn new() -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    users_gone: Atomic::new(0),
+                    drained: Atomic::new(0),
+                    dropped <- Completion::new(),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        /// Returns how often the first and the second stage have ended.
+        fn stages(&self) -> (u32, u32) {
+            (self.users_gone.load(Relaxed), self.drained.load(Relaxed))
+        }
+    }
+
+    struct Object(Arc<Log>);
+
+    static CACHE: Cache = Cache::new::<Counts<Object>>(c"rust_kunit_staged");
+
+    impl Staged for Object {
+        fn cache() -> &'static Cache {
+            &CACHE
+        }
+
+        fn users_gone(&self) {
+            self.0.users_gone.add(1, Relaxed);
+        }
+
+        fn drained(&self) {
+            self.0.drained.add(1, Relaxed);
+        }
+    }
+
+    impl Drop for Object {
+        fn drop(&mut self) {
+            self.0.dropped.complete_all();
+        }
+    }
+
+    fn object() -> Result<(Owner<Object>, Arc<Log>)> {
+        CACHE.init()?;
+        let log = Log::new()?;
+
+        Ok((Owner::new(Object(log.clone()))?, log))
+    }
+
+    #[test]
+    fn stages_end_in_order() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+        let work = user.start_work();
+
+        owner.shutdown();
+        rcu::rcu_barrier();
+        assert_eq!(log.stages(), (0, 0));
+
+        drop(user);
+        assert_eq!(log.stages(), (1, 0));
+        rcu::rcu_barrier();
+        assert_eq!(log.stages(), (1, 0));
+
+        drop(work);
+        assert_eq!(log.stages(), (1, 1));
+        log.dropped.wait_for_completion();
+        assert_eq!(log.stages(), (1, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn work_that_ends_first() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+
+        drop(user.start_work());
+        drop(user);
+        rcu::rcu_barrier();
+        assert_eq!(log.stages(), (0, 0));
+
+        drop(owner);
+        log.dropped.wait_for_completion();
+        assert_eq!(log.stages(), (1, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn no_new_users_after_shutdown() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+        let found = Found {
+            ptr: owner.ptr,
+            _p: PhantomData,
+        };
+
+        assert!(found.try_use(&rcu::read_lock()).is_some());
+        owner.shutdown();
+        assert!(found.try_use(&rcu::read_lock()).is_none());
+        drop(user);
+        log.dropped.wait_for_completion();
+        Ok(())
+    }
+
+    #[test]
+    fn failing_initialiser_leaves_nothing() -> Result {
+        CACHE.init()?;
+        let log = Log::new()?;
+        let object = Object(log.clone());
+        // SAFETY: Nothing is initialised.
+        let init = unsafe {
+            pin_init::pin_init_from_closure(move |_: *mut Object| {
+                let _object = object;
+
+                Err::<(), Error>(EBUSY)
+            })
+        };
+
+        assert_eq!(Owner::new(init).err(), Some(EBUSY));
+        log.dropped.wait_for_completion();
+        assert_eq!(log.stages(), (0, 0));
+        Ok(())
+    }
+}

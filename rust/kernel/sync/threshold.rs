@@ -279,3 +279,113 @@ impl ThresholdQueue {
         };
     }
 }
+
+#[kunit_tests(rust_sync_threshold)]
+mod tests {
+    use super::*;
+    use crate::{
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            Arc, //
+        },
+        workqueue::{
+            self,
+            impl_has_work,
+            new_work,
+            Work,
+            WorkItem, //
+        },
+    };
+
+    /// Something that a work item provides one by one.
+    #[pin_data]
+    struct Source {
+        amount: Atomic<usize>,
+        rounds: usize,
+        #[pin]
+        queue: ThresholdQueue,
+        #[pin]
+        work: Work<Source>,
+    }
+
+    impl_has_work! {
+        impl HasWork<Self> for Source { self.work }
+    }
+
+    impl WorkItem for Source {
+        type Pointer = Arc<Self>;
+
+        fn run(this: Arc<Self>) {
+            for _ in 0..this.rounds {
+                let amount = this.amount.fetch_add(1, Relaxed) + 1;
+
+                this.queue.wake(amount);
+            }
+        }
+    }
+
+    impl Source {
+        fn new(rounds: usize) -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    amount: Atomic::new(0),
+                    rounds,
+                    queue <- new_threshold_queue!(),
+                    work <- new_work!(),
+                }),
+                GFP_KERNEL,
+            )
+        }
+    }
+
+    #[test]
+    fn woken_when_there_is_enough() -> Result {
+        let source = Source::new(100)?;
+        let missing = |source: &Source| 100 - source.amount.load(Relaxed);
+
+        let _ = workqueue::system_unbound().enqueue(source.clone());
+        source.queue.wait(Timeout::Never, missing(&source), || {
+            match missing(&source) {
+                0 => Step::Done,
+                // What it had when the wait began: the amount that is told is that of all.
+                _ => Step::Sleep(100),
+            }
+        });
+        assert_eq!(missing(&source), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn time_is_over() -> Result {
+        let source = Source::new(0)?;
+        let mut looks = 0;
+
+        source.queue.wait(Timeout::Nanos(1), 1, || {
+            looks += 1;
+            Step::Sleep(1)
+        });
+        // The last look is after the time was over.
+        assert!(looks >= 1);
+        Ok(())
+    }
+
+    #[test]
+    fn looks_again_without_sleeping() -> Result {
+        let source = Source::new(0)?;
+        let mut looks = 0;
+
+        source.queue.wait(Timeout::Never, 3, || {
+            looks += 1;
+            if looks == 3 {
+                Step::Done
+            } else {
+                Step::Again(3 - looks)
+            }
+        });
+        assert_eq!(looks, 3);
+        Ok(())
+    }
+}
