@@ -3,6 +3,7 @@
 //! The operations: one file for each family.
 
 use crate::request::Prepared;
+use core::mem::ManuallyDrop;
 use kernel::{
     aio::abi::{
         opcode,
@@ -12,10 +13,19 @@ use kernel::{
     uio::Direction, //
 };
 
+pub(crate) mod fsync;
+pub(crate) mod poll;
 pub(crate) mod rw;
 
-/// The operation that needs the most memory.
-pub(crate) type Largest = rw::Rw;
+/// As large as any operation.
+///
+/// Never constructed: requests for all operations share a cache, whose objects have to be as large
+/// as the largest.
+pub(crate) union Any {
+    _fsync: ManuallyDrop<fsync::Fsync>,
+    _poll: ManuallyDrop<poll::Poll>,
+    _rw: ManuallyDrop<rw::Rw>,
+}
 
 /// Starts the operation that an iocb asks for.
 ///
@@ -37,6 +47,9 @@ pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool) -> Result {
         opcode::PWRITE => rw::start(request, iocb, Write, rw::Shape::One),
         opcode::PREADV => rw::start(request, iocb, Read, rw::Shape::Vector { compat }),
         opcode::PWRITEV => rw::start(request, iocb, Write, rw::Shape::Vector { compat }),
+        opcode::FSYNC => fsync::start(request, iocb, fsync::What::All),
+        opcode::FDSYNC => fsync::start(request, iocb, fsync::What::Data),
+        opcode::POLL => poll::start(request, iocb),
         _ => Err(EINVAL),
     }
 }

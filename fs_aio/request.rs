@@ -44,7 +44,7 @@ use kernel::{
 };
 
 /// Where requests live.
-pub(crate) static CACHE: Cache = Cache::new::<Counted<Request<ops::Largest>>>(c"aio_kiocb");
+pub(crate) static CACHE: Cache = Cache::new::<Counted<Request<ops::Any>>>(c"aio_kiocb");
 
 /// `aio_key` of every iocb that was submitted.
 pub(crate) const KEY: u32 = 0;
@@ -155,20 +155,21 @@ impl Prepared {
         })
     }
 
-    /// Makes this a request for an operation that `init` initialises with the file.
+    /// Makes this a request for an operation, which `init` makes of the file.
     ///
     /// # Errors
     ///
-    /// None that could really happen.
+    /// What `init` returns.
     #[inline]
     pub(crate) fn into_request<O, I: PinInit<O>>(
         self,
-        init: impl FnOnce(ARef<LocalFile>) -> I,
+        init: impl FnOnce(ARef<LocalFile>) -> Result<I>,
     ) -> Result<Unique<Request<O>>> {
         let Self { memory, file, head } = self;
+        let op = init(file)?;
 
         memory.init(pin_init!(Request {
-            op <- init(file),
+            op <- op,
             head,
             result: Atomic::new(0),
         }))
@@ -209,6 +210,12 @@ impl<O> Request<O> {
     #[inline]
     pub(crate) fn context(&self) -> &Context {
         &self.head.reservation.context
+    }
+
+    /// Returns whether an eventfd will be signalled.
+    #[inline]
+    pub(crate) fn has_eventfd(&self) -> bool {
+        self.head.eventfd.is_some()
     }
 
     /// The operation is complete.

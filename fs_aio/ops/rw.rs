@@ -91,10 +91,10 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shap
     };
     let obj = prepared.obj();
     let mut request = prepared.into_request(|file| {
-        pin_init!(Rw {
+        Ok(pin_init!(Rw {
             kiocb <- AsyncKiocb::new(file, flags),
             cancel <- CancelNode::new(obj),
-        })
+        }))
     })?;
 
     let mut kiocb = Request::op_mut(&mut request).project().kiocb;

@@ -8,3 +8,4 @@
 pub mod abi;
 pub mod cancel;
 pub mod mm;
+pub mod poll;

@@ -40,6 +40,8 @@ use core::{
     },
 };
 
+mod work;
+
 /// A slab cache.
 ///
 /// Meant to be a `static`; allocations fail until [`init()`](Self::init) has been called.

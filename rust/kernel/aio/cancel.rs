@@ -37,7 +37,7 @@ use core::{
 #[pin_data]
 pub struct CancelList {
     #[pin]
-    lock: SpinLockIrqSave<()>,
+    pub(super) lock: SpinLockIrqSave<()>,
     #[pin]
     head: Opaque<bindings::list_head>,
 }
@@ -217,16 +217,15 @@ impl CancelList {
     ///
     /// # Safety
     ///
+    /// * The lock of the list must be held.
     /// * The node must be in no list, and be removed from this one before it or `kiocb` goes.
     /// * `call` must accept `kiocb` for as long as the node is in the list.
-    unsafe fn add(
+    pub(super) unsafe fn add_locked(
         &self,
         node: &CancelNode,
         kiocb: *mut bindings::kiocb,
         call: bindings::kiocb_cancel_fn,
     ) {
-        let _guard = self.lock.lock();
-
         // INVARIANT: The function and its argument are set while the lock is held.
         //
         // SAFETY: As above; the node is in no list.
@@ -235,6 +234,16 @@ impl CancelList {
             *node.kiocb.get() = kiocb;
             bindings::list_add_tail(node.links.get(), self.head.get());
         }
+    }
+
+    /// Removes a node, if it is in the list.
+    ///
+    /// # Safety
+    ///
+    /// The lock of the list must be held, and the node be in this list or in none.
+    pub(super) unsafe fn remove_locked(&self, node: &CancelNode) {
+        // SAFETY: By the requirements of this function.
+        unsafe { bindings::list_del_init(node.links.get()) };
     }
 }
 
@@ -314,8 +323,10 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     if crate::warn_on!(node.is_linked()) {
         return;
     }
-    // SAFETY: The node is in no list, and by the requirements of `CancellableRw` it leaves this one
-    // before the operation ends. The function accepts the argument by the requirements of this
-    // function.
-    unsafe { list.add(node, kiocb, cancel) };
+    let _guard = list.lock.lock();
+
+    // SAFETY: The lock is held. The node is in no list, and by the requirements of `CancellableRw` it
+    // leaves this one before the operation ends. The function accepts the argument by the
+    // requirements of this function.
+    unsafe { list.add_locked(node, kiocb, cancel) };
 }

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Flushing files.
+
+use crate::request::{
+    Prepared,
+    Request, //
+};
+use kernel::{
+    aio::abi::Iocb,
+    cred::Credential,
+    creds,
+    fs::FsyncFile,
+    prelude::*,
+    slab::Shared,
+    sync::aref::ARef,
+    workqueue::{
+        self,
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+/// Whether metadata are flushed that are not needed to read the data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    All,
+    Data,
+}
+
+/// A flush, which a worker does in the name of the submitter.
+#[pin_data]
+pub(crate) struct Fsync {
+    file: FsyncFile,
+    what: What,
+    creds: ARef<Credential>,
+    #[pin]
+    work: Work<Request<Fsync>>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Request<Fsync> { self.op.work }
+}
+
+impl WorkItem for Request<Fsync> {
+    type Pointer = Shared<Self>;
+
+    fn run(this: Shared<Self>) {
+        let op = &this.op;
+        let result = creds::with(&op.creds, || op.file.sync(op.what == What::Data));
+        let result = match result {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        };
+
+        Request::complete(this, result.into());
+    }
+}
+
+/// Starts a flush.
+///
+/// # Errors
+///
+/// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file that
+/// can't be flushed, `ENOMEM`.
+pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What) -> Result {
+    if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
+        return Err(EINVAL);
+    }
+
+    let request = prepared.into_request(|file| {
+        let file = FsyncFile::new(file)?;
+        let creds = creds::prepare()?;
+
+        Ok(pin_init!(Fsync {
+            file,
+            what,
+            creds,
+            work <- new_work!("aio::fsync"),
+        }))
+    })?;
+    let (submission, completion) = request.share_two();
+
+    // It blocks for as long as the device takes, so a queue that limits how many run on a CPU would
+    // not do. It was not queued before, so this can't fail.
+    let _ = workqueue::system_dfl().enqueue(completion);
+    Request::put(submission);
+    Ok(())
+}

@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting until a file is ready, without a task that waits.
+//!
+//! An operation puts an entry into the wait queue that the file names. When it is woken it either
+//! completes at once, in the context of who wakes it, or leaves that to a work item, which asks the
+//! file once more. It can be cancelled meanwhile, and the wait queue may go away.
+//!
+//! # Locks and lifetimes
+//!
+//! The lock of the [`CancelList`] is taken before that of the wait queue. The wake-up callback
+//! holds the latter already, so it can only try to take the former, and leaves the rest to the work
+//! item if that fails.
+//!
+//! The wait queue may be freed while an entry is in it; then its users are woken with `POLLFREE`
+//! first, and it is freed after an RCU grace period. So who wants its lock reads `head` under RCU,
+//! takes the lock if that is not null, and checks that the entry is in the queue still.
+//!
+//! One reference of the operation belongs to whatever will complete it: the entry in the wait
+//! queue, and from the moment on that the entry has scheduled it, the work item. Both the
+//! callback and the work item decide that with the lock of the queue held.
+//!
+//! C header: [`include/linux/poll.h`](srctree/include/linux/poll.h)
+
+use super::cancel::{
+    CancelList,
+    CancelNode, //
+};
+use crate::{
+    bindings,
+    error::{
+        code::EINVAL,
+        Error,
+        Result, //
+    },
+    fs::LocalFile,
+    prelude::*,
+    slab::{
+        Cached,
+        Shared,
+        Unique, //
+    },
+    str::CStrExt as _,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            AtomicFlag,
+            Relaxed,
+            Release, //
+        },
+        rcu,
+    },
+    types::Opaque, //
+};
+use core::{
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    marker::PhantomPinned,
+    ptr::null_mut, //
+};
+
+/// An operation that waits until a file is ready.
+///
+/// # Invariants
+///
+/// * `head` is null, or was the wait queue that `entry` was put into; what it points to is there for
+///   an RCU grace period after `head` was seen not to be null.
+/// * `wakeups` is accessed with the lock of the wait queue held.
+#[pin_data]
+pub struct AsyncPoll {
+    file: ARef<LocalFile>,
+    /// The events that are waited for.
+    events: bindings::__poll_t,
+    /// The events that are there, for an operation that was to complete and leaves that to a work
+    /// item.
+    result: Atomic<bindings::__poll_t>,
+    head: Atomic<*mut bindings::wait_queue_head>,
+    cancelled: AtomicFlag,
+    wakeups: UnsafeCell<Wakeups>,
+    #[pin]
+    entry: Opaque<bindings::wait_queue_entry>,
+    #[pin]
+    work: Opaque<bindings::work_struct>,
+    #[pin]
+    node: CancelNode,
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+/// What the wake-ups have led to.
+struct Wakeups {
+    /// The work item was scheduled.
+    scheduled: Cell<bool>,
+    /// There was another wake-up since.
+    again: Cell<bool>,
+}
+
+// SAFETY: Polling a file does not use its position, so it is no problem that the thread that has
+// opened it may use that without a lock. For the rest see the type invariants.
+unsafe impl Send for AsyncPoll {}
+
+// SAFETY: As above.
+unsafe impl Sync for AsyncPoll {}
+
+/// Types that have an [`AsyncPoll`] in them.
+///
+/// # Safety
+///
+/// `OFFSET` must be the offset of a field of this type, which is an `AsyncPoll`. To be implemented
+/// with [`impl_has_async_poll!`](crate::impl_has_async_poll).
+pub unsafe trait HasAsyncPoll {
+    /// The offset of the field.
+    const OFFSET: usize;
+}
+
+/// Implements [`HasAsyncPoll`] for a type with such a field.
+#[macro_export]
+macro_rules! impl_has_async_poll {
+    (impl$({$($generics:tt)*})? HasAsyncPoll for $self:ty { self.$($field:ident).+ }) => {
+        // SAFETY: The compiler computes the offset, and checks the type of the field below.
+        unsafe impl$(<$($generics)*>)? $crate::aio::poll::HasAsyncPoll for $self {
+            const OFFSET: usize = {
+                let _ = |this: &Self| -> *const $crate::aio::poll::AsyncPoll { &this.$($field).+ };
+
+                ::core::mem::offset_of!(Self, $($field).+)
+            };
+        }
+    };
+}
+pub use impl_has_async_poll;
+
+/// The operation that an [`AsyncPoll`] is a part of.
+pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync {
+    /// Returns the list in which the operation can be found in order to cancel it.
+    ///
+    /// It must be the same at each call, and stay as long as the operation.
+    fn cancel_list(&self) -> &CancelList;
+
+    /// Returns whether completing the operation may take locks that who makes files ready may hold.
+    fn must_not_complete_inline(&self) -> bool;
+
+    /// The operation has ended: with the events that are there, or with none if it was cancelled.
+    ///
+    /// Called exactly once if [`AsyncPoll::start()`] succeeds, in any context; perhaps while
+    /// `start()` has not returned yet.
+    fn complete(this: Shared<Self>, events: u16);
+}
+
+/// The wait queue of an operation, whose entry is in it: the lock is held, and RCU read-locked.
+struct LockedQueue<'a> {
+    poll: &'a AsyncPoll,
+    head: *mut bindings::wait_queue_head,
+    // Dropped last: when the queue is unlocked, only RCU may keep it.
+    _rcu: rcu::Guard,
+}
+
+impl<'a> LockedQueue<'a> {
+    /// Locks the queue, unless the entry was removed from it.
+    ///
+    /// To be called with interrupts disabled.
+    fn lock(poll: &'a AsyncPoll) -> Option<Self> {
+        let rcu = rcu::read_lock();
+        // Pairs with the release in `wake()`, when the queue goes away.
+        let head = poll.head.load(Acquire);
+
+        if head.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariants of `AsyncPoll`; RCU is read-locked.
+        unsafe { bindings::spin_lock(&raw mut (*head).lock) };
+
+        let queue = Self {
+            poll,
+            head,
+            _rcu: rcu,
+        };
+        // Dropping it unlocks the queue.
+        queue.has_entry().then_some(queue)
+    }
+
+    fn has_entry(&self) -> bool {
+        let links = self.poll.links();
+
+        // SAFETY: The entry is initialised, and the lock held.
+        !core::ptr::eq(unsafe { (*links).next }, links)
+    }
+
+    /// Removes the entry.
+    fn remove_entry(&self) {
+        // SAFETY: The lock of the queue that the entry is in is held.
+        unsafe { bindings::list_del_init(self.poll.links()) };
+    }
+
+    /// Returns what belongs to who holds the lock.
+    fn wakeups(&self) -> &Wakeups {
+        // SAFETY: The lock is held, for as long as `self` is.
+        unsafe { self.poll.wakeups() }
+    }
+}
+
+impl Drop for LockedQueue<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The lock is held, and RCU keeps the queue.
+        unsafe { bindings::spin_unlock(&raw mut (*self.head).lock) };
+    }
+}
+
+/// What `vfs_poll()` hands to [`AsyncPoll::queue()`].
+#[repr(C)]
+struct PollTable<'a> {
+    table: bindings::poll_table_struct,
+    poll: &'a AsyncPoll,
+    queued: bool,
+    error: Option<Error>,
+}
+
+impl AsyncPoll {
+    /// Initialises an operation that waits for `events` (`POLL*`, errors always among them); `id` is how
+    /// user space calls it.
+    pub fn new(file: ARef<LocalFile>, events: u16, id: u64) -> impl PinInit<Self> {
+        // SAFETY: There are no requirements.
+        let events = unsafe { bindings::demangle_poll(events) };
+
+        pin_init!(Self {
+            file,
+            events: events | bindings::EPOLLERR | bindings::EPOLLHUP,
+            result: Atomic::new(0),
+            head: Atomic::new(null_mut()),
+            cancelled: AtomicFlag::new(false),
+            wakeups: UnsafeCell::new(Wakeups {
+                scheduled: Cell::new(false),
+                again: Cell::new(false),
+            }),
+            entry: Opaque::uninit(),
+            work: Opaque::uninit(),
+            node <- CancelNode::new(id),
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// Starts the operation.
+    ///
+    /// Returns a second reference, which has kept the operation for the time of the call. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
+    /// was not started.
+    pub fn start<T: PollOwner>(this: Unique<T>) -> Result<Shared<T>> {
+        let (submission, completion) = this.share_two();
+        let list = submission.cancel_list();
+        // SAFETY: By the requirements of `HasAsyncPoll`.
+        let poll = unsafe {
+            &*core::ptr::from_ref::<T>(&submission)
+                .byte_add(T::OFFSET)
+                .cast::<Self>()
+        };
+
+        poll.init_callbacks::<T>();
+        // The reference belongs to the entry.
+        let completion = completion.into_raw();
+
+        let mut table = PollTable {
+            table: bindings::poll_table_struct {
+                _qproc: Some(Self::queue),
+                _key: poll.events,
+            },
+            poll,
+            queued: false,
+            // What a file without a wait queue gets that is not ready.
+            error: Some(EINVAL),
+        };
+        // SAFETY: The file is valid. `queue()` finds the rest of the table behind its argument.
+        let mut mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), (&raw mut table).cast()) }
+            & poll.events;
+
+        let guard = list.lock.lock();
+        if table.queued {
+            let mut cancel = false;
+            let queue = LockedQueue::lock(poll);
+
+            // The callback has completed the operation, or has scheduled the work item to do so.
+            if queue
+                .as_ref()
+                .is_none_or(|queue| queue.wakeups().scheduled.get())
+            {
+                // There was a second queue, which is not supported, but it's too late for that.
+                cancel = table.error.is_some();
+                table.error = None;
+                mask = 0;
+            }
+            if mask != 0 || table.error.is_some() {
+                // The operation belongs to us again.
+                if let Some(queue) = &queue {
+                    queue.remove_entry();
+                }
+            } else if cancel {
+                poll.cancelled.store(true, Relaxed);
+            } else if queue.is_some() {
+                // SAFETY: The lock is held. The node is in no list; who completes the operation
+                // removes it. The operation is alive until then.
+                unsafe {
+                    list.add_locked(
+                        &poll.node,
+                        core::ptr::from_ref(poll).cast_mut().cast(),
+                        Some(Self::cancel::<T>),
+                    )
+                };
+            }
+        }
+        drop(guard);
+
+        if mask != 0 {
+            // SAFETY: The reference was the entry's, which is in no queue.
+            let completion = unsafe { Shared::from_raw(completion) };
+
+            T::complete(completion, Self::mangle(mask));
+        } else if let Some(e) = table.error {
+            // SAFETY: As above.
+            drop(unsafe { Shared::from_raw(completion) });
+            return Err(e);
+        }
+        Ok(submission)
+    }
+
+    /// Returns what belongs to who holds the lock of the wait queue.
+    ///
+    /// # Safety
+    ///
+    /// The lock must be held for as long as the reference is used.
+    unsafe fn wakeups(&self) -> &Wakeups {
+        // SAFETY: By the requirements of this function.
+        unsafe { &*self.wakeups.get() }
+    }
+
+    fn links(&self) -> *mut bindings::list_head {
+        // SAFETY: This stays within the entry.
+        unsafe { &raw mut (*self.entry.get()).entry }
+    }
+
+    fn mangle(mask: bindings::__poll_t) -> u16 {
+        // SAFETY: There are no requirements.
+        unsafe { bindings::mangle_poll(mask) }
+    }
+
+    fn init_callbacks<T: PollOwner>(&self) {
+        // SAFETY: Nobody else refers to the operation.
+        unsafe {
+            bindings::INIT_LIST_HEAD(self.links());
+            bindings::init_waitqueue_func_entry(self.entry.get(), Some(Self::wake::<T>));
+        }
+        self.init_work(Self::work::<T>);
+    }
+
+    /// Sets the function of the work item, which must not be scheduled.
+    fn init_work(&self, func: unsafe extern "C" fn(*mut bindings::work_struct)) {
+        // SAFETY: The work item is not scheduled, and name and key are static.
+        unsafe {
+            bindings::init_work_with_key(
+                self.work.get(),
+                Some(func),
+                false,
+                c"kernel::aio::poll".as_char_ptr(),
+                crate::static_lock_class!().as_ptr(),
+            )
+        };
+    }
+
+    /// Schedules the work item, to which the reference of the entry goes over.
+    fn schedule(&self) {
+        // SAFETY: The work item was initialised, and the operation is alive until it has run.
+        unsafe {
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                bindings::system_percpu_wq,
+                self.work.get(),
+            )
+        };
+    }
+
+    /// Returns the operation around this.
+    ///
+    /// # Safety
+    ///
+    /// `this` must be in a `T` as [`HasAsyncPoll`] says, and be alive for `'a`.
+    unsafe fn owner<'a, T: PollOwner>(this: *const Self) -> &'a T {
+        // SAFETY: By the requirements of this function.
+        unsafe { &*this.byte_sub(T::OFFSET).cast::<T>() }
+    }
+
+    /// Ends the operation with the reference that belongs to the caller.
+    ///
+    /// # Safety
+    ///
+    /// As for [`owner()`](Self::owner), and the reference of the entry must be the caller's.
+    unsafe fn complete<T: PollOwner>(this: *const Self, mask: bindings::__poll_t) {
+        // SAFETY: By the requirements of this function.
+        let owner = unsafe { Shared::from_raw(this.byte_sub(T::OFFSET).cast::<T>()) };
+
+        T::complete(owner, Self::mangle(mask));
+    }
+
+    /// The file names a wait queue.
+    ///
+    /// # Safety
+    ///
+    /// To be called by `vfs_poll()` in [`start()`](Self::start), with its table.
+    unsafe extern "C" fn queue(
+        _file: *mut bindings::file,
+        head: *mut bindings::wait_queue_head,
+        table: *mut bindings::poll_table_struct,
+    ) {
+        // SAFETY: By the requirements of this function.
+        let table = unsafe { &mut *table.cast::<PollTable<'_>>() };
+
+        if table.queued {
+            // There would have to be an entry for each.
+            table.error = Some(EINVAL);
+            return;
+        }
+        table.queued = true;
+        table.error = None;
+        // INVARIANT: The entry is put into this queue.
+        table.poll.head.store(head, Relaxed);
+        // SAFETY: The file keeps its queue for now; the entry is initialised and in no queue.
+        unsafe { bindings::add_wait_queue(head, table.poll.entry.get()) };
+    }
+
+    /// The queue is woken.
+    ///
+    /// # Safety
+    ///
+    /// To be called with the lock of the queue held that the entry of an operation is in.
+    unsafe extern "C" fn wake<T: PollOwner>(
+        entry: *mut bindings::wait_queue_entry,
+        _mode: c_uint,
+        _sync: c_int,
+        key: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function; the entry in the queue has a reference.
+        let poll = unsafe { &*crate::container_of!(Opaque::cast_from(entry), Self, entry) };
+        // SAFETY: As above.
+        let owner = unsafe { Self::owner::<T>(poll) };
+        // A plain wake-up says nothing about the events.
+        let mask = key as usize as bindings::__poll_t;
+
+        if mask != 0 && mask & poll.events == 0 {
+            return 0;
+        }
+
+        // SAFETY: The lock of the queue is held.
+        let wakeups = unsafe { poll.wakeups() };
+
+        if mask != 0 && !wakeups.scheduled.get() {
+            let list = owner.cancel_list();
+
+            if let Some(guard) = list.lock.try_lock() {
+                // SAFETY: The locks of the queue and of the list are held.
+                unsafe {
+                    bindings::list_del_init(poll.links());
+                    list.remove_locked(&poll.node);
+                }
+                // The entry is in no queue, so its reference is ours now.
+                if owner.must_not_complete_inline() {
+                    poll.result.store(mask, Relaxed);
+                    poll.init_work(Self::complete_work::<T>);
+                    poll.schedule();
+                    drop(guard);
+                } else {
+                    drop(guard);
+                    // SAFETY: See above.
+                    unsafe { Self::complete::<T>(poll, mask) };
+                }
+                return 1;
+            }
+        }
+
+        // Leave it to the work item. The entry stays in the queue, since the file may turn out not to
+        // be ready, and no wake-up must be missed.
+        if wakeups.scheduled.get() {
+            wakeups.again.set(true);
+        } else {
+            wakeups.scheduled.set(true);
+            poll.schedule();
+        }
+
+        if mask & bindings::POLLFREE != 0 {
+            // The queue goes away, and the work item must not touch it any longer.
+            poll.cancelled.store(true, Relaxed);
+            // SAFETY: The lock of the queue is held.
+            unsafe { bindings::list_del_init(poll.links()) };
+            // The last touch: as soon as this is seen, the work item completes the operation without
+            // the lock of the queue. Pairs with the acquire in `LockedQueue::lock()`.
+            poll.head.store(null_mut(), Release);
+        }
+        1
+    }
+
+    /// An operation that could not complete inline completes.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the work queue; the reference of the entry belongs to this function.
+    unsafe extern "C" fn complete_work<T: PollOwner>(work: *mut bindings::work_struct) {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            let poll = crate::container_of!(Opaque::cast_from(work), Self, work);
+
+            Self::complete::<T>(poll, (*poll).result.load(Relaxed));
+        }
+    }
+
+    /// An operation was woken: ask the file whether it is ready.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the work queue; the reference of the entry belongs to this function if it
+    /// completes the operation.
+    unsafe extern "C" fn work<T: PollOwner>(work: *mut bindings::work_struct) {
+        // SAFETY: By the requirements of this function, the operation is alive until it is completed
+        // below.
+        let poll = unsafe { &*crate::container_of!(Opaque::cast_from(work), Self, work) };
+        // SAFETY: As above.
+        let list = unsafe { Self::owner::<T>(poll) }.cancel_list();
+        let mut mask = 0;
+
+        if !poll.cancelled.load(Relaxed) {
+            let mut table = bindings::poll_table_struct {
+                _qproc: None,
+                _key: poll.events,
+            };
+
+            // SAFETY: The file is valid. Nothing is queued.
+            mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), &mut table) } & poll.events;
+        }
+
+        // Who cancels the operation has this lock, and uses the operation until it is released.
+        let guard = list.lock.lock();
+
+        if let Some(queue) = LockedQueue::lock(poll) {
+            if mask == 0 && !poll.cancelled.load(Relaxed) {
+                // It is not ready after all. The entry is still in the queue.
+                let wakeups = queue.wakeups();
+
+                if wakeups.again.get() {
+                    wakeups.again.set(false);
+                    poll.schedule();
+                } else {
+                    wakeups.scheduled.set(false);
+                }
+                return;
+            }
+            queue.remove_entry();
+        }
+        // SAFETY: The lock is held.
+        unsafe { list.remove_locked(&poll.node) };
+        drop(guard);
+
+        // SAFETY: The entry is in no queue, so its reference is ours.
+        unsafe { Self::complete::<T>(poll, mask) };
+    }
+
+    /// Cancels an operation: it completes soon.
+    ///
+    /// # Safety
+    ///
+    /// To be called with the lock of the list held that the operation is in, and with what it was
+    /// put there with.
+    unsafe extern "C" fn cancel<T: PollOwner>(kiocb: *mut bindings::kiocb) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let poll = unsafe { &*kiocb.cast::<Self>() };
+
+        // Otherwise the queue has gone away, and the work item is scheduled already.
+        if let Some(queue) = LockedQueue::lock(poll) {
+            poll.cancelled.store(true, Relaxed);
+            if !queue.wakeups().scheduled.get() {
+                queue.wakeups().scheduled.set(true);
+                poll.schedule();
+            }
+        }
+        0
+    }
+}

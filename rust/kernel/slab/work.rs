@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects of a slab cache as work items.
+
+use super::{
+    Cached,
+    Shared, //
+};
+use crate::{
+    bindings,
+    workqueue::{
+        HasWork,
+        RawWorkItem,
+        Work,
+        WorkItem,
+        WorkItemPointer, //
+    },
+};
+
+// SAFETY: The `__enqueue` implementation below uses a `work_struct` initialised with the `run`
+// method of this trait, because `T: HasWork<T, ID>` and `Work::new()` takes it from
+// `T: WorkItem<ID, Pointer = Self>`.
+unsafe impl<T, const ID: u64> WorkItemPointer<ID> for Shared<T>
+where
+    T: Cached + WorkItem<ID, Pointer = Self> + HasWork<T, ID>,
+{
+    unsafe extern "C" fn run(ptr: *mut bindings::work_struct) {
+        // The `__enqueue` method always uses a `work_struct` stored in a `Work<T, ID>`.
+        let ptr = ptr.cast::<Work<T, ID>>();
+        // SAFETY: This computes the pointer that `__enqueue` got from `into_raw()`.
+        let ptr = unsafe { T::work_container_of(ptr) };
+        // SAFETY: This pointer comes from `into_raw()` and we've been given back ownership.
+        let this = unsafe { Shared::from_raw(ptr) };
+
+        T::run(this)
+    }
+}
+
+// SAFETY: The reference keeps the object, and with it the `work_struct`, for the call of the
+// closure. If that returns true the reference belongs to `run()`, and keeps it until then.
+unsafe impl<T, const ID: u64> RawWorkItem<ID> for Shared<T>
+where
+    T: Cached + WorkItem<ID, Pointer = Self> + HasWork<T, ID>,
+{
+    type EnqueueOutput = Result<(), Self>;
+
+    unsafe fn __enqueue<F>(self, queue_work_on: F) -> Self::EnqueueOutput
+    where
+        F: FnOnce(*mut bindings::work_struct) -> bool,
+    {
+        let ptr = Shared::into_raw(self).cast_mut();
+
+        // SAFETY: The pointer is valid.
+        let work_ptr = unsafe { Work::raw_get(T::raw_get_work(ptr)) };
+
+        if queue_work_on(work_ptr) {
+            Ok(())
+        } else {
+            // SAFETY: The work queue has not taken ownership of the pointer.
+            Err(unsafe { Shared::from_raw(ptr) })
+        }
+    }
+}
