@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The things that one does with this overlay. The work is in scripts/.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# What may be given on the command line or in the environment.
+export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT
+$(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT,\
+	$(if $($(v)),,$(eval unexport $(v))))
+
+.PHONY: help run shell kernel test kunit selftests lint clean
+
+help:
+	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
+	@echo 'make test       all tests, on the Rust kernel and on the C kernel'
+	@echo 'make kunit      the KUnit suites alone'
+	@echo 'make selftests  the kselftest programs alone'
+	@echo 'make shell      an interactive guest (needs a terminal)'
+	@echo 'make kernel     only build; the last line is the path of the bzImage'
+	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck'
+	@echo 'make clean      remove the build directory (the cache stays)'
+	@echo
+	@echo 'Variables: AIO=rust|c  EXTRA_CONFIG=FILE  KERNEL_SRC=DIR  BUILD=DIR  CACHE=DIR'
+	@echo '           ACCEL=auto|kvm|tcg (run, shell)  JOBS=N  TESTS="PROGRAM ..."'
+	@echo 'README.md describes them.'
+
+run shell kernel lint:
+	@scripts/$@
+
+test:
+	@scripts/test all
+
+kunit selftests:
+	@scripts/test $@
+
+clean:
+	@scripts/clean

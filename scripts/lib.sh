@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # Variables for the scripts that read this file.
+#
+# What the scripts share: where things are, the toolchain, stages and their logs.
+
+SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(dirname "$SCRIPTS")
+BUILD=$(realpath -m "${BUILD:-$ROOT/build}")
+CACHE=$(realpath -m "${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/linux-aio-rust}")
+LOGS=$BUILD/log
+JOBS=${JOBS:-$(nproc)}
+AIO=${AIO:-rust}
+ACCEL=${ACCEL:-auto}
+KERNEL_SERIES=7.3
+
+# make hands its variables down to the kernel's makefiles, which have some of the
+# same names.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES KBUILD_OUTPUT ARCH CROSS_COMPILE LLVM
+
+# Standard output is for results (a path, a table); everything else goes to
+# standard error.
+note()
+{
+	echo "      $*" >&2
+}
+
+die()
+{
+	echo "error: $*" >&2
+	exit 1
+}
+
+case $AIO in
+rust|c) ;;
+*) die "AIO is rust or c, not '$AIO'" ;;
+esac
+
+# Stages. A command says how many it has (STAGES) and calls stage for each:
+#
+#   stage "Title" LOG HINT COMMAND...
+#
+# The command's output goes to $LOGS/LOG. If it fails, the end of the log and
+# the hint are printed and the script ends. A nested script numbers on where its
+# caller is.
+export STAGE=${STAGE:-0} STAGES=${STAGES:-0}
+
+took()
+{
+	local s=$(($(date +%s) - $1))
+	if [ $s -ge 60 ]; then echo "$((s / 60)) min $((s % 60)) s"; else echo "$s s"; fi
+}
+
+# How far a kernel build is: the steps in its log against those that the last
+# build from nothing had ("-": not known).
+progress()
+{
+	local log=$1 start=$2 of='' shown=0 n elapsed
+	if [ "$3" != - ]; then of=" of about $3"; fi
+	while sleep 2 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+		n=$(grep -cE '^  [A-Z]' "$log" 2>/dev/null || true)
+		elapsed=$(($(date +%s) - start))
+		if [ -t 2 ]; then
+			printf '\r      %s%s steps, %s\033[K' "${n:-0}" "$of" "$(took "$start")" >&2
+		elif [ $((elapsed - shown)) -ge 60 ]; then
+			shown=$elapsed
+			note "${n:-0}$of steps, $(took "$start")"
+		fi
+	done
+}
+
+TICKER=''
+end_ticker()
+{
+	if [ -n "$TICKER" ]; then
+		kill "$TICKER" 2>/dev/null || true
+		wait "$TICKER" 2>/dev/null || true
+		if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+	fi
+	TICKER=''
+}
+
+# Not for use in a condition: "set -e" must hold in the command.
+stage()
+{
+	local title=$1 log=$LOGS/$2 hint=$3 start status of=''
+	shift 3
+	mkdir -p "$LOGS"
+	STAGE=$((STAGE + 1))
+	if [ "$STAGES" -gt 0 ]; then of="[$STAGE/$STAGES] "; fi
+	echo "$of$title" >&2
+	start=$(date +%s)
+	: >"$log"
+	if [ -n "${PROGRESS:-}" ]; then
+		trap end_ticker EXIT
+		progress "$log" "$start" "$PROGRESS" 9>&- &
+		TICKER=$!
+	fi
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	end_ticker
+	if [ "$status" = 0 ]; then
+		note "done in $(took "$start")"
+		return
+	fi
+	{
+		echo
+		echo "error: $title: failed after $(took "$start"), status $status. The end of $log:"
+		echo
+		tail -n 40 "$log" | sed 's/^/    /'
+		echo
+		echo "What to do: $hint"
+	} >&2
+	exit 1
+}
+
+# One command at a time works in BUILD; a nested script has the lock already.
+lock_build()
+{
+	mkdir -p "$BUILD"
+	if [ "${BUILD_LOCKED:-}" = "$BUILD" ]; then return; fi
+	exec 9>"$BUILD/.lock"
+	if ! flock -n 9; then
+		note "waiting for another command that works in $BUILD"
+		flock 9
+	fi
+	export BUILD_LOCKED=$BUILD
+}
+
+# The toolchain: rustc from the system's packages (a rustup one has no library
+# source), clang of the same LLVM where there is one.
+find_rustc()
+{
+	local r src
+	for r in "${RUSTC:-}" /usr/bin/rustc; do
+		if [ -z "$r" ] || ! [ -x "$r" ]; then continue; fi
+		src=$("$r" --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs
+		if [ -f "$src" ]; then
+			echo "$r"
+			return
+		fi
+	done
+	return 1
+}
+
+rust_llvm()
+{
+	"$1" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'
+}
+
+# The newest clang with all of its tools, rustc's own version before any other.
+find_llvm()
+{
+	local v dir
+	for v in "$(rust_llvm "$1")" 23 22 21 20 19 18 17; do
+		dir=/usr/lib/llvm-$v
+		if [ -x "$dir/bin/clang" ] && [ -x "$dir/bin/ld.lld" ] && [ -x "$dir/bin/llvm-ar" ] &&
+			compgen -G "$dir/lib/libclang*.so*" >/dev/null; then
+			echo "$v"
+			return
+		fi
+	done
+	return 1
+}
+
+version_ge()
+{
+	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
+
+find_bindgen()
+{
+	local b version
+	for b in "$CACHE/tools/bin/bindgen" "$(command -v bindgen || true)"; do
+		if [ -z "$b" ] || ! [ -x "$b" ]; then continue; fi
+		version=$(cd / && "$b" --version 2>/dev/null | sed -n 's/^bindgen \([0-9.]*\).*/\1/p')
+		if [ -n "$version" ] && version_ge "$version" 0.71.1; then
+			echo "$b"
+			return
+		fi
+	done
+	return 1
+}
+
+# Sets KMAKE, the make command for a kernel tree with this toolchain, and the
+# toolchain's parts: rustc, llvm (a version).
+toolchain()
+{
+	local bindgen bin cc
+	rustc=$(find_rustc) || die "no rustc with library source (run scripts/deps)"
+	llvm=$(find_llvm "$rustc") || die "no clang with lld and libclang (run scripts/deps)"
+	bindgen=$(find_bindgen) || die "no bindgen 0.71.1 or newer (run scripts/deps)"
+	bin=$(dirname "$rustc")
+	export LIBCLANG_PATH=/usr/lib/llvm-$llvm/lib
+	KMAKE=(make "LLVM=-$llvm" "RUSTC=$rustc" "RUSTDOC=$bin/rustdoc" "RUSTFMT=$bin/rustfmt"
+		"CLIPPY_DRIVER=$bin/clippy-driver" "BINDGEN=$bindgen")
+	if [ -z "${CCACHE_DISABLE:-}" ] && command -v ccache >/dev/null; then
+		cc="ccache clang-$llvm"
+		export CCACHE_DIR=$CACHE/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-2G}
+		KMAKE+=("CC=$cc")
+	fi
+	export KBUILD_BUILD_USER=aio KBUILD_BUILD_HOST=aio
+}
+
+# Where things are for the kernel that AIO and EXTRA_CONFIG ask for.
+TREE=$BUILD/linux
+VARIANT=$AIO
+if [ -n "${EXTRA_CONFIG:-}" ]; then
+	[ -f "$EXTRA_CONFIG" ] || die "EXTRA_CONFIG: no file '$EXTRA_CONFIG'"
+	VARIANT=$AIO-$(sha256sum "$EXTRA_CONFIG" | cut -c1-12)
+fi
+OUT=$BUILD/$VARIANT
+IMAGE=$OUT/arch/x86/boot/bzImage

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Count test results.
+
+    tap.py kselftest FILE LABEL EXIT   output of run_kselftest.sh; exit status of it
+    tap.py kunit FILE LABEL EXIT       output of "kunit.py parse --json"
+
+Prints failed and skipped tests and, as the last line, three numbers: passed,
+failed, skipped.
+"""
+
+import json
+import re
+import sys
+
+RESULT = re.compile(r"^(not )?ok\s+(\d+)\s*(?:-\s*)?(.*)$")
+PLAN = re.compile(r"^1\.\.(\d+)")
+SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.I)
+XFAIL = re.compile(r"#\s*(XFAIL|TODO)\b", re.I)
+
+
+class Tally:
+    def __init__(self, label):
+        self.label = label
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    def add(self, line, prefix):
+        """Count a result line; tell whether it was a failure."""
+        bad, _, name = RESULT.match(line).groups()
+        skip = SKIP.search(name)
+        title = prefix + name.split(" #")[0].strip()
+        reason = name.split("#", 1)[1].strip() if "#" in name else ""
+        if skip:
+            self.skipped.append((title, skip.group(1) or "no reason given"))
+        elif bad and not XFAIL.search(name):
+            self.failed.append((title, reason))
+            return True
+        else:
+            self.passed += 1
+        return False
+
+    def report(self):
+        for title, reason in self.failed:
+            print(f"  FAILED   {self.label}: {title}{': ' + reason if reason else ''}")
+        for title, reason in self.skipped:
+            print(f"  skipped  {self.label}: {title}: {reason}")
+        print(self.passed, len(self.failed), len(self.skipped))
+
+
+def kselftest(path, label, status):
+    """Results are counted one by one where a program prints them, and by
+    program where it does not."""
+    tally = Tally(label)
+    inner, failed, plan, total, seen = [], False, None, None, 0
+    with open(path, errors="replace") as file:
+        for line in file:
+            line = line.rstrip("\r\n")
+            if line.startswith("# selftests: "):
+                inner, failed, plan = [], False, None
+            elif line.startswith("# ") and RESULT.match(line[2:]):
+                inner.append(line[2:])
+            elif line.startswith("# ") and PLAN.match(line[2:]):
+                plan = int(PLAN.match(line[2:]).group(1))
+            elif PLAN.match(line) and total is None:
+                total = int(PLAN.match(line).group(1))
+            elif RESULT.match(line):
+                seen += 1
+                bad, _, name = RESULT.match(line).groups()
+                program = name.split(" #")[0].split(":")[-1].strip()
+                for result in inner:
+                    failed |= tally.add(result, program + ": ")
+                if plan is not None and inner and len(inner) < plan:
+                    tally.failed.append((program, f"{len(inner)} of {plan} tests ran"))
+                    failed = True
+                if bad:
+                    # The program itself: it crashed or timed out, or its failure
+                    # is one that it has printed.
+                    if not failed:
+                        tally.add(line, "")
+                elif not inner:
+                    tally.add(line, "")
+                inner, failed, plan = [], False, None
+    # A guest that died in the middle: what was running, and what was to come.
+    if inner:
+        for result in inner:
+            tally.add(result, "")
+    if total is None or seen < total:
+        tally.failed.append(("run_kselftest.sh", f"{seen} of {total or 'an unknown number of'} programs ended"))
+    elif status != "0" and not tally.failed:
+        tally.failed.append(("guest", f"exit status {status}; see its kernel log"))
+    tally.report()
+
+
+def kunit(path, label, status):
+    """Cases of the JSON that kunit.py writes."""
+    tally = Tally(label)
+
+    def group(node, prefix):
+        for case in node.get("test_cases", []):
+            name = prefix + case["name"]
+            if case["status"] == "PASS":
+                tally.passed += 1
+            elif case["status"] == "SKIP":
+                tally.skipped.append((name, "skipped by the suite"))
+            else:
+                tally.failed.append((name, case["status"]))
+        for sub in node.get("sub_groups", []):
+            group(sub, prefix + sub["name"] + ": ")
+
+    with open(path) as file:
+        root = json.load(file)
+    group(root, "")
+    misc = root["misc"]
+    if not tally.failed and (misc["failed"] or misc["crashed"] or misc["errors"]):
+        tally.failed.append(("kunit", f"{misc['errors']} errors in the KTAP output"))
+    if not tally.failed and status != "0":
+        tally.failed.append(("guest", f"exit status {status}; see its kernel log"))
+    tally.report()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "kselftest":
+        kselftest(*sys.argv[2:5])
+    else:
+        kunit(*sys.argv[2:5])
