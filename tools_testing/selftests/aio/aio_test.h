@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the AIO tests share: the system calls (issued directly, an error is
+ * returned as a negative errno), the ring as the kernel lays it out, files and
+ * memory to do I/O on, ways to see what the kernel and another thread are
+ * doing, and a slow block device.
+ */
+#ifndef AIO_TEST_H
+#define AIO_TEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/aio_abi.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND	0x00000020
+#endif
+
+#define AIO_RING_MAGIC		0xa10a10a1U
+#define AIO_RING_HEADER		32
+#define AIO_EVENT_SIZE		32
+/* io_setup() doubles the number, and refuses more than this many events. */
+#define AIO_MAX_DOUBLED		(0x10000000U / AIO_EVENT_SIZE)
+/* No read or write transfers more than this. */
+#define AIO_MAX_RW_COUNT	(INT_MAX & ~(getpagesize() - 1))
+
+/* The mapping that an aio_context_t points to. */
+struct aio_ring {
+	__u32 id;
+	__u32 nr;
+	__u32 head;
+	__u32 tail;
+	__u32 magic;
+	__u32 compat_features;
+	__u32 incompat_features;
+	__u32 header_length;
+	struct io_event events[];
+};
+
+static inline volatile struct aio_ring *aio_ring(aio_context_t ctx)
+{
+	return (volatile struct aio_ring *)ctx;
+}
+
+/* ------------------------------------------------------ system calls */
+
+static inline long aio_result(long ret)
+{
+	return ret == -1 ? -errno : ret;
+}
+
+static inline long io_setup(unsigned int nr, aio_context_t *ctxp)
+{
+	return aio_result(syscall(__NR_io_setup, nr, ctxp));
+}
+
+static inline long io_destroy(aio_context_t ctx)
+{
+	return aio_result(syscall(__NR_io_destroy, ctx));
+}
+
+static inline long io_submit(aio_context_t ctx, long nr, struct iocb **iocbs)
+{
+	return aio_result(syscall(__NR_io_submit, ctx, nr, iocbs));
+}
+
+static inline long io_cancel(aio_context_t ctx, struct iocb *iocb,
+			     struct io_event *result)
+{
+	return aio_result(syscall(__NR_io_cancel, ctx, iocb, result));
+}
+
+static inline long io_getevents(aio_context_t ctx, long min_nr, long nr,
+				struct io_event *events, struct timespec *ts)
+{
+	return aio_result(syscall(__NR_io_getevents, ctx, min_nr, nr, events,
+				  ts));
+}
+
+struct aio_sigset {
+	const void *sigmask;
+	size_t sigsetsize;
+};
+
+static inline long io_pgetevents(aio_context_t ctx, long min_nr, long nr,
+				 struct io_event *events, struct timespec *ts,
+				 const struct aio_sigset *sig)
+{
+	return aio_result(syscall(__NR_io_pgetevents, ctx, min_nr, nr, events,
+				  ts, sig));
+}
+
+/* ------------------------------------------------------ requests */
+
+static inline void aio_prep(struct iocb *iocb, int opcode, int fd,
+			    const void *buf, size_t nbytes, long long offset)
+{
+	memset(iocb, 0, sizeof(*iocb));
+	iocb->aio_data = ~(__u64)(uintptr_t)iocb;
+	iocb->aio_lio_opcode = opcode;
+	iocb->aio_fildes = fd;
+	iocb->aio_buf = (uintptr_t)buf;
+	iocb->aio_nbytes = nbytes;
+	iocb->aio_offset = offset;
+}
+
+static inline long aio_submit_one(aio_context_t ctx, struct iocb *iocb)
+{
+	return io_submit(ctx, 1, &iocb);
+}
+
+/* Collects up to @nr events that are there now. */
+static inline long aio_reap(aio_context_t ctx, struct io_event *events, long nr)
+{
+	struct timespec zero = { 0 };
+
+	return io_getevents(ctx, 0, nr, events, &zero);
+}
+
+/* How many events are there now; they are gone afterwards. */
+static inline long aio_drain(aio_context_t ctx)
+{
+	struct io_event events[64];
+	long ret, sum = 0;
+
+	while ((ret = aio_reap(ctx, events, 64)) > 0)
+		sum += ret;
+	return ret < 0 ? ret : sum;
+}
+
+/* Submits one request and waits for its event: 1, or the first error. */
+static inline long aio_run(aio_context_t ctx, struct iocb *iocb,
+			   struct io_event *event)
+{
+	long ret = aio_submit_one(ctx, iocb);
+
+	if (ret != 1)
+		return ret;
+	return io_getevents(ctx, 1, 1, event, NULL);
+}
+
+/*
+ * Submits one-byte writes to /dev/null, which complete at once, until the
+ * kernel takes no more; returns how many it took, or an error other than
+ * EAGAIN.
+ */
+static inline long aio_fill(aio_context_t ctx, struct iocb *iocb, int null_fd)
+{
+	long ret, sum = 0;
+
+	aio_prep(iocb, IOCB_CMD_PWRITE, null_fd, "x", 1, 0);
+	while ((ret = aio_submit_one(ctx, iocb)) == 1)
+		sum++;
+	return ret == -EAGAIN ? sum : ret;
+}
+
+/* Macros for kselftest_harness.h. */
+
+#define EXPECT_EVENT(event, iocb, result) do {				\
+	EXPECT_EQ((__u64)(uintptr_t)(iocb), (event)->obj);		\
+	EXPECT_EQ((iocb)->aio_data, (event)->data);			\
+	EXPECT_EQ((__s64)(result), (__s64)(event)->res);		\
+	EXPECT_EQ(0, (event)->res2);					\
+} while (0)
+
+/* The request is taken, and its event says @result. */
+#define EXPECT_RES(ctx, iocb, result) do {				\
+	struct io_event __event = { 0 };				\
+									\
+	EXPECT_EQ(1, aio_run(ctx, iocb, &__event));			\
+	EXPECT_EVENT(&__event, iocb, result);				\
+} while (0)
+
+/* The request is refused with @error, and there is no event for it. */
+#define EXPECT_REFUSED(ctx, iocb, error) do {				\
+	EXPECT_EQ((long)(error), aio_submit_one(ctx, iocb));		\
+	EXPECT_EQ(0, aio_drain(ctx));					\
+} while (0)
+
+/* ------------------------------------------------------ files and memory */
+
+/* An empty file on a disk file system if TMPDIR or /tmp is on one. */
+static inline int aio_disk_file(int flags)
+{
+	const char *dir = getenv("TMPDIR");
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/aio_test_XXXXXX", dir ? dir : "/tmp");
+	fd = mkostemp(path, flags);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+static inline int aio_mem_file(void)
+{
+	return memfd_create("aio_test", 0);
+}
+
+/* The same file, opened in another way. */
+static inline int aio_reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags);
+}
+
+/* A pattern in which no two places of a buffer look alike. */
+static inline void aio_pattern(void *buf, size_t len, __u32 seed)
+{
+	unsigned char *p = buf;
+	__u32 x = seed * 2654435761U + 1;
+
+	while (len--) {
+		x = x * 1664525U + 1013904223U;
+		*p++ = x >> 24;
+	}
+}
+
+static inline void *aio_pages(size_t len, int prot)
+{
+	return mmap(NULL, len, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* @len bytes that end where memory that cannot be touched begins. */
+static inline void *aio_guarded(size_t len)
+{
+	size_t page = getpagesize();
+	size_t size = (len + page - 1) / page * page;
+	char *p = aio_pages(size + page, PROT_READ | PROT_WRITE);
+
+	if (p == MAP_FAILED || mprotect(p + size, page, PROT_NONE))
+		return NULL;
+	return p + size - len;
+}
+
+/* An address of this process that nothing is mapped at. */
+static inline void *aio_unmapped(void)
+{
+	size_t page = getpagesize();
+	char *p = aio_pages(3 * page, PROT_NONE);
+
+	munmap(p, 3 * page);
+	return p + page;
+}
+
+/* ------------------------------------------------------ the kernel's view */
+
+static inline int aio_read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len, sum = 0;
+
+	if (fd < 0)
+		return -errno;
+	while ((len = read(fd, buf + sum, size - 1 - sum)) > 0)
+		sum += len;
+	close(fd);
+	if (len < 0)
+		return -errno;
+	buf[sum] = '\0';
+	return sum;
+}
+
+static inline int aio_write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* A file that holds one number, -1 when it cannot be read. */
+static inline long long aio_read_number(const char *path)
+{
+	char buf[64];
+
+	if (aio_read_text(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	return strtoll(buf, NULL, 10);
+}
+
+static inline long long aio_nr(void)
+{
+	return aio_read_number("/proc/sys/fs/aio-nr");
+}
+
+static inline long long aio_max_nr(void)
+{
+	return aio_read_number("/proc/sys/fs/aio-max-nr");
+}
+
+/* The number of processors that the kernel sizes rings for. */
+static inline unsigned int aio_possible_cpus(void)
+{
+	unsigned int first, last, sum = 0;
+	char buf[256], *p = buf;
+	int len;
+
+	if (aio_read_text("/sys/devices/system/cpu/possible", buf,
+			  sizeof(buf)) <= 0)
+		return 0;
+	while (sscanf(p, "%u%n", &first, &len) == 1) {
+		p += len;
+		last = first;
+		if (sscanf(p, "-%u%n", &last, &len) == 1)
+			p += len;
+		sum += last - first + 1;
+		if (*p++ != ',')
+			break;
+	}
+	return sum;
+}
+
+/* The number of bytes of a ring for @nr requests. */
+static inline size_t aio_ring_bytes(unsigned int nr)
+{
+	unsigned int least = aio_possible_cpus() * 4;
+	size_t page = getpagesize();
+	size_t events = (size_t)(nr > least ? nr : least) * 2 + 2;
+
+	return (AIO_RING_HEADER + events * AIO_EVENT_SIZE + page - 1) /
+		page * page;
+}
+
+/* The number of events that ring->nr tells for @nr requests. */
+static inline unsigned int aio_ring_nr(unsigned int nr)
+{
+	return (aio_ring_bytes(nr) - AIO_RING_HEADER) / AIO_EVENT_SIZE;
+}
+
+/* A line of /proc/self/maps. */
+struct aio_vma {
+	unsigned long start;
+	unsigned long end;
+	unsigned long long offset;
+	char perms[8];
+	char name[64];
+};
+
+/*
+ * Finds the mapping that holds @addr, or with @addr 0 the first AIO ring, and
+ * returns how many AIO rings are mapped in all.
+ */
+static inline int aio_maps(unsigned long addr, struct aio_vma *found)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	struct aio_vma vma;
+	char line[512];
+	int rings = 0;
+
+	if (found)
+		memset(found, 0, sizeof(*found));
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		int at = 0;
+
+		memset(&vma, 0, sizeof(vma));
+		if (sscanf(line, "%lx-%lx %7s %llx %*s %*s %n", &vma.start,
+			   &vma.end, vma.perms, &vma.offset, &at) < 4 || !at)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(vma.name, sizeof(vma.name), "%.63s", line + at);
+		if (found && addr && vma.start <= addr && addr < vma.end)
+			*found = vma;
+		if (strncmp(vma.name, "/[aio]", 6))
+			continue;
+		if (found && !addr && !rings)
+			*found = vma;
+		rings++;
+	}
+	fclose(f);
+	return rings;
+}
+
+/* ------------------------------------------------------ processes, threads */
+
+static inline void aio_sleep_ms(unsigned int ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
+static inline long long aio_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static inline pid_t aio_gettid(void)
+{
+	return syscall(__NR_gettid);
+}
+
+/* Is a thread of this or another process asleep in system call @nr? */
+static inline bool aio_is_blocked(pid_t pid, pid_t tid, long nr)
+{
+	char path[64], buf[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+	if (aio_read_text(path, buf, sizeof(buf)) <= 0 ||
+	    strtol(buf, NULL, 10) != nr || !strncmp(buf, "running", 7))
+		return false;
+	return true;
+}
+
+/*
+ * Waits until thread *@tid sleeps in system call @nr. The thread may not have
+ * told its id yet.
+ */
+static inline bool aio_wait_blocked(volatile pid_t *tid, long nr)
+{
+	int i;
+
+	for (i = 0; i < 20000; i++) {
+		if (*tid && aio_is_blocked(getpid(), *tid, nr))
+			return true;
+		aio_sleep_ms(1);
+	}
+	return false;
+}
+
+/* Keeps the caller on the processor that it is on now. */
+static inline int aio_pin_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* A thread that makes one blocking call and keeps its result. */
+struct aio_caller {
+	pthread_t thread;
+	volatile pid_t tid;
+	volatile bool done;
+	long ret;
+	aio_context_t ctx;
+	/* io_submit() */
+	struct iocb *iocb;
+	/* io_getevents() */
+	long min_nr;
+	long nr;
+	struct io_event *events;
+	struct timespec *timeout;
+};
+
+static inline void *aio_getevents_thread(void *arg)
+{
+	struct aio_caller *c = arg;
+
+	c->tid = aio_gettid();
+	c->ret = io_getevents(c->ctx, c->min_nr, c->nr, c->events, c->timeout);
+	c->done = true;
+	return NULL;
+}
+
+static inline void *aio_submit_thread(void *arg)
+{
+	struct aio_caller *c = arg;
+
+	c->tid = aio_gettid();
+	c->ret = aio_submit_one(c->ctx, c->iocb);
+	c->done = true;
+	return NULL;
+}
+
+static inline void *aio_destroy_thread(void *arg)
+{
+	struct aio_caller *c = arg;
+
+	c->tid = aio_gettid();
+	c->ret = io_destroy(c->ctx);
+	c->done = true;
+	return NULL;
+}
+
+/* Starts @fn and waits until it sleeps in system call @nr. */
+static inline bool aio_start_blocked(struct aio_caller *c, void *(*fn)(void *),
+				     long nr)
+{
+	c->tid = 0;
+	c->done = false;
+	if (pthread_create(&c->thread, NULL, fn, c))
+		return false;
+	return aio_wait_blocked(&c->tid, nr);
+}
+
+static inline long aio_join(struct aio_caller *c)
+{
+	pthread_join(c->thread, NULL);
+	return c->ret;
+}
+
+/* ------------------------------------------------------ a slow disk */
+
+#define AIO_NULLB_DIR	"/sys/kernel/config/nullb"
+
+struct aio_slow_disk {
+	char dir[128];
+	char dev[128];
+};
+
+static inline int aio_slow_disk_set(struct aio_slow_disk *disk,
+				    const char *name, unsigned long value)
+{
+	char path[192], text[32];
+
+	snprintf(path, sizeof(path), "%s/%s", disk->dir, name);
+	snprintf(text, sizeof(text), "%lu", value);
+	return aio_write_text(path, text);
+}
+
+static inline void aio_slow_disk_remove(struct aio_slow_disk *disk)
+{
+	if (!disk->dir[0])
+		return;
+	aio_slow_disk_set(disk, "power", 0);
+	rmdir(disk->dir);
+	disk->dir[0] = '\0';
+}
+
+/*
+ * Makes a null_blk disk that takes @ms milliseconds for each request. Returns
+ * false when this machine cannot do that: no root, no configfs, no null_blk.
+ */
+static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
+				      unsigned int ms)
+{
+	int i;
+
+	disk->dir[0] = '\0';
+	if (access(AIO_NULLB_DIR, W_OK)) {
+		mount("none", "/sys/kernel/config", "configfs", 0, NULL);
+		if (access(AIO_NULLB_DIR, W_OK) &&
+		    system("modprobe -q null_blk nr_devices=0 2>/dev/null"))
+			return false;
+	}
+	snprintf(disk->dir, sizeof(disk->dir), AIO_NULLB_DIR "/aiotest%d",
+		 getpid());
+	snprintf(disk->dev, sizeof(disk->dev), "/dev/aiotest%d", getpid());
+	if (mkdir(disk->dir, 0700)) {
+		disk->dir[0] = '\0';
+		return false;
+	}
+	if (aio_slow_disk_set(disk, "size", 64) ||
+	    aio_slow_disk_set(disk, "irqmode", 2) ||
+	    aio_slow_disk_set(disk, "hw_queue_depth", 1024) ||
+	    aio_slow_disk_set(disk, "completion_nsec", ms * 1000000UL) ||
+	    aio_slow_disk_set(disk, "power", 1)) {
+		aio_slow_disk_remove(disk);
+		return false;
+	}
+	for (i = 0; i < 1000 && access(disk->dev, R_OK | W_OK); i++)
+		aio_sleep_ms(5);
+	if (i < 1000)
+		return true;
+	aio_slow_disk_remove(disk);
+	return false;
+}
+
+#endif /* AIO_TEST_H */

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * io_cancel().
+ *
+ * Held here: which argument error wins, that only requests that are waiting and
+ * can be cancelled are found, that a cancelled request is told by EINPROGRESS
+ * and by exactly one event in the ring, and that the result argument is not
+ * looked at.
+ */
+#include "../kselftest_harness.h"
+#include "aio_test.h"
+
+#define NR	64
+
+FIXTURE(cancel) {
+	aio_context_t ctx;
+	int pipe[2];
+	struct iocb iocb;
+	struct io_event event;
+};
+
+FIXTURE_SETUP(cancel)
+{
+	ASSERT_EQ(0, io_setup(NR, &self->ctx));
+	ASSERT_EQ(0, pipe(self->pipe));
+	aio_prep(&self->iocb, IOCB_CMD_POLL, self->pipe[0], (void *)POLLIN, 0,
+		 0);
+}
+
+FIXTURE_TEARDOWN(cancel)
+{
+	EXPECT_EQ(0, aio_drain(self->ctx));
+}
+
+/* The key of the iocb first, then the context, then the request. */
+TEST_F(cancel, arguments)
+{
+	char *edge = aio_guarded(10);
+	struct iocb *bad[] = {
+		NULL, aio_unmapped(), (void *)-4096L, (void *)edge,
+	};
+	aio_context_t gone = 0;
+	size_t i;
+
+	ASSERT_EQ(0, io_setup(1, &gone));
+	ASSERT_EQ(0, io_destroy(gone));
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EFAULT, io_cancel(self->ctx, bad[i], &self->event));
+		EXPECT_EQ(-EFAULT, io_cancel(gone, bad[i], &self->event));
+		EXPECT_EQ(-EFAULT, io_cancel(0, bad[i], NULL));
+	}
+	EXPECT_EQ(-EINVAL, io_cancel(0, &self->iocb, &self->event));
+	EXPECT_EQ(-EINVAL, io_cancel(gone, &self->iocb, &self->event));
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, &self->event));
+	/* A key that is not 0 is never right, not even with a good request. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	self->iocb.aio_key = 1;
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, &self->event));
+	EXPECT_EQ(-EINVAL, io_cancel(gone, &self->iocb, &self->event));
+	self->iocb.aio_key = 0;
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	EXPECT_EQ(-EINPROGRESS,
+		  io_cancel(self->ctx, &self->iocb, &self->event));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EVENT(&self->event, &self->iocb, 0);
+}
+
+TEST_F(cancel, one_event)
+{
+	struct io_event result = { 1, 2, 3, 4 }, copy = result;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		EXPECT_EQ(-EINPROGRESS,
+			  io_cancel(self->ctx, &self->iocb, &result));
+		/* It cannot be cancelled a second time. */
+		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, &result));
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EVENT(&self->event, &self->iocb, 0);
+		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, &result));
+		EXPECT_EQ(0, aio_drain(self->ctx));
+	}
+	EXPECT_EQ(0, memcmp(&result, &copy, sizeof(result)));
+}
+
+TEST_F(cancel, result_is_not_used)
+{
+	struct io_event *result[] = {
+		NULL, aio_unmapped(), (void *)-4096L,
+		aio_pages(getpagesize(), PROT_READ),
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(result); i++) {
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		EXPECT_EQ(-EINPROGRESS,
+			  io_cancel(self->ctx, &self->iocb, result[i]));
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EVENT(&self->event, &self->iocb, 0);
+	}
+}
+
+/* The one that is named, by the address of its iocb and in its context. */
+TEST_F(cancel, right_one)
+{
+	struct iocb iocb[8], copy;
+	aio_context_t other = 0;
+	int i;
+
+	ASSERT_EQ(0, io_setup(1, &other));
+	for (i = 0; i < 8; i++) {
+		iocb[i] = self->iocb;
+		iocb[i].aio_data = i;
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb[i]));
+	}
+	copy = iocb[3];
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &copy, NULL));
+	EXPECT_EQ(-EINVAL, io_cancel(other, &iocb[3], NULL));
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	for (i = 7; i >= 0; i -= 2) {
+		EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &iocb[i], NULL));
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EVENT(&self->event, &iocb[i], 0);
+	}
+	/* The others are still there. */
+	ASSERT_EQ(1, write(self->pipe[1], "x", 1));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EQ(0, self->event.data % 2);
+		EXPECT_EQ(POLLIN, self->event.res & POLLIN);
+	}
+}
+
+/* The same iocb twice: one call, one request, the oldest first. */
+TEST_F(cancel, same_iocb_twice)
+{
+	struct iocb *list[2] = { &self->iocb, &self->iocb };
+
+	self->iocb.aio_data = 1;
+	ASSERT_EQ(1, io_submit(self->ctx, 1, list));
+	self->iocb.aio_data = 2;
+	ASSERT_EQ(1, io_submit(self->ctx, 1, list));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EQ(1, self->event.data);
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EQ(2, self->event.data);
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, NULL));
+}
+
+/* The iocb may change after io_submit(); only address and key count. */
+TEST_F(cancel, iocb_may_change)
+{
+	__u64 data = self->iocb.aio_data;
+
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	memset(&self->iocb, 0xff, sizeof(self->iocb));
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, NULL));
+	self->iocb.aio_key = 0;
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EQ(data, self->event.data);
+	EXPECT_EQ((uintptr_t)&self->iocb, self->event.obj);
+	EXPECT_EQ(0, self->event.res);
+}
+
+/* Requests that are over, and reads and writes. */
+TEST_F(cancel, nothing_to_cancel)
+{
+	struct aio_caller submitter = { .ctx = self->ctx };
+	struct iocb iocb;
+	char buf[4];
+
+	ASSERT_EQ(1, write(self->pipe[1], "x", 1));
+	/* Complete, but its event is not taken yet. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EQ(POLLIN, self->event.res & POLLIN);
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, read(self->pipe[0], buf, 1));
+	/* In flight, but no way to stop it. */
+	aio_prep(&iocb, IOCB_CMD_PREAD, self->pipe[0], buf, sizeof(buf), 0);
+	submitter.iocb = &iocb;
+	ASSERT_TRUE(aio_start_blocked(&submitter, aio_submit_thread,
+				      __NR_io_submit));
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &iocb, NULL));
+	EXPECT_FALSE(submitter.done);
+	ASSERT_EQ(4, write(self->pipe[1], "data", 4));
+	EXPECT_EQ(1, aio_join(&submitter));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EVENT(&self->event, &iocb, 4);
+}
+
+TEST_F(cancel, eventfd)
+{
+	int efd = eventfd(0, EFD_NONBLOCK);
+	__u64 count;
+
+	self->iocb.aio_flags = IOCB_FLAG_RESFD;
+	self->iocb.aio_resfd = efd;
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EVENT(&self->event, &self->iocb, 0);
+	ASSERT_EQ(0, io_destroy(self->ctx));
+	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
+	EXPECT_EQ(1, count);
+	self->ctx = 0;
+	ASSERT_EQ(0, io_setup(1, &self->ctx));
+}
+
+/* It wakes a reader that waits for the event. */
+TEST_F(cancel, wakes_reader)
+{
+	struct aio_caller reader = {
+		.ctx = self->ctx, .min_nr = 1, .nr = 1, .events = &self->event,
+	};
+
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	ASSERT_TRUE(aio_start_blocked(&reader, aio_getevents_thread,
+				      __NR_io_getevents));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	EXPECT_EQ(1, aio_join(&reader));
+	EXPECT_EVENT(&self->event, &self->iocb, 0);
+}
+
+/*
+ * Cancelling while the pipe gets ready: whoever wins, there is one event for
+ * each request.
+ */
+struct storm {
+	aio_context_t ctx;
+	int fd;
+	struct iocb *iocb;
+	pthread_barrier_t barrier;
+	long cancelled;
+	long other;
+};
+
+#define STORM_ROUNDS	300
+
+static void *cancel_all(void *arg)
+{
+	struct storm *s = arg;
+	int round, i;
+
+	for (round = 0; round < STORM_ROUNDS; round++) {
+		pthread_barrier_wait(&s->barrier);
+		for (i = 0; i < NR; i++) {
+			long ret = io_cancel(s->ctx, &s->iocb[i], NULL);
+
+			s->cancelled += ret == -EINPROGRESS;
+			s->other += ret != -EINPROGRESS && ret != -EINVAL;
+		}
+		pthread_barrier_wait(&s->barrier);
+	}
+	return NULL;
+}
+
+static void *make_ready(void *arg)
+{
+	struct storm *s = arg;
+	int round;
+
+	for (round = 0; round < STORM_ROUNDS; round++) {
+		pthread_barrier_wait(&s->barrier);
+		if (round % 2)
+			sched_yield();
+		if (write(s->fd, "x", 1) != 1)
+			s->other++;
+		pthread_barrier_wait(&s->barrier);
+	}
+	return NULL;
+}
+
+TEST_F(cancel, races_with_completion)
+{
+	struct iocb iocb[NR], *list[NR];
+	struct io_event events[2 * NR];
+	struct storm s = {
+		.ctx = self->ctx, .fd = self->pipe[1], .iocb = iocb,
+	};
+	pthread_t a, b;
+	int round, i;
+	char c;
+
+	pthread_barrier_init(&s.barrier, NULL, 3);
+	ASSERT_EQ(0, pthread_create(&a, NULL, cancel_all, &s));
+	ASSERT_EQ(0, pthread_create(&b, NULL, make_ready, &s));
+	for (round = 0; round < STORM_ROUNDS; round++) {
+		bool seen[NR] = { 0 };
+
+		for (i = 0; i < NR; i++) {
+			iocb[i] = self->iocb;
+			iocb[i].aio_data = i;
+			list[i] = &iocb[i];
+		}
+		ASSERT_EQ(NR, io_submit(self->ctx, NR, list));
+		pthread_barrier_wait(&s.barrier);
+		ASSERT_EQ(NR, io_getevents(self->ctx, NR, 2 * NR, events,
+					   NULL));
+		pthread_barrier_wait(&s.barrier);
+		for (i = 0; i < NR; i++) {
+			ASSERT_LT(events[i].data, NR);
+			ASSERT_FALSE(seen[events[i].data]);
+			seen[events[i].data] = true;
+			ASSERT_EQ(0, events[i].res & ~(POLLIN | POLLRDNORM));
+		}
+		ASSERT_EQ(0, aio_drain(self->ctx));
+		ASSERT_EQ(1, read(self->pipe[0], &c, 1));
+	}
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	EXPECT_EQ(0, s.other);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * io_pgetevents().
+ *
+ * Held here: the errors of the signal mask and their order, that the mask is in
+ * force while the call lasts and the old one comes back however it ends, that
+ * an event that is there beats a signal that is pending and the handler still
+ * runs, that EINTR is told when there is nothing, and that without a handler
+ * the call goes on.
+ */
+#include <sys/wait.h>
+#include "../kselftest_harness.h"
+#include "aio_test.h"
+
+#define NR		16
+/* sizeof(sigset_t) in the kernel */
+#define SET_SIZE	(64 / 8)
+
+static volatile sig_atomic_t usr1_count, usr2_count;
+
+static void handler(int sig)
+{
+	if (sig == SIGUSR1)
+		usr1_count++;
+	else
+		usr2_count++;
+}
+
+FIXTURE(pget) {
+	aio_context_t ctx;
+	int null_fd;
+	struct iocb iocb;
+	struct io_event got[NR];
+	sigset_t none;
+	sigset_t usr1;
+	sigset_t usr2;
+	sigset_t before;
+};
+
+FIXTURE_VARIANT(pget) {
+	int sa_flags;
+};
+
+FIXTURE_VARIANT_ADD(pget, plain) { .sa_flags = 0 };
+FIXTURE_VARIANT_ADD(pget, restart) { .sa_flags = SA_RESTART };
+
+FIXTURE_SETUP(pget)
+{
+	struct sigaction sa = {
+		.sa_handler = handler, .sa_flags = variant->sa_flags,
+	};
+
+	ASSERT_EQ(0, io_setup(NR, &self->ctx));
+	self->null_fd = open("/dev/null", O_WRONLY);
+	aio_prep(&self->iocb, IOCB_CMD_PWRITE, self->null_fd, "x", 1, 0);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	ASSERT_EQ(0, sigaction(SIGUSR2, &sa, NULL));
+	sigemptyset(&self->none);
+	sigemptyset(&self->usr1);
+	sigaddset(&self->usr1, SIGUSR1);
+	sigemptyset(&self->usr2);
+	sigaddset(&self->usr2, SIGUSR2);
+	/* SIGUSR1 is blocked outside of the calls. */
+	ASSERT_EQ(0, sigprocmask(SIG_SETMASK, &self->usr1, NULL));
+	ASSERT_EQ(0, sigprocmask(SIG_SETMASK, NULL, &self->before));
+}
+
+FIXTURE_TEARDOWN(pget)
+{
+	EXPECT_EQ(0, aio_drain(self->ctx));
+}
+
+#define make(n)	do {							\
+	int __n;							\
+									\
+	for (__n = 0; __n < (n); __n++)					\
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));	\
+} while (0)
+
+#define SET(set)	(&(struct aio_sigset){ (set), SET_SIZE })
+#define MS(ms)		(&(struct timespec){ (ms) / 1000,		\
+					     (ms) % 1000 * 1000000L })
+
+/* The mask is what it was before the call. */
+#define EXPECT_MASK_IS_BACK() do {					\
+	sigset_t __now;							\
+									\
+	EXPECT_EQ(0, sigprocmask(SIG_SETMASK, NULL, &__now));		\
+	EXPECT_EQ(0, memcmp(&__now, &self->before, SET_SIZE));		\
+} while (0)
+
+static bool is_pending(int sig)
+{
+	sigset_t set;
+
+	sigpending(&set);
+	return sigismember(&set, sig);
+}
+
+/* ------------------------------------------------------ arguments */
+
+TEST_F(pget, without_mask)
+{
+	struct aio_sigset null = { NULL, 12345 };
+
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(1), NULL));
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(0), &null));
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 0, 0, NULL, NULL, NULL));
+	make(3);
+	EXPECT_EQ(2, io_pgetevents(self->ctx, 1, 2, self->got, NULL, NULL));
+	EXPECT_EVENT(&self->got[0], &self->iocb, 1);
+	EXPECT_EQ(1, io_pgetevents(self->ctx, 1, 2, self->got, NULL, &null));
+	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
+					 NULL));
+	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, -1, 1, self->got, NULL,
+					 NULL));
+	EXPECT_EQ(-EINVAL, io_pgetevents(0, 0, 1, self->got, MS(0), NULL));
+}
+
+/* The timeout, the structure, the size, the mask, then context and numbers. */
+TEST_F(pget, bad_mask)
+{
+	size_t size[] = { 0, 1, 4, SET_SIZE - 1, SET_SIZE + 1, 16, 128, -1 };
+	struct aio_sigset *edge = aio_guarded(sizeof(*edge) - 1);
+	struct aio_sigset set;
+	size_t i;
+
+	make(1);
+	for (i = 0; i < ARRAY_SIZE(size); i++) {
+		set = (struct aio_sigset){ &self->none, size[i] };
+		EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 1, 1, self->got,
+						 NULL, &set));
+		set.sigmask = aio_unmapped();
+		EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 1, 1, self->got,
+						 NULL, &set));
+		set.sigmask = NULL;
+		EXPECT_EQ(0, io_pgetevents(self->ctx, 0, 0, self->got, NULL,
+					   &set));
+		EXPECT_MASK_IS_BACK();
+	}
+	set = (struct aio_sigset){ aio_unmapped(), SET_SIZE };
+	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
+					 &set));
+	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, self->got, NULL, &set));
+	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
+					 aio_unmapped()));
+	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, self->got, NULL, edge));
+	set = (struct aio_sigset){ &self->none, 3 };
+	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got,
+					 aio_unmapped(), &set));
+	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, NULL, aio_unmapped(), NULL));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(1, aio_reap(self->ctx, self->got, NR));
+}
+
+/* However the call ends, the mask is back. */
+TEST_F(pget, mask_comes_back)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(0),
+				   SET(&all)));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5),
+				   SET(&self->none)));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
+					 SET(&self->usr2)));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(-EINVAL, io_pgetevents(0, 1, 1, self->got, NULL,
+					 SET(&all)));
+	EXPECT_MASK_IS_BACK();
+	make(2);
+	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, NULL, NULL,
+					 SET(&all)));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(2, io_pgetevents(self->ctx, 1, 2, self->got, NULL,
+				   SET(&all)));
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(0, usr1_count + usr2_count);
+}
+
+/* ------------------------------------------------------ signals */
+
+/* A pending signal that the mask lets through, and no event. */
+TEST_F(pget, pending_signal)
+{
+	struct timespec *timeout[] = { NULL, MS(3600000), MS(0) };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(timeout); i++) {
+		usr1_count = 0;
+		raise(SIGUSR1);
+		ASSERT_EQ(0, usr1_count);
+		EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 1, 1, self->got,
+						timeout[i],
+						SET(&self->none)));
+		/* The handler has run before the call returned. */
+		EXPECT_EQ(1, usr1_count);
+		EXPECT_FALSE(is_pending(SIGUSR1));
+		EXPECT_MASK_IS_BACK();
+	}
+	/* Even if nothing was asked for. */
+	raise(SIGUSR1);
+	EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 0, 0, NULL, NULL,
+					SET(&self->none)));
+	EXPECT_EQ(2, usr1_count);
+	/* But not when the mask keeps it out. */
+	raise(SIGUSR1);
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5),
+				   SET(&self->usr1)));
+	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5), NULL));
+	EXPECT_EQ(2, usr1_count);
+	EXPECT_TRUE(is_pending(SIGUSR1));
+	EXPECT_MASK_IS_BACK();
+}
+
+/* An event that is there is taken; the handler runs all the same. */
+TEST_F(pget, event_beats_signal)
+{
+	make(3);
+	raise(SIGUSR1);
+	EXPECT_EQ(1, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
+				   SET(&self->none)));
+	EXPECT_EQ(1, usr1_count);
+	EXPECT_MASK_IS_BACK();
+	/* Fewer than were waited for: their number. */
+	raise(SIGUSR1);
+	EXPECT_EQ(2, io_pgetevents(self->ctx, 5, NR, self->got, NULL,
+				   SET(&self->none)));
+	EXPECT_EQ(2, usr1_count);
+	EXPECT_MASK_IS_BACK();
+	/* Errors, too, are told as they are. */
+	raise(SIGUSR1);
+	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
+					 SET(&self->none)));
+	EXPECT_EQ(3, usr1_count);
+	make(1);
+	raise(SIGUSR1);
+	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, NULL, NULL,
+					 SET(&self->none)));
+	EXPECT_EQ(4, usr1_count);
+	EXPECT_MASK_IS_BACK();
+	EXPECT_EQ(1, aio_reap(self->ctx, self->got, NR));
+}
+
+struct pwaiter {
+	struct aio_caller c;
+	sigset_t *mask;
+};
+
+static void *pgetevents_thread(void *arg)
+{
+	struct pwaiter *w = arg;
+
+	w->c.tid = aio_gettid();
+	w->c.ret = io_pgetevents(w->c.ctx, w->c.min_nr, w->c.nr, w->c.events,
+				 w->c.timeout, SET(w->mask));
+	w->c.done = true;
+	return NULL;
+}
+
+static bool start_pwaiter(struct pwaiter *w)
+{
+	w->c.tid = 0;
+	w->c.done = false;
+	return !pthread_create(&w->c.thread, NULL, pgetevents_thread, w) &&
+		aio_wait_blocked(&w->c.tid, __NR_io_pgetevents);
+}
+
+/* A signal that comes while the call waits. */
+TEST_F(pget, signal_while_waiting)
+{
+	struct pwaiter w = {
+		.c = { .ctx = self->ctx, .min_nr = 3, .nr = NR,
+		       .events = self->got },
+		.mask = &self->none,
+	};
+
+	ASSERT_TRUE(start_pwaiter(&w));
+	pthread_kill(w.c.thread, SIGUSR1);
+	EXPECT_EQ(-EINTR, aio_join(&w.c));
+	EXPECT_EQ(1, usr1_count);
+	make(2);
+	ASSERT_TRUE(start_pwaiter(&w));
+	pthread_kill(w.c.thread, SIGUSR1);
+	EXPECT_EQ(2, aio_join(&w.c));
+	EXPECT_EQ(2, usr1_count);
+}
+
+/* One that is only blocked while the call lasts is delivered at its end. */
+TEST_F(pget, signal_kept_out)
+{
+	struct pwaiter w = {
+		.c = { .ctx = self->ctx, .min_nr = 1, .nr = NR,
+		       .events = self->got },
+		.mask = &self->usr2,
+	};
+
+	ASSERT_TRUE(start_pwaiter(&w));
+	pthread_kill(w.c.thread, SIGUSR2);
+	aio_sleep_ms(50);
+	EXPECT_FALSE(w.c.done);
+	EXPECT_EQ(0, usr2_count);
+	make(1);
+	EXPECT_EQ(1, aio_join(&w.c));
+	EXPECT_EQ(1, usr2_count);
+}
+
+/* Of two signals only the one is let through. */
+TEST_F(pget, one_of_two_signals)
+{
+	raise(SIGUSR1);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &self->usr2, NULL));
+	ASSERT_EQ(0, sigprocmask(SIG_SETMASK, NULL, &self->before));
+	raise(SIGUSR2);
+	EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
+					SET(&self->usr1)));
+	EXPECT_EQ(0, usr1_count);
+	EXPECT_EQ(1, usr2_count);
+	EXPECT_TRUE(is_pending(SIGUSR1));
+	EXPECT_MASK_IS_BACK();
+}
+
+/* SIGKILL cannot be kept out. */
+TEST_F(pget, kill)
+{
+	int status = -1, i;
+	pid_t pid = fork();
+
+	if (!pid) {
+		aio_context_t ctx = 0;
+		sigset_t all;
+
+		sigfillset(&all);
+		if (io_setup(1, &ctx))
+			_exit(1);
+		io_pgetevents(ctx, 1, 1, self->got, NULL, SET(&all));
+		_exit(2);
+	}
+	for (i = 0; i < 20000; i++) {
+		if (aio_is_blocked(pid, pid, __NR_io_pgetevents))
+			break;
+		aio_sleep_ms(1);
+	}
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+}
+
+/*
+ * Being stopped and continued is no reason to return, other than with
+ * io_getevents(): there is no handler, so the call starts again.
+ */
+static void *submit_when_told(void *arg)
+{
+	int *fd = arg;
+	struct iocb iocb;
+	char c;
+
+	aio_prep(&iocb, IOCB_CMD_PWRITE, fd[1], "x", 1, 0);
+	if (read(fd[0], &c, 1) == 1)
+		aio_submit_one(*(aio_context_t *)(fd + 2), &iocb);
+	pause();
+	return NULL;
+}
+
+TEST_F(pget, stopped)
+{
+	int told[2], status = -1, i;
+	struct { int fd[2]; aio_context_t ctx; } arg;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(told));
+	pid = fork();
+	if (!pid) {
+		pthread_t thread;
+
+		arg.fd[0] = told[0];
+		arg.fd[1] = self->null_fd;
+		arg.ctx = 0;
+		if (io_setup(1, &arg.ctx) ||
+		    pthread_create(&thread, NULL, submit_when_told, &arg))
+			_exit(1);
+		_exit(io_pgetevents(arg.ctx, 1, 1, self->got, NULL,
+				    SET(&self->none)) != 1);
+	}
+	for (i = 0; i < 20000; i++) {
+		if (aio_is_blocked(pid, pid, __NR_io_pgetevents))
+			break;
+		aio_sleep_ms(1);
+	}
+	ASSERT_EQ(0, kill(pid, SIGSTOP));
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	ASSERT_EQ(0, kill(pid, SIGCONT));
+	aio_sleep_ms(50);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(1, write(told[1], "x", 1));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(pget, destroy_wakes)
+{
+	struct pwaiter w = {
+		.c = { .min_nr = 1, .nr = NR, .events = self->got },
+		.mask = &self->none,
+	};
+
+	ASSERT_EQ(0, io_setup(1, &w.c.ctx));
+	ASSERT_TRUE(start_pwaiter(&w));
+	EXPECT_EQ(0, io_destroy(w.c.ctx));
+	EXPECT_EQ(-EINVAL, aio_join(&w.c));
+}
+
+TEST_HARNESS_MAIN
