@@ -8,16 +8,20 @@
 //!
 //! | lock | kind | taken in |
 //! |------|------|----------|
-//! | mmap lock | semaphore | process |
+//! | consumer of the ring: events are taken out | mutex | process |
+//! | mmap lock, when user memory is faulted in, and by `mremap()` | semaphore | process |
+//! | inode of the ring: its pages may be migrated | spinlock | process |
 //! | `mm->ioctx_lock`: changes of the table | spinlock | process |
 //! | [`Context::registration`] | spinlock | process |
-//! | consumer of the ring: events are taken out | mutex | process |
 //! | [`Context::cancel`] | spinlock, interrupts off | any |
+//! | the wait queue of a file that is polled | spinlock, C's | any |
 //! | producer of the ring: events are put in | spinlock, interrupts off | any |
-//! | lock of the wait queue | spinlock, interrupts off | any |
+//! | [`Context::waiters`] | spinlock, interrupts off | any |
+//! | [`Context::drain_waiter`] | spinlock, interrupts off | any |
 //!
-//! The page migration takes the lock of the ring's inode, *tries* that of the consumer, and then
-//! that of the producer.
+//! Two go against the order, and only *try* to take the lock: the page migration holds the lock of
+//! the inode when it wants that of the consumer, and whoever wakes a file that is polled holds the
+//! lock of the wait queue when it wants [`Context::cancel`].
 //!
 //! # Tear-down
 //!
@@ -45,7 +49,7 @@ use kernel::{
     aio::cancel::CancelList,
     mm::{
         shared_pages::Mapping,
-        Mm, //
+        MmWithUser, //
     },
     percpu::num_possible_cpus,
     prelude::*,
@@ -116,9 +120,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system, `ENOMEM`,
-    /// `EINTR` if the process was killed.
-    pub(crate) fn create(mm: &Mm, nr_events: u32) -> Result<User<Self>> {
+    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system,
+    /// `ENOMEM`, `EINTR` if the process was killed.
+    pub(crate) fn create(mm: &MmWithUser, nr_events: u32) -> Result<User<Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
@@ -209,8 +213,8 @@ impl Context {
         Ok(())
     }
 
-    /// Begins the end of a context that was killed; `waiter` is dropped when no request is in flight
-    /// any longer.
+    /// Begins the end of a context that was killed; `waiter` is dropped when no request is in
+    /// flight any longer.
     ///
     /// May sleep.
     pub(crate) fn begin_end(
@@ -230,8 +234,8 @@ impl Context {
 }
 
 impl Registration {
-    /// Leaves the ring mapped: the address space is about to go, and perhaps not that of the current
-    /// task.
+    /// Leaves the ring mapped: the address space is about to go, and perhaps not that of the
+    /// current task.
     pub(crate) fn leave_mapping(self) -> Self {
         Self {
             mapping: self.mapping.leave(),
@@ -241,9 +245,7 @@ impl Registration {
 }
 
 impl Staged for Context {
-    fn cache() -> &'static Cache {
-        &CACHE
-    }
+    const CACHE: &'static Cache = &CACHE;
 
     fn users_gone(&self) {
         self.cancel.cancel_all();

@@ -40,10 +40,10 @@ impl Reader<'_> {
 
     /// Returns what is missing, as a threshold for those who post events.
     ///
-    /// There can't be more events than the ring has room for; who wants more has to come and take
-    /// these first.
+    /// That may be more than the ring has room for. Then it is woken when a submission finds no
+    /// room.
     fn missing(&self) -> usize {
-        (self.min_nr - self.got).min(self.context.ring.nr_events() as usize - 1)
+        self.min_nr - self.got
     }
 
     fn look(&mut self) -> Step {
@@ -67,8 +67,8 @@ impl Reader<'_> {
     }
 }
 
-/// Reads up to `nr` events, and waits until there were at least `min_nr`, a signal comes, or the time
-/// is over.
+/// Reads up to `nr` events, and waits until there were at least `min_nr`, a signal comes, or the
+/// time is over.
 ///
 /// Returns how many there were: perhaps fewer than `min_nr`, perhaps none.
 ///
@@ -91,7 +91,7 @@ pub(crate) fn read(
         error: None,
     };
 
-    if !reader.read() && timeout != Timeout::Poll {
+    if !reader.read() && !timeout.is_zero() {
         let missing = reader.missing();
 
         context.waiters.wait(timeout, missing, || reader.look());

@@ -2,7 +2,10 @@
 
 //! The operations: one file for each family.
 
-use crate::request::Prepared;
+use crate::request::{
+    Prepared,
+    Request, //
+};
 use core::mem::ManuallyDrop;
 use kernel::{
     aio::abi::{
@@ -10,6 +13,7 @@ use kernel::{
         Iocb, //
     },
     prelude::*,
+    slab::Counted,
     uio::Direction, //
 };
 
@@ -26,6 +30,15 @@ pub(crate) union Any {
     _poll: ManuallyDrop<poll::Poll>,
     _rw: ManuallyDrop<rw::Rw>,
 }
+
+/// Returns how much memory a request for an operation takes.
+const fn size<O>() -> usize {
+    size_of::<Counted<Request<O>>>()
+}
+
+const _: () = assert!(size::<fsync::Fsync>() <= size::<Any>());
+const _: () = assert!(size::<poll::Poll>() <= size::<Any>());
+const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 
 /// Starts the operation that an iocb asks for.
 ///

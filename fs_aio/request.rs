@@ -76,10 +76,12 @@ impl Reservation {
         context.ring.reclaim(&context.slots);
 
         if context.slots.take() {
-            Ok(())
-        } else {
-            Err(EAGAIN)
+            return Ok(());
         }
+        // There may be somebody who waits for more events than can ever be in the ring. They
+        // have to be taken out before there can be more.
+        context.waiters.wake(usize::MAX);
+        Err(EAGAIN)
     }
 
     /// Posts the event; its slot goes over to the ring.
@@ -190,13 +192,11 @@ pub(crate) struct Request<O> {
     pub(crate) op: O,
     head: Head,
     /// What will be in the event.
-    result: Atomic<i64>,
+    result: Atomic<isize>,
 }
 
 impl<O> Cached for Request<O> {
-    fn cache() -> &'static Cache {
-        &CACHE
-    }
+    const CACHE: &'static Cache = &CACHE;
 }
 
 impl<O> Request<O> {
@@ -222,7 +222,7 @@ impl<O> Request<O> {
     ///
     /// May be called in any context.
     #[inline]
-    pub(crate) fn complete(this: Shared<Self>, result: i64) {
+    pub(crate) fn complete(this: Shared<Self>, result: isize) {
         // Whoever posts the event sees it, because the reference is given up after it.
         this.result.store(result, Relaxed);
         Self::put(this);
@@ -236,7 +236,7 @@ impl<O> Request<O> {
         if let Some(mut request) = this.into_unique() {
             let this = request.as_mut().project();
             let head = this.head;
-            let event = IoEvent::new(head.data, head.obj, this.result.load(Relaxed));
+            let event = IoEvent::new(head.data, head.obj, this.result.load(Relaxed) as i64);
 
             head.reservation.post(event, head.eventfd.as_ref());
         }

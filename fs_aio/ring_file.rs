@@ -13,7 +13,7 @@ use kernel::{
             PseudoFs,
             SharedPagesType, //
         },
-        Mm, //
+        MmWithUser, //
     },
     prelude::*, //
 };
@@ -33,7 +33,7 @@ impl SharedPagesType for RingFile {
         &FS
     }
 
-    fn moved(mm: &Mm, file: &File, start: usize, len: usize) -> Result {
+    fn moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
         table::ring_moved(mm, file, start, len)
     }
 }

@@ -19,16 +19,19 @@ use kernel::{
     },
 };
 
+/// What many CPUs write, apart from what they only read.
+// The size of a cache line on most machines (`SMP_CACHE_BYTES`); the attribute wants a literal.
+#[repr(align(64))]
+struct CacheLine<T>(T);
+
 /// The free slots of one ring.
 ///
 /// # Invariants
 ///
 /// The slots of the ring are those in `common`, those in `local`, those of the requests, and those
 /// of the events in the ring.
-// A cache line of its own: the rest of the context is hardly ever written.
-#[repr(align(64))]
 pub(crate) struct Slots {
-    common: Atomic<u32>,
+    common: CacheLine<Atomic<u32>>,
     /// How many are moved between `common` and `local` at a time; at least one.
     batch: u32,
     local: PerCpu<u32>,
@@ -42,7 +45,7 @@ impl Slots {
     /// `ENOMEM`.
     pub(crate) fn new(capacity: u32, possible_cpus: u32) -> Result<Self> {
         Ok(Self {
-            common: Atomic::new(capacity),
+            common: CacheLine(Atomic::new(capacity)),
             batch: Self::batch(capacity, possible_cpus),
             local: PerCpu::new_zeroed()?,
         })
@@ -62,21 +65,21 @@ impl Slots {
         let irqs_off = IrqsOff::new();
         let local = self.local.this_cpu(&irqs_off);
 
-        let available = match local.get() {
+        let available = match local.load(Relaxed) {
             0 if !self.take_batch() => return false,
             0 => self.batch,
             n => n,
         };
-        local.set(available - 1);
+        local.store(available - 1, Relaxed);
         true
     }
 
     /// Moves a batch out of `common`, if it has one.
     fn take_batch(&self) -> bool {
-        let mut old = self.common.load(Relaxed);
+        let mut old = self.common.0.load(Relaxed);
 
         while old >= self.batch {
-            match self.common.cmpxchg(old, old - self.batch, Full) {
+            match self.common.0.cmpxchg(old, old - self.batch, Full) {
                 Ok(_) => return true,
                 Err(current) => old = current,
             }
@@ -91,13 +94,13 @@ impl Slots {
     pub(crate) fn put(&self, nr: u32) {
         let irqs_off = IrqsOff::new();
         let local = self.local.this_cpu(&irqs_off);
-        let mut available = local.get() + nr;
+        let mut available = local.load(Relaxed) + nr;
 
         while available >= self.batch * 2 {
             available -= self.batch;
-            self.common.add(self.batch, Relaxed);
+            self.common.0.add(self.batch, Relaxed);
         }
-        local.set(available);
+        local.store(available, Relaxed);
     }
 }
 

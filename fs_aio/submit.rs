@@ -5,11 +5,13 @@
 use crate::{
     context::Context,
     ops,
-    request::Prepared,
-    syscall::Abi, //
+    request::Prepared, //
 };
 use kernel::{
-    aio::abi::Iocb,
+    aio::abi::{
+        Abi,
+        Iocb, //
+    },
     blk_plug::plugged,
     prelude::*,
     sync::staged::User,
@@ -72,8 +74,8 @@ fn address(iocbs: UserPtr, index: usize, abi: Abi) -> Result<UserPtr> {
 ///
 /// # Errors
 ///
-/// In this order: `EFAULT` if it can't be read, `EINVAL` for what is reserved or does not fit, those
-/// of [`Prepared::new()`], those of the operation.
+/// In this order: `EFAULT` if it can't be read, `EINVAL` for what is reserved or does not fit,
+/// those of [`Prepared::new()`], those of the operation.
 #[inline]
 fn submit_one(context: &User<Context>, user_iocb: UserPtr, compat: bool) -> Result {
     let iocb = UserSlice::new(user_iocb, size_of::<Iocb>())

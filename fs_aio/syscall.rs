@@ -12,12 +12,12 @@ use crate::{
     table, //
 };
 use kernel::{
-    bindings,
+    aio::abi::Abi,
     ffi::{
         c_int,
         c_void, //
     },
-    mm::Mm,
+    mm::MmWithUser,
     prelude::*,
     sync::{
         threshold::Timeout,
@@ -69,34 +69,6 @@ kernel::export_c! {
     ) -> isize = io_pgetevents;
 }
 
-/// The word size of the calling program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Abi {
-    /// That of the kernel.
-    Native,
-    /// 32 bits, on a 64-bit kernel.
-    Compat,
-}
-
-impl From<c_int> for Abi {
-    #[inline]
-    fn from(abi: c_int) -> Self {
-        if abi == bindings::AIO_ABI_COMPAT as c_int {
-            Abi::Compat
-        } else {
-            Abi::Native
-        }
-    }
-}
-
-fn time_layout(layout: c_int) -> TimeLayout {
-    if layout == bindings::AIO_TIME32 as c_int {
-        TimeLayout::Time32
-    } else {
-        TimeLayout::Time64
-    }
-}
-
 /// Returns what a system call returns: a number or a negative errno.
 #[inline]
 fn to_ret(result: Result<usize>) -> isize {
@@ -108,7 +80,7 @@ fn to_ret(result: Result<usize>) -> isize {
 
 /// Calls `f` with the address space of the current task.
 #[inline]
-fn with_mm(f: impl FnOnce(&Mm) -> Result<usize>) -> isize {
+fn with_mm(f: impl FnOnce(&MmWithUser) -> Result<usize>) -> isize {
     // Threads of the kernel have none, but don't call us.
     to_ret(current!().mm().ok_or(EINVAL).and_then(|mm| f(mm)))
 }
@@ -206,7 +178,7 @@ fn io_getevents(
     timeout: *mut c_void,
     layout: c_int,
 ) -> isize {
-    let timeout = match timeout_from_user(UserPtr::from_ptr(timeout), time_layout(layout)) {
+    let timeout = match timeout_from_user(UserPtr::from_ptr(timeout), TimeLayout::from(layout)) {
         Ok(timeout) => timeout,
         Err(e) => return e.to_errno() as isize,
     };
@@ -229,7 +201,7 @@ fn io_pgetevents(
     abi: c_int,
 ) -> isize {
     let arguments = || -> Result<_> {
-        let timeout = timeout_from_user(UserPtr::from_ptr(timeout), time_layout(layout))?;
+        let timeout = timeout_from_user(UserPtr::from_ptr(timeout), TimeLayout::from(layout))?;
         let compat = Abi::from(abi) == Abi::Compat;
 
         Ok((

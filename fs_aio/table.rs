@@ -13,7 +13,7 @@ use kernel::{
         LastTable, //
     },
     fs::File,
-    mm::Mm,
+    mm::MmWithUser,
     prelude::*,
     sync::{
         rcu,
@@ -57,7 +57,7 @@ impl Contexts for Table {
 ///
 /// `ENOMEM`.
 pub(crate) fn insert(
-    mm: &Mm,
+    mm: &MmWithUser,
     owner: Owner<Context>,
     added: impl FnOnce(usize, Found<'_, Context>),
 ) -> Result {
@@ -75,7 +75,7 @@ pub(crate) fn insert(
 ///
 /// `EINVAL` if there is none, or its end has begun.
 #[inline]
-pub(crate) fn lookup(mm: &Mm, user_id: usize) -> Result<User<Context>> {
+pub(crate) fn lookup(mm: &MmWithUser, user_id: usize) -> Result<User<Context>> {
     let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
     let index = u32::get_user(ring).map_err(|_| EINVAL)?;
 
@@ -95,15 +95,16 @@ pub(crate) fn lookup(mm: &Mm, user_id: usize) -> Result<User<Context>> {
 /// # Errors
 ///
 /// `EINVAL` if somebody else has done so.
-pub(crate) fn kill(mm: &Mm, context: &Context, waiter: Option<WaitToken>) -> Result {
+pub(crate) fn kill(mm: &MmWithUser, context: &Context, waiter: Option<WaitToken>) -> Result {
     let (owner, registration) = {
         let mut table = mm::table::<Table>(mm).lock();
         let registration = context.kill().ok_or(EINVAL)?;
 
-        (table.remove(context.index()).ok_or(EINVAL)?, registration)
+        (table.remove(context.index()), registration)
     };
 
-    Context::begin_end(owner, registration, waiter);
+    // Who has the registration is the only one to remove the context.
+    Context::begin_end(owner.ok_or(EINVAL)?, registration, waiter);
     Ok(())
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn kill(mm: &Mm, context: &Context, waiter: Option<WaitToken>) -> Res
 /// # Errors
 ///
 /// `EINVAL` if it is not the whole ring of a live context.
-pub(crate) fn ring_moved(mm: &Mm, file: &File, start: usize, len: usize) -> Result {
+pub(crate) fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
     let table = mm::table::<Table>(mm).lock();
     let context = table.iter().find(|context| context.ring.is_file(file));
 

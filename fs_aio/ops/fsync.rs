@@ -55,7 +55,7 @@ impl WorkItem for Request<Fsync> {
             Err(e) => e.to_errno(),
         };
 
-        Request::complete(this, result.into());
+        Request::complete(this, result as isize);
     }
 }
 
@@ -63,8 +63,8 @@ impl WorkItem for Request<Fsync> {
 ///
 /// # Errors
 ///
-/// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file that
-/// can't be flushed, `ENOMEM`.
+/// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
+/// that can't be flushed, `ENOMEM`.
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What) -> Result {
     if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
         return Err(EINVAL);

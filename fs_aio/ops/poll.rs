@@ -43,7 +43,7 @@ impl PollOwner for Request<Poll> {
     }
 
     fn complete(this: Shared<Self>, events: u16) {
-        Request::complete(this, events.into());
+        Request::complete(this, usize::from(events) as isize);
     }
 }
 

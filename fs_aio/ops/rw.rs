@@ -10,8 +10,6 @@ use kernel::{
     aio::{
         abi::{
             Iocb,
-            IOCB_AIO_RW,
-            IOCB_EVENTFD,
             IOCB_FLAG_IOPRIO,
             IOCB_FLAG_RESFD, //
         },
@@ -22,7 +20,6 @@ use kernel::{
         },
     },
     fs::{
-        impl_has_async_kiocb,
         AsyncKiocb,
         AsyncRw, //
     },
@@ -46,11 +43,9 @@ pub(crate) struct Rw {
     cancel: CancelNode,
 }
 
-impl_has_async_kiocb! {
-    impl HasAsyncKiocb for Request<Rw> { self.op.kiocb }
+kernel::kiocb_set_cancel_fn! {
+    impl TheAioRw for Request<Rw> { self.op.kiocb }
 }
-
-kernel::kiocb_set_cancel_fn!(Request<Rw>);
 
 impl CancellableRw for Request<Rw> {
     fn cancellation(&self) -> (&CancelList, &CancelNode) {
@@ -62,7 +57,7 @@ impl AsyncRw for Request<Rw> {
     #[inline]
     fn complete(this: Shared<Self>, res: isize) {
         this.context().cancel.remove(&this.op.cancel);
-        Request::complete(this, res as i64);
+        Request::complete(this, res);
     }
 }
 
@@ -85,14 +80,11 @@ pub(crate) enum Shape {
 /// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
 /// `EINVAL` for the file, those of the buffers, and those of the range in the file.
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shape) -> Result {
-    let flags = match iocb.flags() & IOCB_FLAG_RESFD {
-        0 => IOCB_AIO_RW,
-        _ => IOCB_AIO_RW | IOCB_EVENTFD,
-    };
+    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
     let mut request = prepared.into_request(|file| {
         Ok(pin_init!(Rw {
-            kiocb <- AsyncKiocb::new(file, flags),
+            kiocb <- AsyncKiocb::new(file, eventfd),
             cancel <- CancelNode::new(obj),
         }))
     })?;
@@ -108,9 +100,8 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shap
     kiocb.check_access(dir)?;
 
     UserIter::with(dir, buffers(iocb, shape), |iter| {
-        request.op.kiocb.verify_area(dir, iter.len())?;
-        // Until this returns the file and the request are kept by what it returns.
-        Request::put(AsyncKiocb::issue(request, dir, iter));
+        // What it returns has kept the request, and with it the file, until it returns.
+        Request::put(AsyncKiocb::issue(request, dir, iter)?);
         Ok(())
     })
 }

@@ -13,11 +13,6 @@ __rust_helper void *rust_helper_this_cpu_ptr(void __percpu *ptr)
 	return this_cpu_ptr(ptr);
 }
 
-__rust_helper void *rust_helper_per_cpu_ptr(void __percpu *ptr, int cpu)
-{
-	return per_cpu_ptr(ptr, cpu);
-}
-
 __rust_helper unsigned int rust_helper_num_possible_cpus(void)
 {
 	return num_possible_cpus();

@@ -10,6 +10,7 @@ __rust_helper void rust_helper_sched_annotate_sleep(void)
 
 __rust_helper int rust_helper_waitqueue_active(struct wait_queue_head *wq_head)
 {
+	/* The barrier before it is up to the caller: see waitqueue_active(). */
 	return waitqueue_active(wq_head);
 }
 
@@ -21,4 +22,9 @@ __rust_helper void rust_helper_list_del_init_careful(struct list_head *entry)
 __rust_helper void rust_helper_list_del_init(struct list_head *entry)
 {
 	list_del_init(entry);
+}
+
+__rust_helper bool rust_helper_list_empty_careful(const struct list_head *head)
+{
+	return list_empty_careful(head);
 }

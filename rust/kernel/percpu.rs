@@ -7,14 +7,16 @@
 use crate::{
     alloc::AllocError,
     bindings,
+    sync::atomic::{
+        Atomic,
+        AtomicType, //
+    },
     types::NotThreadSafe, //
 };
 use core::{
-    cell::Cell,
     marker::PhantomData,
     mem::{
         align_of,
-        needs_drop,
         size_of, //
     },
     ptr::NonNull, //
@@ -68,8 +70,9 @@ impl Drop for IrqsOff {
 
 /// One `T` for each possible CPU.
 ///
-/// Every instance starts out zeroed. A CPU only ever touches its own instance, with interrupts
-/// disabled, so that a [`Cell`] is enough to change it, and interrupt handlers may do so as well.
+/// Every instance starts out zeroed. A CPU only touches its own instance, with interrupts disabled,
+/// so that loading and storing it is enough to change it, even if interrupt handlers do so as well:
+/// there is no need for locked operations.
 ///
 /// # Invariants
 ///
@@ -78,41 +81,37 @@ impl Drop for IrqsOff {
 /// # Examples
 ///
 /// ```
-/// use kernel::percpu::{IrqsOff, PerCpu};
+/// use kernel::{
+///     percpu::{IrqsOff, PerCpu},
+///     sync::atomic::Relaxed,
+/// };
 ///
 /// let hits = PerCpu::<u32>::new_zeroed()?;
 ///
 /// let irqs_off = IrqsOff::new();
 /// let here = hits.this_cpu(&irqs_off);
-/// assert_eq!(here.get(), 0);
-/// here.set(here.get() + 3);
-/// assert_eq!(hits.this_cpu(&irqs_off).get(), 3);
+/// assert_eq!(here.load(Relaxed), 0);
+/// here.store(here.load(Relaxed) + 3, Relaxed);
+/// assert_eq!(hits.this_cpu(&irqs_off).load(Relaxed), 3);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct PerCpu<T> {
-    ptr: NonNull<Cell<T>>,
-    _p: PhantomData<Cell<T>>,
+pub struct PerCpu<T: AtomicType> {
+    ptr: NonNull<Atomic<T>>,
+    _p: PhantomData<Atomic<T>>,
 }
 
-// SAFETY: The instances are only reached through `this_cpu()`, whose evidence confines each of
-// them to one CPU at a time; they may be created and freed elsewhere.
-unsafe impl<T: Send> Send for PerCpu<T> {}
+// SAFETY: The memory may be freed on any CPU.
+unsafe impl<T: AtomicType> Send for PerCpu<T> {}
 
-// SAFETY: As above; a shared `PerCpu` gives out references to an instance only on its own CPU and
-// with interrupts disabled, so no two contexts ever use the same instance at the same time.
-unsafe impl<T: Send> Sync for PerCpu<T> {}
+// SAFETY: A shared `PerCpu` gives out references to atomic variables.
+unsafe impl<T: AtomicType> Sync for PerCpu<T> {}
 
-impl<T: Zeroable> PerCpu<T> {
+impl<T: AtomicType + Zeroable> PerCpu<T> {
     /// Allocates a zeroed `T` for every possible CPU.
     ///
     /// May sleep.
     #[doc(alias = "alloc_percpu")]
     pub fn new_zeroed() -> Result<Self, AllocError> {
-        const {
-            // The memory is freed without running destructors.
-            assert!(!needs_drop::<T>());
-        }
-
         // SAFETY: There are no requirements on size and alignment; failure is reported as null.
         let ptr = unsafe { bindings::__alloc_percpu(size_of::<T>(), align_of::<T>()) };
 
@@ -124,22 +123,23 @@ impl<T: Zeroable> PerCpu<T> {
     }
 }
 
-impl<T> PerCpu<T> {
+impl<T: AtomicType> PerCpu<T> {
     /// Returns the instance of the local CPU.
+    ///
+    /// As long as interrupts are disabled nobody else changes it between a load and a store.
     #[doc(alias = "this_cpu_ptr")]
     #[inline]
-    pub fn this_cpu<'a>(&'a self, _irqs_off: &'a IrqsOff) -> &'a Cell<T> {
+    pub fn this_cpu<'a>(&'a self, _irqs_off: &'a IrqsOff) -> &'a Atomic<T> {
         // SAFETY: By the type invariants, `ptr` is a per-CPU allocation.
         let ptr = unsafe { bindings::this_cpu_ptr(self.ptr.as_ptr().cast()) };
 
-        // SAFETY: By the type invariants there is a valid `T` for this CPU. Interrupts are disabled
-        // for the lifetime of the reference, so the task can't move to another CPU, and nothing
-        // else runs on this one.
-        unsafe { &*ptr.cast::<Cell<T>>() }
+        // SAFETY: By the type invariants there is a valid `T` for this CPU, which is only accessed
+        // atomically.
+        unsafe { &*ptr.cast::<Atomic<T>>() }
     }
 }
 
-impl<T> Drop for PerCpu<T> {
+impl<T: AtomicType> Drop for PerCpu<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, `ptr` is a per-CPU allocation, which nobody uses any
         // longer.

@@ -61,9 +61,7 @@ mod work;
 /// static NODES: Cache = Cache::new::<slab::Counted<Node>>(c"rust_doctest_node");
 ///
 /// impl Cached for Node {
-///     fn cache() -> &'static Cache {
-///         &NODES
-///     }
+///     const CACHE: &'static Cache = &NODES;
 /// }
 ///
 /// assert!(NODES.alloc(GFP_KERNEL).is_err());
@@ -216,7 +214,7 @@ impl Slot {
     where
         Error: From<E>,
     {
-        if !core::ptr::eq(self.cache, T::cache()) {
+        if !core::ptr::eq(self.cache, T::CACHE) {
             return Err(EINVAL);
         }
 
@@ -245,10 +243,8 @@ impl Drop for Slot {
 
 /// Types whose reference-counted instances live in a [`Cache`].
 pub trait Cached: Sized {
-    /// Returns the cache for this type.
-    ///
-    /// It must be made for the size of a [`Counted<Self>`] or more.
-    fn cache() -> &'static Cache;
+    /// The cache for this type, made for the size of a [`Counted<Self>`] or more.
+    const CACHE: &'static Cache;
 }
 
 /// What lies in the memory behind a [`Shared<T>`]: for the size of the [`Cache`].
@@ -360,7 +356,7 @@ impl<T: Cached> Drop for Shared<T> {
         // SAFETY: This was the last reference.
         unsafe { core::ptr::drop_in_place(&raw mut (*self.ptr.as_ptr()).data) };
         // SAFETY: The object came from this cache and is gone.
-        unsafe { T::cache().free(self.ptr.cast()) };
+        unsafe { T::CACHE.free(self.ptr.cast()) };
     }
 }
 

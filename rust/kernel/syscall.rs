@@ -58,7 +58,6 @@ pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {
     let nanos = unsafe { bindings::timespec64_to_ktime(*ts.get()) };
 
     Ok(match nanos {
-        0 => Timeout::Poll,
         bindings::KTIME_MAX => Timeout::Never,
         nanos => Timeout::Nanos(nanos),
     })
@@ -73,8 +72,8 @@ pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {
 pub struct UserSigmask(NotThreadSafe);
 
 impl UserSigmask {
-    /// Installs the mask that a `struct { sigset_t *mask; size_t size; }` at `ptr` describes; a null
-    /// pointer, or a null `mask`, changes nothing.
+    /// Installs the mask that a `struct { sigset_t *mask; size_t size; }` at `ptr` describes; a
+    /// null pointer, or a null `mask`, changes nothing.
     ///
     /// `compat` tells whether these are those of a 32-bit program on a 64-bit kernel.
     ///

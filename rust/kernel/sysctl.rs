@@ -74,7 +74,8 @@ impl<const N: usize> Table<N> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no memory, or an entry has the name of another one; the kernel log tells.
+    /// `ENOMEM` if there is no memory, or an entry has the name of another one; the kernel log
+    /// tells.
     #[doc(alias = "register_sysctl")]
     pub fn register(&'static self, path: &'static CStr) -> Result {
         #[cfg(CONFIG_SYSCTL)]

@@ -15,6 +15,7 @@ use crate::{
 };
 use core::{
     mem::MaybeUninit,
+    pin::Pin,
     ptr::null_mut, //
 };
 
@@ -72,7 +73,8 @@ pub enum Buffers {
 ///
 /// # Invariants
 ///
-/// `iter` is initialised; what it refers to is valid as long as this value.
+/// `iter` is initialised; what it refers to is valid as long as this value, which is pinned, so
+/// that it can't take the place of another.
 pub struct UserIter {
     iter: Opaque<bindings::iov_iter>,
 }
@@ -91,7 +93,7 @@ impl UserIter {
     pub fn with<R>(
         dir: Direction,
         buffers: Buffers,
-        f: impl FnOnce(&mut UserIter) -> Result<R>,
+        f: impl FnOnce(Pin<&mut UserIter>) -> Result<R>,
     ) -> Result<R> {
         match buffers {
             Buffers::One { addr, len } => {
@@ -105,7 +107,8 @@ impl UserIter {
                 to_result(unsafe {
                     bindings::import_ubuf(dir.iter(), addr.as_mut_ptr(), len, iter.iter.get())
                 })?;
-                f(&mut iter)
+                // SAFETY: The iterator is not moved before it is gone.
+                f(unsafe { Pin::new_unchecked(&mut iter) })
             }
             Buffers::Vector {
                 addr,
@@ -120,7 +123,7 @@ impl UserIter {
         addr: UserPtr,
         count: usize,
         compat: bool,
-        f: impl FnOnce(&mut UserIter) -> Result<R>,
+        f: impl FnOnce(Pin<&mut UserIter>) -> Result<R>,
     ) -> Result<R> {
         /// An array that `__import_iovec()` has allocated.
         struct Allocated(*mut bindings::iovec);
@@ -140,8 +143,8 @@ impl UserIter {
         };
         let mut array = fast.as_mut_ptr().cast::<bindings::iovec>();
 
-        // C takes the number as an `unsigned int`, as `preadv(2)` does with its own; a larger one is
-        // cut in the same way.
+        // C takes the number as an `unsigned int`, as `preadv(2)` does with its own; a larger one
+        // is cut in the same way.
         //
         // SAFETY: `array` has room for `FAST` elements; `iter` is valid for writes.
         let ret = unsafe {
@@ -163,9 +166,10 @@ impl UserIter {
             return Err(crate::error::Error::from_errno(ret as i32));
         }
 
-        // INVARIANT: `iter` is initialised, and what it refers to lies in user memory, in `fast` and
-        // in `vec`, all of which outlive the call.
-        f(&mut iter)
+        // INVARIANT: `iter` is initialised, and what it refers to lies in user memory, in `fast`
+        // and in `vec`, all of which outlive the call.
+        // SAFETY: The iterator is not moved before it is gone.
+        f(unsafe { Pin::new_unchecked(&mut iter) })
     }
 
     /// Returns the number of bytes that are left.
@@ -190,7 +194,7 @@ impl UserIter {
 
     /// Returns the C structure.
     #[inline]
-    pub(crate) fn as_raw(&mut self) -> *mut bindings::iov_iter {
+    pub(crate) fn as_raw(self: Pin<&mut Self>) -> *mut bindings::iov_iter {
         self.iter.get()
     }
 }

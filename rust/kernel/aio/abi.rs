@@ -6,6 +6,8 @@
 
 use crate::{
     bindings,
+    ffi::c_int,
+    syscall::TimeLayout,
     transmute::{
         AsBytes,
         FromBytes, //
@@ -41,10 +43,38 @@ pub const IOCB_FLAG_RESFD: u32 = bindings::IOCB_FLAG_RESFD;
 /// `aio_flags`: `aio_reqprio` is valid.
 pub const IOCB_FLAG_IOPRIO: u32 = bindings::IOCB_FLAG_IOPRIO;
 
-/// `ki_flags`: the `struct kiocb` is that of a read or write of AIO.
-pub const IOCB_AIO_RW: i32 = bindings::IOCB_AIO_RW as i32;
-/// `ki_flags`: an eventfd will be signalled.
-pub const IOCB_EVENTFD: i32 = bindings::IOCB_EVENTFD as i32;
+/// The word size of the calling program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Abi {
+    /// That of the kernel.
+    Native,
+    /// 32 bits, on a 64-bit kernel.
+    Compat,
+}
+
+impl From<c_int> for Abi {
+    /// Converts an `AIO_ABI_*` number of `fs/aio/aio.h`.
+    #[inline]
+    fn from(abi: c_int) -> Self {
+        if abi == bindings::AIO_ABI_COMPAT as c_int {
+            Abi::Compat
+        } else {
+            Abi::Native
+        }
+    }
+}
+
+impl From<c_int> for TimeLayout {
+    /// Converts an `AIO_TIME*` number of `fs/aio/aio.h`.
+    #[inline]
+    fn from(layout: c_int) -> Self {
+        if layout == bindings::AIO_TIME32 as c_int {
+            TimeLayout::Time32
+        } else {
+            TimeLayout::Time64
+        }
+    }
+}
 
 /// A copy of a `struct iocb`.
 #[repr(transparent)]

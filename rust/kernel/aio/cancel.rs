@@ -17,6 +17,10 @@ use crate::{
     fs::HasAsyncKiocb,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         new_spinlock_irqsave,
         SpinLockIrqSave, //
     },
@@ -34,7 +38,7 @@ use core::{
 ///
 /// `head` is the head of a list of [`CancelNode`]s, which is accessed with `lock` held, except that
 /// anybody may look whether a node is in a list.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub struct CancelList {
     #[pin]
     pub(super) lock: SpinLockIrqSave<()>,
@@ -52,12 +56,13 @@ unsafe impl Send for CancelList {}
 ///
 /// # Invariants
 ///
-/// `links` is initialised: alone, or in the list of operations, in which case `call` and `kiocb`
-/// are set and valid. `call` and `kiocb` are accessed with the lock of the list held.
+/// `links` is initialised: alone, or in the list `list`, in which case `call` and `kiocb` are set
+/// and valid. `call` and `kiocb` are accessed with the lock of the list held.
 #[pin_data(PinnedDrop)]
 pub struct CancelNode {
     #[pin]
     links: Opaque<bindings::list_head>,
+    list: Atomic<*mut CancelList>,
     call: UnsafeCell<bindings::kiocb_cancel_fn>,
     kiocb: UnsafeCell<*mut bindings::kiocb>,
     id: u64,
@@ -80,6 +85,7 @@ impl CancelNode {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { bindings::INIT_LIST_HEAD(slot) }
             }),
+            list: Atomic::new(null_mut()),
             call: UnsafeCell::new(None),
             kiocb: UnsafeCell::new(null_mut()),
             id,
@@ -90,18 +96,13 @@ impl CancelNode {
     /// Returns whether the node is in a list.
     ///
     /// The operation is registered by who executes it, and removed by who completes it or cancels
-    /// it: the answer "no" is final for the one who completes it.
+    /// it: the answer "no" is final for the one who completes it. It then sees all that was done
+    /// by who has removed it: pairs with `list_del_init_careful()`.
     #[doc(alias = "list_empty_careful")]
     #[inline]
     pub fn is_linked(&self) -> bool {
-        let links = self.links.get();
-
-        // SAFETY: By the type invariants. `prev` is what `list_del_init_careful()` writes last but
-        // one, and `next` what it writes last.
-        unsafe {
-            (&raw const (*links).next).read_volatile() != links
-                || (&raw const (*links).prev).read_volatile() != links
-        }
+        // SAFETY: By the type invariants.
+        !unsafe { bindings::list_empty_careful(self.links.get()) }
     }
 }
 
@@ -139,9 +140,10 @@ impl CancelList {
             let _guard = self.lock.lock();
 
             // Whoever has cancelled it may have removed it meanwhile.
-            //
-            // SAFETY: The lock is held, and the node is initialised.
-            unsafe { bindings::list_del_init(node.links.get()) };
+            if core::ptr::eq(node.list.load(Relaxed), self) {
+                // SAFETY: The lock is held, and the node is in this list or in none.
+                unsafe { self.remove_locked(node) };
+            }
         }
     }
 
@@ -208,7 +210,7 @@ impl CancelList {
                 Some(call) => to_result(call(*(*node).kiocb.get())),
                 None => Err(EINVAL),
             };
-            bindings::list_del_init((*node).links.get());
+            bindings::list_del_init_careful((*node).links.get());
             result
         }
     }
@@ -230,6 +232,8 @@ impl CancelList {
         //
         // SAFETY: As above; the node is in no list.
         unsafe {
+            node.list
+                .store(core::ptr::from_ref(self).cast_mut(), Relaxed);
             *node.call.get() = call;
             *node.kiocb.get() = kiocb;
             bindings::list_add_tail(node.links.get(), self.head.get());
@@ -243,7 +247,22 @@ impl CancelList {
     /// The lock of the list must be held, and the node be in this list or in none.
     pub(super) unsafe fn remove_locked(&self, node: &CancelNode) {
         // SAFETY: By the requirements of this function.
-        unsafe { bindings::list_del_init(node.links.get()) };
+        unsafe { bindings::list_del_init_careful(node.links.get()) };
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for CancelList {
+    fn drop(self: Pin<&mut Self>) {
+        let head = self.head.get();
+
+        // SAFETY: Nobody else uses the list.
+        if unsafe { (*head).next } != head {
+            // The nodes would go on using the memory of the list.
+            //
+            // SAFETY: Does not return.
+            unsafe { bindings::BUG() };
+        }
     }
 }
 
@@ -251,8 +270,8 @@ impl CancelList {
 ///
 /// # Safety
 ///
-/// There must be one implementation in the kernel: for the type that has all the `struct kiocb` with
-/// the flag `IOCB_AIO_RW`. To be implemented by
+/// There must be one implementation in the kernel: for the type that has all the `struct kiocb`
+/// with the flag `IOCB_AIO_RW`. To be implemented by
 /// [`kiocb_set_cancel_fn!`](crate::kiocb_set_cancel_fn), which defines a symbol of C's, so that a
 /// second one does not link.
 pub unsafe trait TheAioRw: CancellableRw {}
@@ -265,11 +284,24 @@ pub trait CancellableRw: HasAsyncKiocb {
     fn cancellation(&self) -> (&CancelList, &CancelNode);
 }
 
-/// Implements [`TheAioRw`] for a type, and `aio_set_cancel_fn()`, which C's
+/// Implements [`HasAsyncKiocb`] and [`TheAioRw`] for a type, and `aio_set_cancel_fn()`, which C's
 /// `kiocb_set_cancel_fn()` calls.
+///
+/// Operations of this type, and of no other, have the flag `IOCB_AIO_RW`.
 #[macro_export]
 macro_rules! kiocb_set_cancel_fn {
-    ($ty:ty) => {
+    (impl TheAioRw for $ty:ty { self.$($field:ident).+ }) => {
+        // SAFETY: The compiler computes the offset, and checks the type of the field below. The
+        // flag is allowed for the one type that is `TheAioRw`.
+        unsafe impl $crate::fs::HasAsyncKiocb for $ty {
+            const OFFSET: usize = {
+                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($field).+ };
+
+                ::core::mem::offset_of!(Self, $($field).+)
+            };
+            const FLAGS: i32 = $crate::bindings::IOCB_AIO_RW as i32;
+        }
+
         // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one.
         unsafe impl $crate::aio::cancel::TheAioRw for $ty {}
 
@@ -311,12 +343,12 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     // Nothing but the flags may be looked at before it is known whose this is.
     //
     // SAFETY: By the requirements of this function.
-    if unsafe { (*kiocb).ki_flags } & super::abi::IOCB_AIO_RW == 0 {
+    if unsafe { (*kiocb).ki_flags } & bindings::IOCB_AIO_RW as i32 == 0 {
         return;
     }
 
-    // SAFETY: By the requirements of `TheAioRw` and `HasAsyncKiocb`, this is in a `T`, which is alive
-    // until the operation is complete.
+    // SAFETY: By the requirements of `TheAioRw` and `HasAsyncKiocb`, this is in a `T`, which is
+    // alive until the operation is complete.
     let this = unsafe { &*kiocb.byte_sub(T::OFFSET).cast::<T>() };
     let (list, node) = this.cancellation();
 
@@ -325,8 +357,8 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     }
     let _guard = list.lock.lock();
 
-    // SAFETY: The lock is held. The node is in no list, and by the requirements of `CancellableRw` it
-    // leaves this one before the operation ends. The function accepts the argument by the
+    // SAFETY: The lock is held. The node is in no list, and by the requirements of `CancellableRw`
+    // it leaves this one before the operation ends. The function accepts the argument by the
     // requirements of this function.
     unsafe { list.add_locked(node, kiocb, cancel) };
 }

@@ -7,7 +7,10 @@
 
 use crate::{
     bindings,
-    mm::Mm,
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
     sync::rcu_table::{
         RcuPointer,
         RcuTable, //
@@ -63,9 +66,14 @@ macro_rules! exit_aio {
     };
 }
 
-/// Returns the table of an address space.
+/// Returns the table of an address space that has users.
 #[inline]
-pub fn table<T: TheContexts>(mm: &Mm) -> RcuTable<'_, T::Owner> {
+pub fn table<T: TheContexts>(mm: &MmWithUser) -> RcuTable<'_, T::Owner> {
+    table_of::<T>(mm)
+}
+
+#[inline]
+fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, T::Owner> {
     let mm = mm.as_raw();
 
     // SAFETY: `mm` is valid. Both fields were initialised by `mm_init_aio()` when it was created,
@@ -85,7 +93,7 @@ pub struct LastTable<'a, P: RcuPointer>(RcuTable<'a, P>);
 impl<P: RcuPointer> LastTable<'_, P> {
     /// Takes all contexts out and frees the table.
     pub fn drain(self, f: impl FnMut(P)) {
-        // SAFETY: Nobody else can look at the table.
+        // SAFETY: `table()` wants an address space with users, and this one has none.
         unsafe { self.0.drain(f) };
     }
 }
@@ -100,5 +108,5 @@ pub unsafe fn exit<T: TheContexts>(mm: *mut bindings::mm_struct) {
     // SAFETY: By the requirements of this function.
     let mm = unsafe { Mm::from_raw(mm) };
 
-    T::exit(LastTable(table::<T>(mm)));
+    T::exit(LastTable(table_of::<T>(mm)));
 }

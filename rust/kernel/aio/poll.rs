@@ -72,8 +72,8 @@ use core::{
 ///
 /// # Invariants
 ///
-/// * `head` is null, or was the wait queue that `entry` was put into; what it points to is there for
-///   an RCU grace period after `head` was seen not to be null.
+/// * `head` is null, or was the wait queue that `entry` was put into; what it points to is there
+///   for an RCU grace period after `head` was seen not to be null.
 /// * `wakeups` is accessed with the lock of the wait queue held.
 #[pin_data]
 pub struct AsyncPoll {
@@ -224,8 +224,8 @@ struct PollTable<'a> {
 }
 
 impl AsyncPoll {
-    /// Initialises an operation that waits for `events` (`POLL*`, errors always among them); `id` is how
-    /// user space calls it.
+    /// Initialises an operation that waits for `events` (`POLL*`, errors always among them); `id`
+    /// is how user space calls it.
     pub fn new(file: ARef<LocalFile>, events: u16, id: u64) -> impl PinInit<Self> {
         // SAFETY: There are no requirements.
         let events = unsafe { bindings::demangle_poll(events) };
@@ -249,7 +249,8 @@ impl AsyncPoll {
 
     /// Starts the operation.
     ///
-    /// Returns a second reference, which has kept the operation for the time of the call. May sleep.
+    /// Returns a second reference, which has kept the operation for the time of the call. May
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -484,8 +485,8 @@ impl AsyncPoll {
             }
         }
 
-        // Leave it to the work item. The entry stays in the queue, since the file may turn out not to
-        // be ready, and no wake-up must be missed.
+        // Leave it to the work item. The entry stays in the queue, since the file may turn out not
+        // to be ready, and no wake-up must be missed.
         if wakeups.scheduled.get() {
             wakeups.again.set(true);
         } else {
@@ -498,8 +499,8 @@ impl AsyncPoll {
             poll.cancelled.store(true, Relaxed);
             // SAFETY: The lock of the queue is held.
             unsafe { bindings::list_del_init(poll.links()) };
-            // The last touch: as soon as this is seen, the work item completes the operation without
-            // the lock of the queue. Pairs with the acquire in `LockedQueue::lock()`.
+            // The last touch: as soon as this is seen, the work item completes the operation
+            // without the lock of the queue. Pairs with the acquire in `LockedQueue::lock()`.
             poll.head.store(null_mut(), Release);
         }
         1
@@ -526,8 +527,8 @@ impl AsyncPoll {
     /// To be called by the work queue; the reference of the entry belongs to this function if it
     /// completes the operation.
     unsafe extern "C" fn work<T: PollOwner>(work: *mut bindings::work_struct) {
-        // SAFETY: By the requirements of this function, the operation is alive until it is completed
-        // below.
+        // SAFETY: By the requirements of this function, the operation is alive until it is
+        // completed below.
         let poll = unsafe { &*crate::container_of!(Opaque::cast_from(work), Self, work) };
         // SAFETY: As above.
         let list = unsafe { Self::owner::<T>(poll) }.cancel_list();

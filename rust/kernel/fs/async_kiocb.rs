@@ -28,15 +28,15 @@ use crate::{
         UserIter, //
     },
 };
-use core::ffi::c_long;
+use core::ptr::null_mut;
 
 /// The I/O control block of one read or write of a file.
 ///
 /// # Invariants
 ///
 /// * `ki_filp` is valid and owns a reference to the file.
-/// * Before [`issue()`](Self::issue) nobody else refers to the structure. From then on it belongs to
-///   the file, until the completion is called.
+/// * Before [`issue()`](Self::issue) nobody else refers to the structure. From then on it belongs
+///   to the file, until the completion is called.
 #[pin_data(PinnedDrop)]
 #[repr(transparent)]
 pub struct AsyncKiocb {
@@ -44,8 +44,8 @@ pub struct AsyncKiocb {
     inner: Opaque<bindings::kiocb>,
 }
 
-// SAFETY: A kiocb may be completed and released on any thread. That is no problem for the file either,
-// since asynchronous operations use the position in the kiocb, never that of the file.
+// SAFETY: A kiocb may be completed and released on any thread. That is no problem for the file
+// either, since asynchronous operations use the position in the kiocb, never that of the file.
 unsafe impl Send for AsyncKiocb {}
 
 // SAFETY: The shared methods only read what does not change.
@@ -55,11 +55,14 @@ unsafe impl Sync for AsyncKiocb {}
 ///
 /// # Safety
 ///
-/// `OFFSET` must be the offset of a field of this type, which is an `AsyncKiocb`. To be implemented
-/// with [`impl_has_async_kiocb!`](crate::impl_has_async_kiocb).
+/// `OFFSET` must be the offset of a field of this type, which is an `AsyncKiocb`. `FLAGS` must be
+/// zero, or what is allowed for this type. To be implemented with
+/// [`impl_has_async_kiocb!`](crate::impl_has_async_kiocb).
 pub unsafe trait HasAsyncKiocb {
     /// The offset of the field.
     const OFFSET: usize;
+    /// `IOCB_*` flags that all operations of this type have.
+    const FLAGS: i32;
 }
 
 /// Implements [`HasAsyncKiocb`] for a type with such a field.
@@ -73,6 +76,7 @@ macro_rules! impl_has_async_kiocb {
 
                 ::core::mem::offset_of!(Self, $($field).+)
             };
+            const FLAGS: i32 = 0;
         }
     };
 }
@@ -90,18 +94,23 @@ pub trait AsyncRw: HasAsyncKiocb + Cached + Send + Sync {
 impl AsyncKiocb {
     /// Initialises a control block for `file`: position zero, the flags of the file.
     ///
-    /// `flags` are further `IOCB_*` flags.
+    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
     #[inline]
-    pub fn new(file: ARef<LocalFile>, flags: i32) -> impl PinInit<Self> {
-        let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
-
+    pub fn new(file: ARef<LocalFile>, eventfd: bool) -> impl PinInit<Self> {
         // INVARIANT: The reference goes over to `ki_filp`.
         pin_init!(Self {
-            inner: Opaque::new(bindings::kiocb {
-                ki_filp: file,
-                // SAFETY: The file is valid. `f_iocb_flags` is read as C does.
-                ki_flags: unsafe { (*file).f_iocb_flags } as i32 | flags,
-                ..pin_init::zeroed()
+            inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
+                let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
+                let flags = if eventfd { bindings::IOCB_EVENTFD as i32 } else { 0 };
+                let kiocb = bindings::kiocb {
+                    ki_filp: file,
+                    // SAFETY: The file is valid. The field is read as C does.
+                    ki_flags: unsafe { (*file).f_iocb_flags } as i32 | flags,
+                    ..pin_init::zeroed()
+                };
+
+                // SAFETY: `slot` is valid for writes.
+                unsafe { slot.write(kiocb) };
             }),
         })
     }
@@ -109,11 +118,12 @@ impl AsyncKiocb {
     /// Returns the file.
     #[inline]
     fn file(&self) -> &LocalFile {
-        // SAFETY: By the type invariants; nobody changes `ki_filp`. This reference is not handed on.
+        // SAFETY: By the type invariants; nobody changes `ki_filp`. This reference is not handed
+        // on.
         unsafe { LocalFile::from_raw_file((*self.inner.get()).ki_filp) }
     }
 
-    /// Sets the position in the file, which is checked by [`verify_area()`](Self::verify_area).
+    /// Sets the position in the file, which [`issue()`](Self::issue) checks.
     #[inline]
     pub fn set_pos(self: Pin<&mut Self>, pos: i64) {
         // SAFETY: By the type invariants, `&mut self` is exclusive.
@@ -190,52 +200,55 @@ impl AsyncKiocb {
         Ok(())
     }
 
-    /// Checks that the file allows an operation of `len` bytes at the position.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the position is negative or the end of the range is, what the security module
-    /// says, and others.
-    #[doc(alias = "rw_verify_area")]
-    #[inline]
-    pub fn verify_area(&self, dir: Direction, len: usize) -> Result {
-        let kiocb = self.inner.get();
-
-        // SAFETY: The file is valid; nobody changes the position before the operation is issued.
-        to_result(unsafe {
-            bindings::rw_verify_area(dir.rw(), (*kiocb).ki_filp, &raw const (*kiocb).ki_pos, len)
-        })
-    }
-
     /// Starts the operation.
     ///
-    /// From here on its outcome, an immediate error included, is told to [`AsyncRw::complete()`].
-    /// What this function returns is a second reference, which has kept the structure alive for the
-    /// time of the call.
+    /// From here on its outcome, an immediate error of the file included, is told to
+    /// [`AsyncRw::complete()`]. What this function returns is a second reference, which has kept
+    /// the structure alive for the time of the call.
     ///
     /// A write of a regular file holds off a freeze of the file system until it is complete.
     ///
-    /// May sleep. [`check_access()`](Self::check_access) must have succeeded, or the operation ends
-    /// with `EINVAL`.
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// The operation was not started, and the object is gone: those of
+    /// [`check_access()`](Self::check_access), `EINVAL` if the position is negative or the end of
+    /// the range is, what the security module says, and others.
     pub fn issue<T: AsyncRw>(
-        mut this: Unique<T>,
+        this: Unique<T>,
         dir: Direction,
-        iter: &mut UserIter,
-    ) -> Shared<T> {
-        // SAFETY: By the requirements of `HasAsyncKiocb`. The object is not moved.
-        let kiocb: *mut bindings::kiocb = unsafe {
-            core::ptr::from_mut(this.as_mut().get_unchecked_mut())
+        mut iter: Pin<&mut UserIter>,
+    ) -> Result<Shared<T>> {
+        // SAFETY: By the requirements of `HasAsyncKiocb`.
+        let me = unsafe {
+            &*core::ptr::from_ref::<T>(&this)
                 .byte_add(T::OFFSET)
-                .cast()
+                .cast::<Self>()
         };
 
-        // SAFETY: Nobody else refers to the structure yet; the file is valid.
+        me.check_access(dir)?;
+        me.verify_area(dir, iter.len())?;
+
+        let (submission, completion) = this.share_two();
+        // The reference belongs to `ki_complete()`.
+        //
+        // SAFETY: By the requirements of `HasAsyncKiocb`.
+        let kiocb: *mut bindings::kiocb =
+            unsafe { completion.into_raw().cast_mut().byte_add(T::OFFSET).cast() };
+
+        // SAFETY: Nobody else uses the structure before the file is called; the file is valid.
         let call = unsafe {
             let ops = &*(*(*kiocb).ki_filp).f_op;
 
             (*kiocb).ki_complete = Some(Self::ki_complete::<T>);
+            (*kiocb).private = null_mut();
+            (*kiocb).ki_flags |= T::FLAGS;
             match dir {
-                Direction::Read => ops.read_iter,
+                Direction::Read => {
+                    (*kiocb).ki_flags &= !(bindings::IOCB_WRITE as i32);
+                    ops.read_iter
+                }
                 Direction::Write => {
                     if Self::is_regular(kiocb) {
                         bindings::kiocb_start_write(kiocb);
@@ -246,21 +259,31 @@ impl AsyncKiocb {
             }
         };
 
-        let (submission, completion) = this.share_two();
-        // The reference belongs to `ki_complete()`.
-        let _ = completion.into_raw();
-
         let ret = match call {
             // SAFETY: The file is valid, and so is the structure: `submission` keeps both.
-            Some(call) => unsafe { call(kiocb, iter.as_raw()) },
+            Some(call) => unsafe { call(kiocb, iter.as_mut().as_raw()) },
+            // `check_access()` has seen it.
             None => EINVAL.to_errno() as isize,
         };
 
         if ret != EIOCBQUEUED.to_errno() as isize {
             // SAFETY: The file has not called it and won't.
-            unsafe { Self::ki_complete::<T>(kiocb, Self::no_restart(ret) as c_long as _) };
+            unsafe { Self::ki_complete::<T>(kiocb, Self::no_restart(ret)) };
         }
-        submission
+        Ok(submission)
+    }
+
+    /// Checks that the file allows an operation of `len` bytes at the position.
+    ///
+    /// To be called before the operation is issued.
+    #[inline]
+    fn verify_area(&self, dir: Direction, len: usize) -> Result {
+        let kiocb = self.inner.get();
+
+        // SAFETY: The file is valid; nobody changes the position yet.
+        to_result(unsafe {
+            bindings::rw_verify_area(dir.rw(), (*kiocb).ki_filp, &raw const (*kiocb).ki_pos, len)
+        })
     }
 
     /// Other operations may be running already, so the system call can't be restarted.
@@ -300,7 +323,7 @@ impl AsyncKiocb {
         // to this function.
         let this = unsafe { Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
-        T::complete(this, res as isize);
+        T::complete(this, res);
     }
 
     /// # Safety

@@ -44,8 +44,8 @@ impl FsyncFile {
         Ok(Self(file))
     }
 
-    /// Writes all changes to the device; with `datasync` without the metadata that are not needed to
-    /// read the data.
+    /// Writes all changes to the device; with `datasync` without the metadata that are not needed
+    /// to read the data.
     ///
     /// May sleep.
     ///

@@ -20,7 +20,8 @@ use crate::{
     fs::File,
     mm::{
         virt::VmaRef,
-        Mm, //
+        Mm,
+        MmWithUser, //
     },
     page::PAGE_SIZE,
     prelude::*,
@@ -28,7 +29,8 @@ use crate::{
         aref::ARef,
         atomic::{
             Atomic,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         new_mutex,
         new_spinlock,
@@ -70,10 +72,11 @@ pub trait SharedPagesType: Sized + 'static {
     /// Returns the file system; a `static`.
     fn fs() -> &'static PseudoFs;
 
-    /// A mapping of the whole file was moved to another address of its address space by `mremap()`.
+    /// A mapping of the file was moved to another address of its address space by `mremap()`.
     ///
-    /// Called with the mmap lock of `mm` held for writing. An error undoes the move.
-    fn moved(mm: &Mm, file: &File, start: usize, len: usize) -> Result;
+    /// It may be a mapping of a part of the file only: its size in bytes is `len`. Called with the
+    /// mmap lock of `mm` held for writing. An error undoes the move.
+    fn moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result;
 }
 
 /// A pseudo file system for the files behind [`SharedPages`].
@@ -101,7 +104,7 @@ unsafe impl Sync for PseudoFs {}
 /// `core` is that of the [`SharedPages`] whose file this is, while they are there.
 #[repr(C)]
 struct Inode {
-    vfs_inode: bindings::inode,
+    vfs_inode: Opaque<bindings::inode>,
     core: SpinLock<CorePtr>,
 }
 
@@ -150,7 +153,7 @@ impl PseudoFs {
         if inodes.is_null() {
             return Err(ENOMEM);
         }
-        if self.inodes.cmpxchg(null_mut(), inodes, Relaxed).is_err() {
+        if self.inodes.cmpxchg(null_mut(), inodes, Release).is_err() {
             // SAFETY: It was never used.
             unsafe { bindings::kmem_cache_destroy(inodes) };
             return Err(EBUSY);
@@ -166,7 +169,7 @@ impl PseudoFs {
         // SAFETY: The structure is complete, and static.
         let mount = from_err_ptr(unsafe { bindings::kern_mount(fs_type) })?;
 
-        self.mount.store(mount, Relaxed);
+        self.mount.store(mount, Release);
         Ok(())
     }
 
@@ -178,7 +181,7 @@ impl PseudoFs {
 
         // SAFETY: By the requirements of this function.
         unsafe {
-            bindings::inode_init_once(&raw mut (*inode).vfs_inode);
+            bindings::inode_init_once(inode.cast());
             let lock = new_spinlock!(CorePtr(None), "SharedPages::inode");
             let Ok(()) = pin_init::raw_try_init::<_, core::convert::Infallible>(
                 &raw mut (*inode).core,
@@ -292,8 +295,11 @@ impl<T: SharedPagesType> Callbacks<T> {
 
     const VM_OPS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
         mremap: Some(Self::mremap),
+        #[cfg(CONFIG_MMU)]
         fault: Some(bindings::filemap_fault),
+        #[cfg(CONFIG_MMU)]
         map_pages: Some(bindings::filemap_map_pages),
+        #[cfg(CONFIG_MMU)]
         page_mkwrite: Some(bindings::filemap_page_mkwrite),
         ..pin_init::zeroed()
     };
@@ -384,8 +390,7 @@ impl<T: SharedPagesType> Callbacks<T> {
 ///
 /// # Invariants
 ///
-/// `file` is a file of `T`'s file system, and `pages` are all the pages in its page cache, each with
-/// a reference of its own. The inode's `core` is none.
+/// `cache` is a file of `T`'s file system with all of its pages. The `core` of its inode is none.
 pub struct NewSharedPages<T: SharedPagesType> {
     cache: PageCache,
     _p: PhantomData<T>,
@@ -517,7 +522,14 @@ impl<T: SharedPagesType> NewSharedPages<T> {
         };
         let addr = from_err_ptr(addr as *mut c_void).map_err(|_| ENOMEM)? as usize;
 
-        Ok(Mapping { mm, addr, len })
+        // SAFETY: This is the address space of the current task.
+        let mm = unsafe { Mm::from_raw(mm) }.into();
+
+        Ok(Mapping {
+            mm: Some(mm),
+            addr,
+            len,
+        })
     }
 
     /// Returns the number of bytes.
@@ -534,14 +546,11 @@ fn current_mm() -> *mut bindings::mm_struct {
 /// A mapping of [`SharedPages`] in a process. It is removed when this is dropped by that process.
 #[must_use = "the mapping is removed when this is dropped"]
 pub struct Mapping {
-    /// Only compared; null if the mapping stays.
-    mm: *mut bindings::mm_struct,
+    /// The address space, unless the mapping is to stay.
+    mm: Option<ARef<Mm>>,
     addr: usize,
     len: usize,
 }
-
-// SAFETY: The pointer is only compared.
-unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Returns the address.
@@ -562,14 +571,18 @@ impl Mapping {
 
     /// From now on the mapping is left where it is: its address space is about to go.
     pub fn leave(mut self) -> Self {
-        self.mm = null_mut();
+        self.mm = None;
         self
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if !self.mm.is_null() && core::ptr::eq(current_mm(), self.mm) {
+        let Some(mm) = &self.mm else {
+            return;
+        };
+
+        if core::ptr::eq(current_mm(), mm.as_raw()) {
             // SAFETY: The current task has an address space. Whether the process has unmapped the
             // range itself does not matter.
             unsafe { bindings::vm_munmap(self.addr, self.len) };
@@ -784,17 +797,6 @@ impl Pages<'_> {
         self.number(offset).store(value, Relaxed);
     }
 
-    /// Writes a value, in pieces of any size.
-    #[inline]
-    pub fn write<V: AsBytes + Copy>(&self, offset: usize, value: V) {
-        let ptr = self.at(offset, size_of::<V>()).cast::<V>();
-
-        assert!(ptr.is_aligned());
-        // SAFETY: The range lies within a page, which stays where it is while the lock is held.
-        // Only user space can access it at the same time.
-        unsafe { ptr.write_volatile(value) };
-    }
-
     /// Makes what was written in the page at this offset visible to user space, where caches are
     /// not coherent.
     #[inline]
@@ -853,6 +855,21 @@ impl<'a, P> Producer<'a, P> {
     #[inline]
     pub fn pages(&self) -> &Pages<'a> {
         &self.pages
+    }
+
+    /// Writes a value, in pieces of any size.
+    ///
+    /// Who reads the pages must not do so before it is told that the value is there; if a process
+    /// makes the consumer believe so, that copies a mixture of old and new to the process.
+    #[inline]
+    pub fn write<V: AsBytes + Copy>(&self, offset: usize, value: V) {
+        let ptr = self.pages.at(offset, size_of::<V>()).cast::<V>();
+
+        assert!(ptr.is_aligned());
+        // SAFETY: The range lies within a page, which stays where it is while the lock is held.
+        // There is one producer at a time, and the others who may access the range copy it to user
+        // space, or are user space.
+        unsafe { ptr.write_volatile(value) };
     }
 }
 

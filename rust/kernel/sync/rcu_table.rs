@@ -26,6 +26,7 @@ use crate::{
         SpinLock,
         SpinLockGuard, //
     },
+    types::Opaque, //
 };
 use core::{
     alloc::Layout,
@@ -43,7 +44,7 @@ use core::{
 ///
 /// From the time that a value is dropped or otherwise consumed, the target of the pointer that
 /// [`into_raw()`](Self::into_raw) had returned for it must stay valid for an RCU grace period.
-pub unsafe trait RcuPointer: Sized {
+pub unsafe trait RcuPointer: Send + Sync + Sized {
     /// A reference to the target, for readers.
     type Borrowed<'a>
     where
@@ -77,7 +78,7 @@ pub unsafe trait RcuPointer: Sized {
 /// [`RcuPointer::into_raw()`] that has not been turned back.
 #[repr(C)]
 struct Block {
-    rcu: bindings::kvfree_rcu_head,
+    rcu: Opaque<bindings::kvfree_rcu_head>,
     nr: usize,
     slots: [Atomic<*mut c_void>; 0],
 }
@@ -115,9 +116,18 @@ impl Block {
         }
     }
 
-    fn slots(&self) -> &[Atomic<*mut c_void>] {
-        // SAFETY: By the type invariants.
-        unsafe { core::slice::from_raw_parts(self.slots.as_ptr(), self.nr) }
+    /// Returns the slots of a table.
+    ///
+    /// # Safety
+    ///
+    /// The table must stay for `'a`.
+    unsafe fn slots<'a>(this: NonNull<Self>) -> &'a [Atomic<*mut c_void>] {
+        // SAFETY: By the type invariants and the requirements of this function.
+        unsafe {
+            let slots = &raw const (*this.as_ptr()).slots;
+
+            core::slice::from_raw_parts(slots.cast(), (*this.as_ptr()).nr)
+        }
     }
 }
 
@@ -125,8 +135,8 @@ impl Block {
 ///
 /// # Invariants
 ///
-/// `head` is null or points to a [`Block`] whose pointers are of `P`. It is changed only with `lock`
-/// held, and a block that was replaced is freed after a grace period.
+/// `head` is null or points to a [`Block`] whose pointers are of `P`. It is changed only with
+/// `lock` held, and a block that was replaced is freed after a grace period.
 pub struct RcuTable<'a, P: RcuPointer> {
     head: &'a Atomic<*mut c_void>,
     lock: &'a SpinLock<()>,
@@ -159,17 +169,17 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     /// in the table (`array_index_nospec()`).
     #[inline]
     pub fn get<'g>(&self, index: usize, rcu: &'g rcu::Guard) -> Option<P::Borrowed<'g>> {
-        let block = self.block(rcu)?;
+        let slots = self.slots(rcu);
 
-        if index >= block.nr {
+        if index >= slots.len() {
             return None;
         }
         // SAFETY: May be called in any context.
-        let index = unsafe { bindings::array_index_nospec(index, block.nr) };
+        let index = unsafe { bindings::array_index_nospec(index, slots.len()) };
 
         // What the pointer refers to was written before the pointer (see `insert()`); reading it is
         // ordered by the address dependency.
-        let ptr = block.slots()[index].load(Relaxed);
+        let ptr = slots[index].load(Relaxed);
         if ptr.is_null() {
             return None;
         }
@@ -178,9 +188,12 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     }
 
     #[inline]
-    fn block<'g>(&self, _rcu: &'g rcu::Guard) -> Option<&'g Block> {
-        // SAFETY: By the type invariants; the block is not freed while RCU is read-locked.
-        unsafe { self.head.load(Relaxed).cast::<Block>().as_ref() }
+    fn slots<'g>(&self, _rcu: &'g rcu::Guard) -> &'g [Atomic<*mut c_void>] {
+        match NonNull::new(self.head.load(Relaxed).cast::<Block>()) {
+            // SAFETY: By the type invariants; the block is not freed while RCU is read-locked.
+            Some(block) => unsafe { Block::slots(block) },
+            None => &[],
+        }
     }
 
     /// Locks the table for changes.
@@ -231,16 +244,16 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     fn replace(&self, larger: NonNull<Block>) {
         let table = self.lock();
         let old = self.head.load(Relaxed).cast::<Block>();
-        // SAFETY: It was just allocated.
-        let new = unsafe { larger.as_ref() };
+        // SAFETY: It was just allocated, and is freed below if it is not used.
+        let new = unsafe { Block::slots(larger) };
 
-        if new.nr <= table.slots().len() {
+        if new.len() <= table.slots().len() {
             drop(table);
             // SAFETY: Nobody has seen it.
             unsafe { Block::free(larger) };
             return;
         }
-        for (to, from) in new.slots().iter().zip(table.slots()) {
+        for (to, from) in new.iter().zip(table.slots()) {
             to.store(from.load(Relaxed), Relaxed);
         }
         // INVARIANT: The new block has the pointers of the old one, which is freed after a grace
@@ -249,9 +262,9 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
         drop(table);
 
         if !old.is_null() {
-            // SAFETY: It was allocated by `Block::new()` with `kmalloc()`, and nobody can find it any
-            // longer.
-            unsafe { bindings::kvfree_call_rcu(&raw mut (*old).rcu, old.cast()) };
+            // SAFETY: It was allocated by `Block::new()` with `kmalloc()`, and nobody can find it
+            // any longer.
+            unsafe { bindings::kvfree_call_rcu((*old).rcu.get(), old.cast()) };
         }
     }
 
@@ -268,7 +281,7 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
         };
 
         // SAFETY: Nobody else is using the table, so nobody replaces or frees the block.
-        for slot in unsafe { block.as_ref() }.slots() {
+        for slot in unsafe { Block::slots(block) } {
             let ptr = slot.load(Relaxed);
 
             if !ptr.is_null() {
@@ -293,10 +306,10 @@ pub struct LockedRcuTable<'a, P: RcuPointer> {
 
 impl<P: RcuPointer> LockedRcuTable<'_, P> {
     fn slots(&self) -> &[Atomic<*mut c_void>] {
-        // SAFETY: By the type invariants of `RcuTable`; while the lock is held nobody replaces the
-        // block.
-        match unsafe { self.head.load(Relaxed).cast::<Block>().as_ref() } {
-            Some(block) => block.slots(),
+        match NonNull::new(self.head.load(Relaxed).cast::<Block>()) {
+            // SAFETY: By the type invariants of `RcuTable`; while the lock is held nobody replaces
+            // the block.
+            Some(block) => unsafe { Block::slots(block) },
             None => &[],
         }
     }
@@ -330,10 +343,7 @@ impl<P: RcuPointer> LockedRcuTable<'_, P> {
 #[kunit_tests(rust_sync_rcu_table)]
 mod tests {
     use super::*;
-    use crate::{
-        sync::new_spinlock,
-        types::Opaque, //
-    };
+    use crate::sync::new_spinlock;
 
     /// A number on the heap.
     struct Number(*mut u32);
@@ -351,6 +361,12 @@ mod tests {
             drop(unsafe { KBox::from_raw(self.0) });
         }
     }
+
+    // SAFETY: A number can be read and freed by anybody.
+    unsafe impl Send for Number {}
+
+    // SAFETY: As above.
+    unsafe impl Sync for Number {}
 
     // SAFETY: `drop()` waits for a grace period before it frees the number.
     unsafe impl RcuPointer for Number {
@@ -373,8 +389,8 @@ mod tests {
     fn with_table(f: impl FnOnce(&RcuTable<'_, Number>) -> Result) -> Result {
         pin_init::stack_pin_init!(let lock = new_spinlock!(()));
         let head = Opaque::new(null_mut());
-        // SAFETY: Both live as long as the table, and `head` is null. A `SpinLock<()>` has the layout
-        // of its lock.
+        // SAFETY: Both live as long as the table, and `head` is null. A `SpinLock<()>` has the
+        // layout of its lock.
         let table = unsafe {
             RcuTable::from_raw(
                 head.get(),

@@ -8,9 +8,9 @@
 //! operation taking and giving back a reference touches no memory that CPUs share:
 //!
 //! ```text
-//!            users                        in flight
-//!   Owner ──shutdown()──► 0 ─► users_gone() ─► 0 ─► drained() ─► grace period ─► drop(T)
-//!            User<T> ───┘         InFlight<T> ───┘                work queue
+//! Owner --shutdown()--> no users --> users_gone() --> nothing in flight --> drained()
+//! User<T> --------------^                             ^                         |
+//! InFlight<T> ----------------------------------------+          grace period, drop(T)
 //! ```
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
@@ -43,10 +43,8 @@ use core::{
 
 /// An object that is shut down in two stages.
 pub trait Staged: Send + Sync + Sized + 'static {
-    /// Returns the cache that the object's memory comes from.
-    ///
-    /// It must be made for the size of a [`Counts<Self>`].
-    fn cache() -> &'static Cache;
+    /// The cache that the object's memory comes from, made for the size of a [`Counts<Self>`].
+    const CACHE: &'static Cache;
 
     /// There are no users any longer, and there never will be.
     ///
@@ -223,7 +221,7 @@ impl<T: Staged> Counts<T> {
         // SAFETY: Nobody refers to the object, and it is not used again.
         unsafe { core::ptr::drop_in_place(this) };
         // SAFETY: The memory is a slot of this cache (see `Owner::new()`).
-        drop(unsafe { Slot::from_raw(this.cast(), T::cache()) });
+        drop(unsafe { Slot::from_raw(this.cast(), T::CACHE) });
     }
 }
 
@@ -257,7 +255,7 @@ impl<T: Staged> Owner<T> {
     where
         Error: From<E>,
     {
-        let slot = T::cache().alloc(GFP_KERNEL)?;
+        let slot = T::CACHE.alloc(GFP_KERNEL)?;
         let ptr = slot.as_ptr_for::<Counts<T>>()?;
 
         let init = try_pin_init!(Counts {
@@ -517,9 +515,7 @@ mod tests {
     static CACHE: Cache = Cache::new::<Counts<Object>>(c"rust_kunit_staged");
 
     impl Staged for Object {
-        fn cache() -> &'static Cache {
-            &CACHE
-        }
+        const CACHE: &'static Cache = &CACHE;
 
         fn users_gone(&self) {
             self.0.users_gone.add(1, Relaxed);

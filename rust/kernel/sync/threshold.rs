@@ -9,6 +9,10 @@ use crate::{
     bindings,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         barrier::{
             smp_mb,
             Full, //
@@ -21,19 +25,24 @@ use crate::{
     },
     types::Opaque, //
 };
-use core::cell::UnsafeCell;
 
 /// How long to wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Timeout {
-    /// Not at all.
-    Poll,
     /// For this many nanoseconds of `CLOCK_MONOTONIC`, from now on.
     ///
     /// The timer takes any value: what C programs pass to relative timers is not checked there.
     Nanos(i64),
     /// Until woken.
     Never,
+}
+
+impl Timeout {
+    /// Returns whether the time is over at once, so that there is no need to wait.
+    #[inline]
+    pub fn is_zero(self) -> bool {
+        self == Timeout::Nanos(0)
+    }
 }
 
 /// What [`ThresholdQueue::wait()`] is told by the code that looks for what is waited for.
@@ -76,14 +85,15 @@ pub use new_threshold_queue;
 ///
 /// # Invariants
 ///
-/// Lies on the stack of the task that waits. Whoever holds the lock of the queue may read
-/// `threshold`; only the task writes it, when the entry is not in the queue.
+/// Lies on the stack of the task that waits, and is pinned.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 struct Waiter<'a> {
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
-    threshold: UnsafeCell<usize>,
+    /// Written by the task. Whoever wakes it may see an older value, until the task has been
+    /// through `prepare_to_wait_event()`.
+    threshold: Atomic<usize>,
     queue: &'a ThresholdQueue,
 }
 
@@ -118,9 +128,10 @@ impl Sleeper {
                 if let Timeout::Nanos(nanos) = timeout {
                     // SAFETY: The sleeper was just set up; `current` is valid.
                     unsafe {
+                        let timer = &raw mut (*slot).timer;
                         let slack = (*Task::current_raw()).timer_slack_ns;
 
-                        bindings::hrtimer_set_expires_range_ns(&raw mut (*slot).timer, nanos, slack);
+                        bindings::hrtimer_set_expires_range_ns(timer, nanos, slack);
                         bindings::hrtimer_sleeper_start_expires(
                             slot,
                             bindings::hrtimer_mode_HRTIMER_MODE_REL,
@@ -164,10 +175,10 @@ impl ThresholdQueue {
 
     /// Waits until `look` says that it is done, a signal comes, or the time is over.
     ///
-    /// `threshold` is what is missing now; `look` then tells each time it is called. It is called at
-    /// least once after the last thing that could have woken the task, so that what came together
-    /// with a signal or with the end of the time is not overlooked. It may sleep, though it had
-    /// better not do so often: it runs when the task is already marked as sleeping.
+    /// `threshold` is what is missing now; `look` then tells each time it is called. It is called
+    /// at least once after the last thing that could have woken the task, so that what came
+    /// together with a signal or with the end of the time is not overlooked. It may sleep, though
+    /// it had better not do so often: it runs when the task is already marked as sleeping.
     ///
     /// Must be called by a task, in a context that may sleep.
     #[doc(alias = "wait_event_interruptible_hrtimeout")]
@@ -178,15 +189,12 @@ impl ThresholdQueue {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { bindings::init_wait(slot) }
             }),
-            threshold: UnsafeCell::new(threshold),
+            threshold: Atomic::new(threshold),
             queue: self,
         }));
 
         loop {
-            // SAFETY: The entry is not in the queue here: it never was, or whoever woke the task has
-            // removed it, or it's the threshold of a task that goes on waiting, which is allowed
-            // to be seen late, but for that it must be written in one piece.
-            unsafe { waiter.threshold.get().write_volatile(threshold) };
+            waiter.threshold.store(threshold, Relaxed);
 
             // SAFETY: Both were initialised. The entry leaves the queue before its memory does, in
             // the destructor of `Waiter`.
@@ -252,7 +260,7 @@ impl ThresholdQueue {
                 let entry = crate::container_of!(node, bindings::wait_queue_entry, entry);
                 let waiter = entry.cast::<Waiter<'_>>();
 
-                if amount >= (*waiter).threshold.get().read_volatile() {
+                if amount >= (*waiter).threshold.load(Relaxed) {
                     bindings::wake_up_process((*entry).private.cast());
                     // The last touch: the waiter may be gone as soon as it sees this.
                     bindings::list_del_init_careful(node);
@@ -284,13 +292,7 @@ impl ThresholdQueue {
 mod tests {
     use super::*;
     use crate::{
-        sync::{
-            atomic::{
-                Atomic,
-                Relaxed, //
-            },
-            Arc, //
-        },
+        sync::Arc,
         workqueue::{
             self,
             impl_has_work,

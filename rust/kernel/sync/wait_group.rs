@@ -5,10 +5,11 @@
 //! C header: [`include/linux/completion.h`](srctree/include/linux/completion.h)
 
 use crate::{
-    bindings,
     prelude::*,
-    sync::Refcount,
-    types::Opaque, //
+    sync::{
+        Completion,
+        Refcount, //
+    },
 };
 use core::ptr::NonNull;
 
@@ -17,11 +18,8 @@ use core::ptr::NonNull;
 pub struct WaitGroup {
     left: Refcount,
     #[pin]
-    done: Opaque<bindings::completion>,
+    done: Completion,
 }
-
-// SAFETY: The count is atomic and the completion synchronises itself.
-unsafe impl Sync for WaitGroup {}
 
 impl WaitGroup {
     /// Calls `f` with a new group, then waits until all tokens of the group are dropped.
@@ -50,18 +48,14 @@ impl WaitGroup {
     pub fn scope<R>(f: impl FnOnce(&WaitGroup) -> R) -> R {
         pin_init::stack_pin_init!(let group = pin_init!(WaitGroup {
             left: Refcount::new(1),
-            done <- Opaque::ffi_init(|slot| {
-                // SAFETY: `slot` is valid for writes.
-                unsafe { bindings::init_completion(slot) }
-            }),
+            done <- Completion::new(),
         }));
 
         let result = f(&group);
 
         // The first count is this function's.
         if !group.left.dec_and_test() {
-            // SAFETY: The completion was initialised above.
-            unsafe { bindings::wait_for_completion(group.done.get()) };
+            group.done.wait_for_completion();
         }
         result
     }
@@ -102,9 +96,9 @@ impl Drop for WaitToken {
         let group = unsafe { self.group.as_ref() };
 
         if group.left.dec_and_test() {
-            // SAFETY: `scope()` returns only after this call has signalled the completion, and
-            // `complete()` does not touch it afterwards: waking is done under its lock.
-            unsafe { bindings::complete(group.done.get()) };
+            // `scope()` returns only after this, and this does not touch the group after that:
+            // waking is done under the lock of the completion, which `scope()` takes, too.
+            group.done.complete_all();
         }
     }
 }
