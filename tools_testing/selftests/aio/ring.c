@@ -259,6 +259,35 @@ TEST_F(ring, odd_head_and_tail)
 }
 
 /*
+ * A full ring and any head: as many requests are taken as slots lie outside of
+ * what is between head, modulo the number of events, and the kernel's tail.
+ */
+TEST_F(ring, slots_with_odd_head)
+{
+	struct iocb iocb;
+	long full;
+	int h;
+
+	ASSERT_EQ(0, aio_pin_cpu());
+	full = aio_fill(self->ctx, &iocb, self->null_fd);
+	ASSERT_GE(full, NR);
+	for (h = 0; h < ODD_VALUES; h++) {
+		__u32 head = odd_value(h, self->nr);
+		long left = (self->ring->tail + self->nr - head % self->nr) %
+			self->nr;
+
+		self->ring->head = head;
+		EXPECT_EQ(left < full ? full - left : 0,
+			  aio_fill(self->ctx, &iocb, self->null_fd))
+			TH_LOG("with head %#x", head);
+		EXPECT_EQ(head, self->ring->head);
+		self->ring->head = self->ring->tail;
+		ASSERT_EQ(full, aio_fill(self->ctx, &iocb, self->null_fd));
+	}
+	EXPECT_EQ(full, aio_drain(self->ctx));
+}
+
+/*
  * io_submit() and completions with any head and tail: never more than the ring
  * holds at once, the tail goes on as if nothing had happened, and once head is
  * right again the context has its full size.

@@ -482,44 +482,50 @@ TEST_SIGNAL(destroyed_ring_faults, SIGSEGV)
 	ASSERT_EQ(0, aio_ring(ctx)->tail);
 }
 
-static void *destroy_after_barrier(void *arg)
-{
-	struct many *m = arg;
+struct racer {
+	pthread_t thread;
+	int *waiting;
+	aio_context_t ctx;
+	long ret;
+};
 
-	pthread_barrier_wait(m->start);
-	m->ret = io_destroy(*m->ctx);
+/* All at the same moment: no sleep between the start and the call. */
+static void *destroy_together(void *arg)
+{
+	struct racer *r = arg;
+	int spins = 0;
+
+	__atomic_sub_fetch(r->waiting, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(r->waiting, __ATOMIC_SEQ_CST))
+		if (++spins % 100000 == 0)
+			sched_yield();
+	r->ret = io_destroy(r->ctx);
 	return NULL;
 }
 
 TEST(destroy_race_has_one_winner)
 {
 	long long before = aio_nr();
-	pthread_barrier_t start;
 	int round, i;
 
-	pthread_barrier_init(&start, NULL, 3);
-	for (round = 0; round < 30; round++) {
-		pthread_t thread[3];
+	for (round = 0; round < 60; round++) {
 		aio_context_t ctx = 0;
-		struct many m[3];
-		int won = 0, lost = 0;
+		struct racer r[2];
+		int waiting = 2;
 
 		ASSERT_EQ(0, io_setup(1, &ctx));
-		for (i = 0; i < 3; i++) {
-			m[i].start = &start;
-			m[i].ctx = &ctx;
-			ASSERT_EQ(0, pthread_create(&thread[i], NULL,
-						    destroy_after_barrier,
-						    &m[i]));
+		for (i = 0; i < 2; i++) {
+			r[i].waiting = &waiting;
+			r[i].ctx = ctx;
+			ASSERT_EQ(0, pthread_create(&r[i].thread, NULL,
+						    destroy_together, &r[i]));
 		}
-		for (i = 0; i < 3; i++) {
-			pthread_join(thread[i], NULL);
-			won += m[i].ret == 0;
-			lost += m[i].ret == -EINVAL;
-		}
-		EXPECT_EQ(1, won);
-		EXPECT_EQ(2, lost);
-		EXPECT_EQ(before, aio_nr());
+		for (i = 0; i < 2; i++)
+			pthread_join(r[i].thread, NULL);
+		/* One 0 and one EINVAL. */
+		ASSERT_EQ(-EINVAL, r[0].ret + r[1].ret);
+		ASSERT_TRUE(!r[0].ret || !r[1].ret);
+		ASSERT_EQ(before, aio_nr());
 	}
 }
 
