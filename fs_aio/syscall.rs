@@ -82,7 +82,7 @@ fn to_ret(result: Result<usize>) -> isize {
 #[inline]
 fn with_mm(f: impl FnOnce(&MmWithUser) -> Result<usize>) -> isize {
     // Threads of the kernel have none, but don't call us.
-    to_ret(current!().mm().ok_or(EINVAL).and_then(|mm| f(mm)))
+    to_ret(current!().mm().ok_or(EINVAL).and_then(f))
 }
 
 fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
@@ -189,7 +189,7 @@ fn io_getevents(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments)]
 fn io_pgetevents(
     ctx_id: usize,
     min_nr: isize,

@@ -29,7 +29,7 @@ impl Entry {
         // `pin_init::zeroed()` is `const`.
         let mut table: bindings::ctl_table = pin_init::zeroed();
 
-        table.procname = name.as_ptr().cast();
+        table.procname = name.to_bytes_with_nul().as_ptr().cast();
         table.data = value.as_ptr().cast();
         table.maxlen = size_of::<usize>() as i32;
         table.mode = mode;

@@ -313,7 +313,7 @@ impl AsyncPoll {
                     list.add_locked(
                         &poll.node,
                         core::ptr::from_ref(poll).cast_mut().cast(),
-                        Some(Self::cancel::<T>),
+                        Some(Self::cancel),
                     )
                 };
             }
@@ -576,7 +576,7 @@ impl AsyncPoll {
     ///
     /// To be called with the lock of the list held that the operation is in, and with what it was
     /// put there with.
-    unsafe extern "C" fn cancel<T: PollOwner>(kiocb: *mut bindings::kiocb) -> c_int {
+    unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
         // SAFETY: By the requirements of this function.
         let poll = unsafe { &*kiocb.cast::<Self>() };
 

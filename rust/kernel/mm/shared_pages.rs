@@ -531,11 +531,6 @@ impl<T: SharedPagesType> NewSharedPages<T> {
             len,
         })
     }
-
-    /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
-        self.cache.pages.len() * PAGE_SIZE
-    }
 }
 
 fn current_mm() -> *mut bindings::mm_struct {
@@ -559,7 +554,7 @@ impl Mapping {
     }
 
     /// Returns the size in bytes.
-    #[allow(clippy::len_without_is_empty)]
+    #[expect(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len
     }
