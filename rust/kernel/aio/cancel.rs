@@ -291,16 +291,10 @@ pub trait CancellableRw: HasAsyncKiocb {
 #[macro_export]
 macro_rules! kiocb_set_cancel_fn {
     (impl TheAioRw for $ty:ty { self.$($field:ident).+ }) => {
-        // SAFETY: The compiler computes the offset, and checks the type of the field below. The
-        // flag is allowed for the one type that is `TheAioRw`.
-        unsafe impl $crate::fs::HasAsyncKiocb for $ty {
-            const OFFSET: usize = {
-                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($field).+ };
-
-                ::core::mem::offset_of!(Self, $($field).+)
-            };
-            const FLAGS: i32 = $crate::bindings::IOCB_AIO_RW as i32;
-        }
+        // The flag is allowed for the one type that is `TheAioRw`.
+        $crate::impl_has_async_kiocb!(
+            @flags $crate::bindings::IOCB_AIO_RW as i32, $ty, $($field).+
+        );
 
         // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one.
         unsafe impl $crate::aio::cancel::TheAioRw for $ty {}

@@ -125,9 +125,9 @@ pub unsafe trait HasAsyncPoll {
 /// Implements [`HasAsyncPoll`] for a type with such a field.
 #[macro_export]
 macro_rules! impl_has_async_poll {
-    (impl$({$($generics:tt)*})? HasAsyncPoll for $self:ty { self.$($field:ident).+ }) => {
+    (impl HasAsyncPoll for $self:ty { self.$($field:ident).+ }) => {
         // SAFETY: The compiler computes the offset, and checks the type of the field below.
-        unsafe impl$(<$($generics)*>)? $crate::aio::poll::HasAsyncPoll for $self {
+        unsafe impl $crate::aio::poll::HasAsyncPoll for $self {
             const OFFSET: usize = {
                 let _ = |this: &Self| -> *const $crate::aio::poll::AsyncPoll { &this.$($field).+ };
 

@@ -68,15 +68,19 @@ pub unsafe trait HasAsyncKiocb {
 /// Implements [`HasAsyncKiocb`] for a type with such a field.
 #[macro_export]
 macro_rules! impl_has_async_kiocb {
-    (impl$({$($generics:tt)*})? HasAsyncKiocb for $self:ty { self.$($field:ident).+ }) => {
+    (impl HasAsyncKiocb for $self:ty { self.$($field:ident).+ }) => {
+        $crate::impl_has_async_kiocb!(@flags 0, $self, $($field).+);
+    };
+    // Only for those who know that the flags are allowed.
+    (@flags $flags:expr, $self:ty, $($field:ident).+) => {
         // SAFETY: The compiler computes the offset, and checks the type of the field below.
-        unsafe impl$(<$($generics)*>)? $crate::fs::HasAsyncKiocb for $self {
+        unsafe impl $crate::fs::HasAsyncKiocb for $self {
             const OFFSET: usize = {
                 let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($field).+ };
 
                 ::core::mem::offset_of!(Self, $($field).+)
             };
-            const FLAGS: i32 = 0;
+            const FLAGS: i32 = $flags;
         }
     };
 }
