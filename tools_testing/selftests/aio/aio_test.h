@@ -44,6 +44,13 @@
 /* No read or write transfers more than this. */
 #define AIO_MAX_RW_COUNT	(INT_MAX & ~(getpagesize() - 1))
 
+/*
+ * Whether there are addresses that are the kernel's, so that they are refused
+ * before anybody looks what is there. For a 32-bit program on a 64-bit kernel
+ * all are those of a program.
+ */
+#define AIO_HAS_KERNEL_ADDRESSES	(sizeof(long) == 8)
+
 /* The mapping that an aio_context_t points to. */
 struct aio_ring {
 	__u32 id;

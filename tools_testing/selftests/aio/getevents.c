@@ -107,7 +107,7 @@ TEST_F(events, bad_numbers)
 /* A timeout that cannot be read is told before anything else. */
 TEST_F(events, bad_timeout_pointer)
 {
-	char *edge = aio_guarded(8);
+	char *edge = aio_guarded(sizeof(struct timespec) / 2);
 	struct timespec *bad[] = {
 		(void *)1, aio_unmapped(), (void *)edge, (void *)-4096L,
 	};

@@ -13,7 +13,7 @@
 
 #define CONTEXTS	32
 #define NR		500	/* several pages each */
-#define ROUNDS		12
+#define ROUNDS		8	/* at least; more until a page was moved */
 #define BATCH		50
 
 static unsigned long long page_frame(int pagemap, unsigned long addr)
@@ -27,19 +27,28 @@ static unsigned long long page_frame(int pagemap, unsigned long addr)
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
 }
 
-/* Leaves free pages between used ones, so that there is something to compact. */
-static void fragment(void)
+/*
+ * Leaves free pages between used ones, so that there is something to compact,
+ * other ones each time.
+ */
+static void fragment(int round)
 {
-	size_t page = getpagesize(), size = 256UL << 20, i;
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static const size_t size = 64UL << 20;
+	size_t page = getpagesize(), i;
+	static char *mem;
 
-	if (mem == MAP_FAILED)
+	if (mem)
+		munmap(mem, size);
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED) {
+		mem = NULL;
 		return;
+	}
 	madvise(mem, size, MADV_NOHUGEPAGE);
 	for (i = 0; i < size; i += page)
 		mem[i] = 1;
-	for (i = 0; i < size; i += 2 * page)
+	for (i = round % 2 * page; i < size; i += 2 * page)
 		madvise(mem + i, page, MADV_DONTNEED);
 }
 
@@ -87,10 +96,26 @@ static void *work(void *arg)
 	return NULL;
 }
 
-TEST(compaction_moves_rings_in_use)
+FIXTURE(rings) {
+	aio_context_t ctx[CONTEXTS];
+};
+
+FIXTURE_SETUP(rings)
+{
+	int c;
+
+	for (c = 0; c < CONTEXTS; c++)
+		ASSERT_EQ(0, io_setup(NR, &self->ctx[c]));
+}
+
+FIXTURE_TEARDOWN(rings)
+{
+}
+
+TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 240)
 {
 	unsigned int pages = aio_ring_bytes(NR) / getpagesize(), p;
-	aio_context_t ctx[CONTEXTS] = { 0 };
+	aio_context_t *ctx = self->ctx;
 	struct worker worker = { .ctx = ctx };
 	unsigned long long *frame;
 	int pagemap, c, round, moved = 0;
@@ -101,14 +126,12 @@ TEST(compaction_moves_rings_in_use)
 		SKIP(return, "no pagemap, or no compaction");
 	worker.null_fd = open("/dev/null", O_WRONLY);
 	ASSERT_GE(worker.null_fd, 0);
-	fragment();
-	for (c = 0; c < CONTEXTS; c++)
-		ASSERT_EQ(0, io_setup(NR, &ctx[c]));
+	fragment(0);
 	frame = calloc(CONTEXTS * pages, sizeof(*frame));
 	ASSERT_NE(NULL, frame);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, work, &worker));
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < (moved ? ROUNDS : 4 * ROUNDS); round++) {
 		for (c = 0; c < CONTEXTS; c++)
 			for (p = 0; p < pages; p++) {
 				unsigned long addr = ctx[c] + p * getpagesize();
@@ -122,6 +145,7 @@ TEST(compaction_moves_rings_in_use)
 					moved++;
 				frame[c * pages + p] = now;
 			}
+		fragment(round + 1);
 		ASSERT_EQ(0, aio_write_text("/proc/sys/vm/compact_memory", "1"));
 	}
 	worker.stop = true;

@@ -83,12 +83,12 @@ TEST_F(sysctl, form)
 
 TEST_F(sysctl, max_nr_values)
 {
-	struct { const char *text; unsigned long value; } good[] = {
+	struct { const char *text; unsigned long long value; } good[] = {
 		{ "0", 0 }, { "1\n", 1 }, { "65536", 65536 },
 		{ " \t 4242\t\n", 4242 }, { "0x100", 256 }, { "0100", 64 },
-		{ "4294967296", 4294967296UL },
-		{ "9223372036854775808", 1UL << 63 },
-		{ "18446744073709551615", ~0UL },
+		{ "4294967296", 4294967296ULL },
+		{ "9223372036854775808", 1ULL << 63 },
+		{ "18446744073709551615", ~0ULL },
 		{ "00000000000000000100", 64 },
 	};
 	char buf[64], want[64];
@@ -96,13 +96,11 @@ TEST_F(sysctl, max_nr_values)
 
 	if (access(AIO_MAX_NR, W_OK))
 		SKIP(return, NOT_WRITABLE);
-	if (sizeof(long) < 8)
-		SKIP(return, "64-bit programs only");
 	for (i = 0; i < ARRAY_SIZE(good); i++) {
 		EXPECT_EQ(0, aio_write_text(AIO_MAX_NR, good[i].text))
 			TH_LOG("writing '%s'", good[i].text);
 		ASSERT_GT(aio_read_text(AIO_MAX_NR, buf, sizeof(buf)), 0);
-		snprintf(want, sizeof(want), "%lu\n", good[i].value);
+		snprintf(want, sizeof(want), "%llu\n", good[i].value);
 		EXPECT_STREQ(want, buf);
 	}
 }
