@@ -83,9 +83,9 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What) -> Result {
     })?;
     let (submission, completion) = request.share_two();
 
-    // It blocks for as long as the device takes, so a queue that limits how many run on a CPU would
-    // not do. It was not queued before, so this can't fail.
-    let _ = workqueue::system_dfl().enqueue(completion);
+    // The queue is that of the polls, as in the C code: so the order in which two operations end
+    // that were left to workers is the same. It was not queued before, so this can't fail.
+    let _ = workqueue::system_percpu().enqueue(completion);
     Request::put(submission);
     Ok(())
 }

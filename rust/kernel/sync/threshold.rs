@@ -348,7 +348,7 @@ mod tests {
         let source = Source::new(100)?;
         let missing = |source: &Source| 100 - source.amount.load(Relaxed);
 
-        let _ = workqueue::system_dfl().enqueue(source.clone());
+        let _ = workqueue::system_percpu().enqueue(source.clone());
         source.queue.wait(Timeout::Never, missing(&source), || {
             match missing(&source) {
                 0 => Step::Done,
