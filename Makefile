@@ -6,17 +6,18 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What may be given on the command line or in the environment.
-export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT
-$(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT,\
+export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK
+$(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK,\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests lint clean
+.PHONY: help run shell kernel test kunit selftests diff-test lint clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
 	@echo 'make test       all tests, on the Rust kernel and on the C kernel'
 	@echo 'make kunit      the KUnit suites alone'
 	@echo 'make selftests  the kselftest programs alone'
+	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
 	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck'
@@ -24,9 +25,10 @@ help:
 	@echo
 	@echo 'Variables: AIO=rust|c  EXTRA_CONFIG=FILE  KERNEL_SRC=DIR  BUILD=DIR  CACHE=DIR'
 	@echo '           ACCEL=auto|kvm|tcg (run, shell)  JOBS=N  TESTS="PROGRAM ..."'
+	@echo '           SEEDS=FIRST-LAST  WORDS="64 32"  SHRINK=N (diff-test)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint:
+run shell kernel lint diff-test:
 	@scripts/$@
 
 test:
