@@ -1007,7 +1007,7 @@ TEST_F(rw, ring_full_user_reaping)
 }
 
 /* Slots are neither lost nor won in the long run. */
-TEST_F(rw, capacity_is_constant)
+TEST_F_TIMEOUT(rw, capacity_is_constant, 300)
 {
 	struct iocb *cb = &self->iocb, bad, *list[33];
 	struct io_event events[32];
