@@ -18,7 +18,7 @@ use kernel::{
     prelude::*, //
 };
 
-static FS: PseudoFs = PseudoFs::new(c"aio", c"aio_inode_cache", MAGIC as usize);
+static FS: PseudoFs = PseudoFs::new(c"aio", c"[aio]", c"aio_inode_cache", MAGIC as usize);
 
 /// Mounts the file system.
 pub(crate) fn init() -> Result {

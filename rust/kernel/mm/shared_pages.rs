@@ -88,6 +88,7 @@ pub trait SharedPagesType: Sized + 'static {
 pub struct PseudoFs {
     fs_type: Opaque<bindings::file_system_type>,
     name: &'static CStr,
+    file_name: &'static CStr,
     inode_cache_name: &'static CStr,
     magic: usize,
     mount: Atomic<*mut bindings::vfsmount>,
@@ -116,11 +117,20 @@ unsafe impl Send for CorePtr {}
 
 impl PseudoFs {
     /// Describes a pseudo file system.
-    pub const fn new(name: &'static CStr, inode_cache_name: &'static CStr, magic: usize) -> Self {
+    ///
+    /// `file_name` is what its files are called in `/proc/PID/maps`, with a slash before it, and
+    /// `magic` what `statfs(2)` gives as its type.
+    pub const fn new(
+        name: &'static CStr,
+        file_name: &'static CStr,
+        inode_cache_name: &'static CStr,
+        magic: usize,
+    ) -> Self {
         // INVARIANT: Both pointers are null, and there are no inodes.
         Self {
             fs_type: Opaque::zeroed(),
             name,
+            file_name,
             inode_cache_name,
             magic,
             mount: Atomic::new(null_mut()),
@@ -267,7 +277,7 @@ impl PseudoFs {
             bindings::alloc_file_pseudo(
                 inode,
                 mount,
-                c"[aio]".as_char_ptr(),
+                self.file_name.as_char_ptr(),
                 bindings::O_RDWR as c_int,
                 Callbacks::<T>::FILE_OPS,
             )
