@@ -11,3 +11,10 @@ __rust_helper const struct cred *rust_helper_revert_creds(const struct cred *cre
 {
 	return revert_creds(cred);
 }
+
+#ifndef CONFIG_MULTIUSER
+__rust_helper bool rust_helper_capable(int cap)
+{
+	return capable(cap);
+}
+#endif /* CONFIG_MULTIUSER */

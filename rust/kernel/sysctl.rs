@@ -9,7 +9,15 @@ use crate::{
     prelude::*,
     sync::atomic::Atomic, //
 };
-use core::mem::size_of;
+use core::{
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    mem::size_of,
+    ops::RangeInclusive,
+    ptr, //
+};
 
 /// An entry of a [`Table`].
 ///
@@ -38,6 +46,75 @@ impl Entry {
         // as `Atomic<usize>` allows.
         Self(table)
     }
+
+    /// Returns the same as [`ulong()`](Self::ulong), but `W` is told of writes.
+    pub const fn ulong_watched<W: Watch>(
+        name: &'static CStr,
+        value: &'static Atomic<usize>,
+        mode: u16,
+    ) -> Self {
+        let mut entry = Self::ulong(name, value, mode);
+
+        // INVARIANT: This is the same handler as before, with a call after it.
+        entry.0.proc_handler = Some(watched_ulong::<W>);
+        entry
+    }
+
+    /// Returns an entry for an `int` in a range.
+    ///
+    /// Numbers outside of it can't be written: that fails with `EINVAL`.
+    #[doc(alias = "proc_dointvec_minmax")]
+    pub const fn int(
+        name: &'static CStr,
+        value: &'static Atomic<i32>,
+        mode: u16,
+        range: &'static RangeInclusive<i32>,
+    ) -> Self {
+        let mut table: bindings::ctl_table = pin_init::zeroed();
+
+        table.procname = name.to_bytes_with_nul().as_ptr().cast();
+        table.data = value.as_ptr().cast();
+        table.maxlen = size_of::<i32>() as i32;
+        table.mode = mode;
+        table.extra1 = ptr::from_ref(range.start()).cast_mut().cast();
+        table.extra2 = ptr::from_ref(range.end()).cast_mut().cast();
+        table.proc_handler = Some(bindings::proc_dointvec_minmax);
+        // INVARIANT: All are static. The handler reads and writes an `int` in one piece, as
+        // `Atomic<i32>` allows, and only reads the range.
+        Self(table)
+    }
+}
+
+/// Somebody who wants to know when a kernel parameter is written.
+pub trait Watch: 'static {
+    /// The current task has written a value.
+    ///
+    /// May sleep.
+    fn written();
+}
+
+/// # Safety
+///
+/// To be called by the sysctl code, as the handler of an entry of [`Entry::ulong_watched()`].
+unsafe extern "C" fn watched_ulong<W: Watch>(
+    table: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    lenp: *mut usize,
+    ppos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: By the requirements of this function.
+    let (ret, len) = unsafe {
+        let ret = bindings::proc_doulongvec_minmax(table, write, buffer, lenp, ppos);
+
+        (ret, *lenp)
+    };
+
+    // Nothing is written beyond the start of the file.
+    if write != 0 && ret == 0 && len != 0 {
+        W::written();
+    }
+    ret
 }
 
 /// A table of kernel parameters.
@@ -47,11 +124,25 @@ impl Entry {
 /// ```
 /// use kernel::{
 ///     sync::atomic::{Atomic, Relaxed},
-///     sysctl::{Entry, Table},
+///     sysctl::{Entry, Table, Watch},
 /// };
 ///
+/// struct Log;
+///
+/// impl Watch for Log {
+///     fn written() {
+///         pr_info!("the limit was changed\n");
+///     }
+/// }
+///
+/// static USED: Atomic<usize> = Atomic::new(0);
 /// static LIMIT: Atomic<usize> = Atomic::new(10);
-/// static TABLE: Table<1> = Table::new([Entry::ulong(c"rust_doctest_limit", &LIMIT, 0o444)]);
+/// static STRICT: Atomic<i32> = Atomic::new(1);
+/// static TABLE: Table<3> = Table::new([
+///     Entry::ulong(c"rust_doctest_used", &USED, 0o444),
+///     Entry::ulong_watched::<Log>(c"rust_doctest_limit", &LIMIT, 0o644),
+///     Entry::int(c"rust_doctest_strict", &STRICT, 0o644, &(0..=1)),
+/// ]);
 ///
 /// TABLE.register(c"kernel")?;
 /// assert_eq!(LIMIT.load(Relaxed), 10);

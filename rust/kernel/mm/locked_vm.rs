@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locked memory: pages that an address space keeps in memory, and `RLIMIT_MEMLOCK`.
+//!
+//! What is charged here is the `VmLck` of `/proc/PID/status`, together with what was locked by
+//! `mlock(2)`: both count against the limit for either.
+//!
+//! C source: [`mm/util.c`](srctree/mm/util.c)
+
+use crate::{
+    bindings,
+    creds::{
+        capable,
+        Capability, //
+    },
+    mm::Mm,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::aref::ARef,
+    task::Task, //
+};
+
+/// What a charge is checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `RLIMIT_MEMLOCK` of the current task, unless it has `CAP_IPC_LOCK`.
+    ///
+    /// The capability is asked for only if the limit would be exceeded. It is wanted in the initial
+    /// user namespace, as `mlock(2)` wants it: the memory is the machine's, not the namespace's.
+    Rlimit,
+    /// Nothing: the pages are only counted.
+    None,
+}
+
+/// A charge was refused. All numbers are in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// What should have been charged.
+    pub asked: usize,
+    /// What the address space had locked already.
+    pub locked: usize,
+    /// What it may have locked.
+    pub limit: usize,
+}
+
+/// A number of pages that are charged to the locked memory of an address space.
+///
+/// They are given back when it is dropped, which may sleep, and takes the mmap lock for writing.
+///
+/// # Invariants
+///
+/// `nr_pages` are counted in the `locked_vm` of `mm` for this value.
+#[must_use = "the pages are given back when it is dropped"]
+pub struct LockedVm {
+    mm: ARef<Mm>,
+    nr_pages: usize,
+}
+
+/// Returns how many pages are locked with these.
+///
+/// `limit` is in pages; there is none with `None`, but the number of pages can't overflow.
+fn add(locked: usize, nr_pages: usize, limit: Option<usize>) -> Result<usize, Exceeded> {
+    let limit = limit.unwrap_or(usize::MAX);
+
+    locked
+        .checked_add(nr_pages)
+        .filter(|&sum| sum <= limit)
+        .ok_or(Exceeded {
+            asked: nr_pages,
+            locked,
+            limit,
+        })
+}
+
+/// Returns `RLIMIT_MEMLOCK` of the current task, in bytes.
+fn rlimit_memlock() -> usize {
+    // SAFETY: May be called by any task.
+    unsafe { bindings::rlimit(bindings::RLIMIT_MEMLOCK) }
+}
+
+impl LockedVm {
+    /// Charges pages that are about to be allocated for an address space.
+    ///
+    /// May sleep, and takes the mmap lock for writing.
+    #[doc(alias = "account_locked_vm")]
+    pub fn charge(mm: &Mm, nr_pages: usize, limit: Limit) -> Result<Self, Exceeded> {
+        let limit = match limit {
+            Limit::Rlimit => Some(rlimit_memlock() >> PAGE_SHIFT),
+            Limit::None => None,
+        };
+
+        Self::charge_up_to(mm, nr_pages, limit).or_else(|exceeded| {
+            // What does not fit in the number is above any limit.
+            if limit.is_none() || !capable(Capability::IPC_LOCK) {
+                return Err(exceeded);
+            }
+            Self::charge_up_to(mm, nr_pages, None)
+        })
+    }
+
+    fn charge_up_to(mm: &Mm, nr_pages: usize, limit: Option<usize>) -> Result<Self, Exceeded> {
+        let mmap = MmapWrite::lock(mm);
+
+        add(mmap.locked_vm(), nr_pages, limit)?;
+        mmap.account(nr_pages, true);
+        // INVARIANT: They were just counted.
+        Ok(Self {
+            mm: mm.into(),
+            nr_pages,
+        })
+    }
+
+    /// Returns how many pages are charged.
+    pub fn nr_pages(&self) -> usize {
+        self.nr_pages
+    }
+}
+
+impl Drop for LockedVm {
+    fn drop(&mut self) {
+        // By the type invariants, they are counted.
+        MmapWrite::lock(&self.mm).account(self.nr_pages, false);
+    }
+}
+
+/// The mmap lock, held for writing.
+///
+/// # Invariants
+///
+/// This owns the lock.
+struct MmapWrite<'a>(&'a Mm);
+
+impl<'a> MmapWrite<'a> {
+    fn lock(mm: &'a Mm) -> Self {
+        // SAFETY: The address space is valid; whether it has users does not matter for the lock.
+        unsafe { bindings::mmap_write_lock(mm.as_raw()) };
+        // INVARIANT: It was just locked.
+        Self(mm)
+    }
+
+    /// Returns how many pages are locked.
+    fn locked_vm(&self) -> usize {
+        // SAFETY: By the type invariants, nobody changes the number.
+        unsafe { (*self.0.as_raw()).__bindgen_anon_1.locked_vm }
+    }
+
+    /// Counts pages, or no longer.
+    fn account(&self, nr_pages: usize, more: bool) {
+        // SAFETY: The lock is held, and the current task is valid. Without a check against a limit
+        // it does not fail.
+        unsafe {
+            bindings::__account_locked_vm(
+                self.0.as_raw(),
+                nr_pages,
+                more,
+                Task::current_raw(),
+                true,
+            )
+        };
+    }
+}
+
+impl Drop for MmapWrite<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::mmap_write_unlock(self.0.as_raw()) };
+    }
+}
+
+#[kunit_tests(rust_mm_locked_vm)]
+mod tests {
+    use super::*;
+    use crate::mm::MmWithUser;
+    use core::ptr::NonNull;
+
+    const INFINITY: usize = usize::MAX >> PAGE_SHIFT;
+
+    fn exceeded(asked: usize, locked: usize, limit: usize) -> Result<usize, Exceeded> {
+        Err(Exceeded {
+            asked,
+            locked,
+            limit,
+        })
+    }
+
+    #[test]
+    fn limit_met_exactly() {
+        assert_eq!(add(0, 16, Some(16)), Ok(16));
+        assert_eq!(add(15, 1, Some(16)), Ok(16));
+        assert_eq!(add(16, 0, Some(16)), Ok(16));
+        assert_eq!(add(0, 17, Some(16)), exceeded(17, 0, 16));
+        assert_eq!(add(16, 1, Some(16)), exceeded(1, 16, 16));
+        assert_eq!(add(0, 1, Some(0)), exceeded(1, 0, 0));
+    }
+
+    #[test]
+    fn limit_lowered_below_what_is_charged() {
+        assert_eq!(add(20, 1, Some(16)), exceeded(1, 20, 16));
+        assert_eq!(add(20, 0, Some(16)), exceeded(0, 20, 16));
+        assert_eq!(add(20, usize::MAX, Some(16)), exceeded(usize::MAX, 20, 16));
+    }
+
+    #[test]
+    fn no_limit() {
+        assert_eq!(add(0, INFINITY, Some(INFINITY)), Ok(INFINITY));
+        assert_eq!(
+            add(INFINITY, 1, Some(INFINITY)),
+            exceeded(1, INFINITY, INFINITY)
+        );
+        assert_eq!(add(INFINITY, 1, None), Ok(INFINITY + 1));
+    }
+
+    #[test]
+    fn overflow() {
+        assert_eq!(add(0, usize::MAX, None), Ok(usize::MAX));
+        assert_eq!(
+            add(1, usize::MAX, None),
+            exceeded(usize::MAX, 1, usize::MAX)
+        );
+        assert_eq!(
+            add(usize::MAX, 1, None),
+            exceeded(1, usize::MAX, usize::MAX)
+        );
+        assert_eq!(
+            add(1, usize::MAX, Some(INFINITY)),
+            exceeded(usize::MAX, 1, INFINITY)
+        );
+    }
+
+    /// An address space of no process.
+    fn new_mm() -> Result<ARef<MmWithUser>> {
+        // SAFETY: May be called by any task.
+        let mm = NonNull::new(unsafe { bindings::mm_alloc() }).ok_or(ENOMEM)?;
+
+        // SAFETY: It is new, and ours.
+        Ok(unsafe { ARef::from_raw(mm.cast()) })
+    }
+
+    fn locked_vm(mm: &Mm) -> usize {
+        MmapWrite::lock(mm).locked_vm()
+    }
+
+    #[test]
+    fn charges_are_counted_and_given_back() -> Result {
+        let mm = new_mm()?;
+        let first = LockedVm::charge_up_to(&mm, 10, Some(16)).map_err(|_| EINVAL)?;
+        let second = LockedVm::charge_up_to(&mm, 6, Some(16)).map_err(|_| EINVAL)?;
+
+        assert_eq!(first.nr_pages(), 10);
+        assert_eq!(locked_vm(&mm), 16);
+        assert_eq!(
+            LockedVm::charge_up_to(&mm, 1, Some(16)).err(),
+            exceeded(1, 16, 16).err()
+        );
+        assert_eq!(locked_vm(&mm), 16);
+        drop(first);
+        assert_eq!(locked_vm(&mm), 6);
+        // The limit was lowered.
+        assert!(LockedVm::charge_up_to(&mm, 1, Some(6)).is_err());
+        assert!(LockedVm::charge_up_to(&mm, 0, Some(5)).is_err());
+        assert_eq!(locked_vm(&mm), 6);
+        drop(second);
+        assert_eq!(locked_vm(&mm), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn capable_tasks_are_counted_too() -> Result {
+        let mm = new_mm()?;
+        // The test's task is one of the kernel's, which have all capabilities.
+        let above = (rlimit_memlock() >> PAGE_SHIFT).saturating_add(1);
+        let charge = LockedVm::charge(&mm, above, Limit::Rlimit).map_err(|_| EINVAL)?;
+
+        assert_eq!(locked_vm(&mm), above);
+        // Nobody can lock more than a number can say.
+        assert!(LockedVm::charge(&mm, usize::MAX, Limit::Rlimit).is_err());
+        assert!(LockedVm::charge(&mm, usize::MAX, Limit::None).is_err());
+        drop(charge);
+        assert_eq!(locked_vm(&mm), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_charge_may_outlive_the_users() -> Result {
+        let mm = new_mm()?;
+        let charge = LockedVm::charge(&mm, 3, Limit::None).map_err(|_| EINVAL)?;
+        let without_users: ARef<Mm> = (&**mm).into();
+
+        drop(mm);
+        assert_eq!(locked_vm(&without_users), 3);
+        drop(charge);
+        assert_eq!(locked_vm(&without_users), 0);
+        Ok(())
+    }
+}
