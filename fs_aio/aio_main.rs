@@ -54,7 +54,7 @@ impl kernel::Module for Aio {
             panic!("failed to create the aio file system mount or the slab caches");
         }
         if limits::init().is_err() {
-            pr_err!("failed to register fs.aio-nr and fs.aio-max-nr\n");
+            pr_err!("failed to register fs.aio-nr, fs.aio-max-nr and fs.aio-memlock\n");
         }
 
         pr_info!("asynchronous I/O in Rust\n");

@@ -26,10 +26,11 @@
 //! # Tear-down
 //!
 //! 1. [`Context::begin_end()`]: the context is taken out of the table, waiters are woken, the quota
-//!    goes back and the ring is unmapped. The [`Owner`] is shut down.
+//!    of the system goes back and the ring is unmapped. The [`Owner`] is shut down.
 //! 2. [`Staged::users_gone()`]: the last system call that used the context has left. What can be
 //!    cancelled is cancelled.
-//! 3. [`Staged::drained()`]: the last request is complete. Who waits for that is woken.
+//! 3. [`Staged::drained()`]: the last request is complete. Who waits for that is woken, and gives
+//!    back the locked memory.
 //! 4. After a grace period: all parts are dropped, the ring with its file among them.
 
 use crate::{
@@ -48,6 +49,7 @@ use crate::{
 use kernel::{
     aio::cancel::CancelList,
     mm::{
+        locked_vm::LockedVm,
         shared_pages::Mapping,
         MmWithUser, //
     },
@@ -82,9 +84,10 @@ pub(crate) static CACHE: Cache = Cache::new::<Counts<Context>>(c"kioctx");
 
 /// What a context has while it is in the table of its address space.
 pub(crate) struct Registration {
-    // In the order in which they go.
-    _charge: Charge,
+    charge: Charge,
     mapping: Mapping,
+    /// What the ring takes of the locked memory of the process.
+    locked: LockedVm,
 }
 
 /// An AIO context.
@@ -120,17 +123,16 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system,
-    /// `ENOMEM`, `EINTR` if the process was killed.
+    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system or of
+    /// the process, `ENOMEM`, `EINTR` if the process was killed.
     pub(crate) fn create(mm: &MmWithUser, nr_events: u32) -> Result<User<Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
-        if limits::is_above_max(nr_events) {
-            return Err(EAGAIN);
-        }
+        limits::check_alone(nr_events)?;
 
         let slots = Slots::new(size.capacity(), cpus)?;
+        let locked = limits::charge_pages(mm, size.nr_pages())?;
         let ring = NewRing::new(size)?;
         let mapping = ring.map()?;
         let charge = Charge::new(nr_events)?;
@@ -140,8 +142,9 @@ impl Context {
         table::insert(mm, owner, |index, context| {
             context.index.store(index, Relaxed);
             *context.registration.lock() = Some(Registration {
-                _charge: charge,
+                charge,
                 mapping,
+                locked,
             });
         })?;
         // Now it can be found.
@@ -216,20 +219,28 @@ impl Context {
     /// Begins the end of a context that was killed; `waiter` is dropped when no request is in
     /// flight any longer.
     ///
-    /// May sleep.
+    /// Returns the locked memory, to be given back after that. May sleep.
     pub(crate) fn begin_end(
         owner: Owner<Self>,
         registration: Registration,
         waiter: Option<WaitToken>,
-    ) {
+    ) -> LockedVm {
+        let Registration {
+            charge,
+            mapping,
+            locked,
+        } = registration;
+
         owner.waiters.wake_all();
 
         // The quota goes back before anybody can know that the context is gone, so that the next
         // `io_setup()` finds it.
-        drop(registration);
+        drop(charge);
+        drop(mapping);
 
         *owner.drain_waiter.lock() = waiter;
         owner.shutdown();
+        locked
     }
 }
 

@@ -1,17 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What may be used: `fs.aio-nr` and `fs.aio-max-nr`.
+//! What may be used: `fs.aio-nr` and `fs.aio-max-nr`, and `RLIMIT_MEMLOCK`.
 
 use kernel::{
+    mm::{
+        locked_vm::{
+            Exceeded,
+            Limit,
+            LockedVm, //
+        },
+        Mm, //
+    },
+    page::PAGE_SIZE,
     prelude::*,
+    ratelimit::RateLimit,
     sync::atomic::{
         Atomic,
         Relaxed, //
     },
     sysctl::{
         Entry,
-        Table, //
+        Table,
+        Watch, //
     },
+    task::Comm,
+    time::msecs_to_jiffies, //
 };
 
 /// `fs.aio-nr`: the number of events that all contexts of the system were asked for.
@@ -20,10 +33,22 @@ static NR: Atomic<usize> = Atomic::new(0);
 /// `fs.aio-max-nr`: how many that may be.
 static MAX_NR: Atomic<usize> = Atomic::new(0x10000);
 
-static SYSCTLS: Table<2> = Table::new([
+/// `fs.aio-memlock`: whether `RLIMIT_MEMLOCK` is a limit (1), or pages are only counted (0).
+static MEMLOCK: Atomic<i32> = Atomic::new(cfg!(CONFIG_AIO_MEMLOCK) as i32);
+
+static SYSCTLS: Table<3> = Table::new([
     Entry::ulong(c"aio-nr", &NR, 0o444),
-    Entry::ulong(c"aio-max-nr", &MAX_NR, 0o644),
+    Entry::ulong_watched::<MaxNrWritten>(c"aio-max-nr", &MAX_NR, 0o644),
+    Entry::int(c"aio-memlock", &MEMLOCK, 0o644, &(0..=1)),
 ]);
+
+/// Messages on `io_setup()` that was refused for one of the limits; one does not silence the other.
+static NR_MESSAGES: RateLimit = RateLimit::new(c"aio: fs.aio-max-nr");
+static MEMLOCK_MESSAGES: RateLimit = RateLimit::new(c"aio: RLIMIT_MEMLOCK");
+
+/// No more than ten messages in five seconds, as is usual.
+const MESSAGES_MSECS: u32 = 5000;
+const MESSAGES_BURST: i32 = 10;
 
 /// Registers the kernel parameters.
 ///
@@ -31,12 +56,88 @@ static SYSCTLS: Table<2> = Table::new([
 ///
 /// `ENOMEM`.
 pub(crate) fn init() -> Result {
+    for messages in [&NR_MESSAGES, &MEMLOCK_MESSAGES] {
+        messages.init(msecs_to_jiffies(MESSAGES_MSECS), MESSAGES_BURST);
+    }
     SYSCTLS.register(c"fs")
 }
 
-/// Returns whether a single context of this size is above the limit.
-pub(crate) fn is_above_max(nr_events: u32) -> bool {
-    nr_events as usize > MAX_NR.load(Relaxed)
+/// Tells whoever sets `fs.aio-max-nr` that there is a better limit; once, it is not an error.
+struct MaxNrWritten;
+
+impl Watch for MaxNrWritten {
+    fn written() {
+        let task = current!();
+
+        kernel::pr_warn_once!(
+            "{}[{}] has set fs.aio-max-nr. The limit for the memory of AIO is RLIMIT_MEMLOCK of \
+             each process (ulimit -l, LimitMEMLOCK=): see Documentation/admin-guide/aio.rst\n",
+            Comm::of(task),
+            task.pid()
+        );
+    }
+}
+
+fn refuse_nr(nr_events: usize) -> Error {
+    if NR_MESSAGES.allows() {
+        let task = current!();
+
+        pr_notice!(
+            "{}[{}]: io_setup() refused: fs.aio-max-nr: {} events asked, {} in use, {} allowed\n",
+            Comm::of(task),
+            task.pid(),
+            nr_events,
+            NR.load(Relaxed),
+            MAX_NR.load(Relaxed)
+        );
+    }
+    EAGAIN
+}
+
+/// Checks whether a single context of this size is below the limit of the system.
+///
+/// # Errors
+///
+/// `EAGAIN`, with a message in the kernel log.
+pub(crate) fn check_alone(nr_events: u32) -> Result {
+    if nr_events as usize > MAX_NR.load(Relaxed) {
+        return Err(refuse_nr(nr_events as usize));
+    }
+    Ok(())
+}
+
+/// Charges pages that stay in memory for AIO to the process.
+///
+/// To be called before they are allocated. May sleep, and takes the mmap lock.
+///
+/// # Errors
+///
+/// `EAGAIN` if that would be above the limit of the process, with a message in the kernel log.
+pub(crate) fn charge_pages(mm: &Mm, nr_pages: usize) -> Result<LockedVm> {
+    let limit = match MEMLOCK.load(Relaxed) {
+        0 => Limit::None,
+        _ => Limit::Rlimit,
+    };
+
+    LockedVm::charge(mm, nr_pages, limit).map_err(refuse_pages)
+}
+
+fn refuse_pages(exceeded: Exceeded) -> Error {
+    if MEMLOCK_MESSAGES.allows() {
+        let task = current!();
+        let kib = |nr_pages: usize| nr_pages.saturating_mul(PAGE_SIZE / 1024);
+
+        pr_notice!(
+            "{}[{}]: io_setup() refused: RLIMIT_MEMLOCK: {} KiB asked, {} KiB locked, {} KiB \
+             allowed\n",
+            Comm::of(task),
+            task.pid(),
+            kib(exceeded.asked),
+            kib(exceeded.locked),
+            kib(exceeded.limit)
+        );
+    }
+    EAGAIN
 }
 
 /// A share of `fs.aio-max-nr`, which is given back when it is dropped.
@@ -50,13 +151,12 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if that would be above the limit.
+    /// `EAGAIN` if that would be above the limit, with a message in the kernel log.
     pub(crate) fn new(nr_events: u32) -> Result<Self> {
-        Self::take(&NR, MAX_NR.load(Relaxed), nr_events as usize)?;
+        let nr_events = nr_events as usize;
 
-        Ok(Self {
-            nr_events: nr_events as usize,
-        })
+        Self::take(&NR, MAX_NR.load(Relaxed), nr_events).map_err(|_| refuse_nr(nr_events))?;
+        Ok(Self { nr_events })
     }
 
     /// Adds to a number unless the sum is above a limit.

@@ -100,6 +100,11 @@ impl Size {
         })
     }
 
+    /// Returns how many pages the ring takes.
+    pub(crate) fn nr_pages(self) -> usize {
+        self.nr_pages
+    }
+
     /// Returns how many events can be in the ring.
     pub(crate) fn capacity(self) -> u32 {
         self.nr_events - 1

@@ -120,13 +120,16 @@ fn io_destroy(ctx_id: usize) -> isize {
 
         // Does not return before all requests are complete: until then the kernel uses the buffers
         // of the process.
-        WaitGroup::scope(|group| {
-            let result = table::kill(mm, &context, Some(group.token()));
+        let locked = WaitGroup::scope(|group| {
+            let locked = table::kill(mm, &context, Some(group.token()));
 
             // We are a user ourselves.
             drop(context);
-            result.map(|()| 0)
-        })
+            locked
+        })?;
+
+        drop(locked);
+        Ok(0)
     })
 }
 

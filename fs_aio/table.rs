@@ -13,7 +13,10 @@ use kernel::{
         LastTable, //
     },
     fs::File,
-    mm::MmWithUser,
+    mm::{
+        locked_vm::LockedVm,
+        MmWithUser, //
+    },
     prelude::*,
     sync::{
         rcu,
@@ -44,7 +47,8 @@ impl Contexts for Table {
                 if let Some(registration) = owner.kill() {
                     let registration = registration.leave_mapping();
 
-                    Context::begin_end(owner, registration, Some(group.token()));
+                    // Nobody can lock memory in this address space any longer.
+                    drop(Context::begin_end(owner, registration, Some(group.token())));
                 }
             })
         });
@@ -92,10 +96,16 @@ pub(crate) fn lookup(mm: &MmWithUser, user_id: usize) -> Result<User<Context>> {
 
 /// Begins the end of a context; `waiter` is dropped when no request is in flight any longer.
 ///
+/// Returns the locked memory, to be given back after that.
+///
 /// # Errors
 ///
 /// `EINVAL` if somebody else has done so.
-pub(crate) fn kill(mm: &MmWithUser, context: &Context, waiter: Option<WaitToken>) -> Result {
+pub(crate) fn kill(
+    mm: &MmWithUser,
+    context: &Context,
+    waiter: Option<WaitToken>,
+) -> Result<LockedVm> {
     let (owner, registration) = {
         let mut table = mm::table::<Table>(mm).lock();
         let registration = context.kill().ok_or(EINVAL)?;
@@ -104,8 +114,11 @@ pub(crate) fn kill(mm: &MmWithUser, context: &Context, waiter: Option<WaitToken>
     };
 
     // Who has the registration is the only one to remove the context.
-    Context::begin_end(owner.ok_or(EINVAL)?, registration, waiter);
-    Ok(())
+    Ok(Context::begin_end(
+        owner.ok_or(EINVAL)?,
+        registration,
+        waiter,
+    ))
 }
 
 /// The process has moved a mapping of this file.
