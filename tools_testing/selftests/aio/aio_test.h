@@ -418,6 +418,39 @@ static inline void aio_sleep_ms(unsigned int ms)
 		;
 }
 
+/* The number of ring inodes, -1 when the kernel does not tell. */
+static inline long aio_ring_inodes(void)
+{
+	char line[512], name[64];
+	long active, found = -1;
+	FILE *f;
+
+	if (aio_write_text("/sys/kernel/slab/aio_inode_cache/shrink", "1"))
+		return -1;
+	f = fopen("/proc/slabinfo", "re");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %ld", name, &active) == 2 &&
+		    !strcmp(name, "aio_inode_cache"))
+			found = active;
+	fclose(f);
+	return found;
+}
+
+/* Inodes are freed a little later than the context is gone. */
+static inline bool aio_ring_inodes_back_to(long base)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		if (aio_ring_inodes() <= base)
+			return true;
+		aio_sleep_ms(20);
+	}
+	return false;
+}
+
 static inline long long aio_now_ns(void)
 {
 	struct timespec ts;

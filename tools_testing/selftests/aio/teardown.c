@@ -259,39 +259,6 @@ static int main_leaves(const struct round *r, int ready)
 
 /* ------------------------------------------------------ the parent */
 
-/* The number of ring inodes, -1 when the kernel does not tell. */
-static long ring_inodes(void)
-{
-	char line[512], name[64];
-	long active, found = -1;
-	FILE *f;
-
-	if (aio_write_text("/sys/kernel/slab/aio_inode_cache/shrink", "1"))
-		return -1;
-	f = fopen("/proc/slabinfo", "re");
-	if (!f)
-		return -1;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "%63s %ld", name, &active) == 2 &&
-		    !strcmp(name, "aio_inode_cache"))
-			found = active;
-	fclose(f);
-	return found;
-}
-
-/* Inodes are freed a little later than the process is reaped. */
-static bool inodes_back_to(long base)
-{
-	int i;
-
-	for (i = 0; i < 1000; i++) {
-		if (ring_inodes() <= base)
-			return true;
-		aio_sleep_ms(20);
-	}
-	return false;
-}
-
 static bool nr_back_to(long long base)
 {
 	int i;
@@ -325,7 +292,7 @@ static void test(const char *name, int (*child)(const struct round *, int),
 {
 	bool kill_it = r->ending == WORK_ON && child != main_leaves &&
 		child != idle;
-	long inodes = ring_inodes();
+	long inodes = aio_ring_inodes();
 	long long base = aio_nr();
 	int i, busy = 0;
 
@@ -366,8 +333,8 @@ static void test(const char *name, int (*child)(const struct round *, int),
 			break;
 		}
 	}
-	if (i == rounds && inodes >= 0 && !inodes_back_to(inodes)) {
-		ksft_print_msg("%ld ring inodes, was %ld\n", ring_inodes(),
+	if (i == rounds && inodes >= 0 && !aio_ring_inodes_back_to(inodes)) {
+		ksft_print_msg("%ld ring inodes, was %ld\n", aio_ring_inodes(),
 			       inodes);
 		i = -1;
 	}
@@ -432,7 +399,7 @@ int main(int argc, char **argv)
 	ksft_set_plan(6 + 2 * ARRAY_SIZE(disk_tests));
 	if (aio_nr() < 0)
 		ksft_exit_skip("no /proc/sys/fs/aio-nr\n");
-	if (ring_inodes() < 0)
+	if (aio_ring_inodes() < 0)
 		ksft_print_msg("ring inodes are not counted: no /proc/slabinfo\n");
 
 	test("idle contexts", idle, &small, 20);
