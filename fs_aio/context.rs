@@ -134,7 +134,7 @@ impl Context {
         let slots = Slots::new(size.capacity(), cpus)?;
         let locked = limits::charge_pages(mm, size.nr_pages())?;
         let ring = NewRing::new(size)?;
-        let mapping = ring.map()?;
+        let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events)?;
         let owner = Self::new(mapping.addr(), slots, ring)?;
         let user = owner.user();

@@ -15,10 +15,13 @@ use crate::{
 use kernel::{
     aio::abi::IoEvent,
     fs::File,
-    mm::shared_pages::{
-        Mapping,
-        NewSharedPages,
-        SharedPages, //
+    mm::{
+        locked_vm::LockedVm,
+        shared_pages::{
+            Mapping,
+            NewSharedPages,
+            SharedPages, //
+        }, //
     },
     page::PAGE_SIZE,
     prelude::*,
@@ -130,13 +133,13 @@ impl NewRing {
         })
     }
 
-    /// Maps it into the current process.
+    /// Maps it into the current process, which has been charged for it.
     ///
     /// # Errors
     ///
     /// `EINTR` if the process was killed, `ENOMEM`.
-    pub(crate) fn map(&self) -> Result<Mapping> {
-        self.pages.map()
+    pub(crate) fn map(&self, charge: &LockedVm) -> Result<Mapping> {
+        self.pages.map(Some(charge))
     }
 
     /// Puts it to use.

@@ -3,6 +3,11 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 
+__rust_helper void rust_helper_mmap_write_lock(struct mm_struct *mm)
+{
+	mmap_write_lock(mm);
+}
+
 __rust_helper int rust_helper_mmap_write_lock_killable(struct mm_struct *mm)
 {
 	return mmap_write_lock_killable(mm);

@@ -13,11 +13,14 @@ use crate::{
         capable,
         Capability, //
     },
-    mm::Mm,
+    mm::{
+        mmap_write::MmapWriteGuard,
+        Mm, //
+    },
     page::PAGE_SHIFT,
     prelude::*,
     sync::aref::ARef,
-    task::Task, //
+    types::ScopeGuard, //
 };
 
 /// What a charge is checked against.
@@ -99,10 +102,10 @@ impl LockedVm {
     }
 
     fn charge_up_to(mm: &Mm, nr_pages: usize, limit: Option<usize>) -> Result<Self, Exceeded> {
-        let mmap = MmapWrite::lock(mm);
+        let mmap = MmapWriteGuard::lock(mm);
 
         add(mmap.locked_vm(), nr_pages, limit)?;
-        mmap.account(nr_pages, true);
+        mmap.account_locked_vm(nr_pages, true);
         // INVARIANT: They were just counted.
         Ok(Self {
             mm: mm.into(),
@@ -114,56 +117,28 @@ impl LockedVm {
     pub fn nr_pages(&self) -> usize {
         self.nr_pages
     }
+
+    /// Calls `f`, for which these pages are not counted.
+    ///
+    /// To be used around something that counts the same pages against the limit by itself. Nobody
+    /// else can take their place meanwhile, since the lock is held.
+    pub fn uncounted<R>(&self, mmap: &MmapWriteGuard<'_>, f: impl FnOnce() -> R) -> R {
+        if !core::ptr::eq(mmap.mm().as_raw(), self.mm.as_raw()) {
+            return f();
+        }
+
+        mmap.account_locked_vm(self.nr_pages, false);
+        // INVARIANT: They are counted again before anybody can look.
+        let _count = ScopeGuard::new(|| mmap.account_locked_vm(self.nr_pages, true));
+
+        f()
+    }
 }
 
 impl Drop for LockedVm {
     fn drop(&mut self) {
         // By the type invariants, they are counted.
-        MmapWrite::lock(&self.mm).account(self.nr_pages, false);
-    }
-}
-
-/// The mmap lock, held for writing.
-///
-/// # Invariants
-///
-/// This owns the lock.
-struct MmapWrite<'a>(&'a Mm);
-
-impl<'a> MmapWrite<'a> {
-    fn lock(mm: &'a Mm) -> Self {
-        // SAFETY: The address space is valid; whether it has users does not matter for the lock.
-        unsafe { bindings::mmap_write_lock(mm.as_raw()) };
-        // INVARIANT: It was just locked.
-        Self(mm)
-    }
-
-    /// Returns how many pages are locked.
-    fn locked_vm(&self) -> usize {
-        // SAFETY: By the type invariants, nobody changes the number.
-        unsafe { (*self.0.as_raw()).__bindgen_anon_1.locked_vm }
-    }
-
-    /// Counts pages, or no longer.
-    fn account(&self, nr_pages: usize, more: bool) {
-        // SAFETY: The lock is held, and the current task is valid. Without a check against a limit
-        // it does not fail.
-        unsafe {
-            bindings::__account_locked_vm(
-                self.0.as_raw(),
-                nr_pages,
-                more,
-                Task::current_raw(),
-                true,
-            )
-        };
-    }
-}
-
-impl Drop for MmapWrite<'_> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::mmap_write_unlock(self.0.as_raw()) };
+        MmapWriteGuard::lock(&self.mm).account_locked_vm(self.nr_pages, false);
     }
 }
 
@@ -237,7 +212,7 @@ mod tests {
     }
 
     fn locked_vm(mm: &Mm) -> usize {
-        MmapWrite::lock(mm).locked_vm()
+        MmapWriteGuard::lock(mm).locked_vm()
     }
 
     #[test]
@@ -261,6 +236,27 @@ mod tests {
         assert_eq!(locked_vm(&mm), 6);
         drop(second);
         assert_eq!(locked_vm(&mm), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn uncounted_for_a_while() -> Result {
+        let (mm, other) = (new_mm()?, new_mm()?);
+        let charge = LockedVm::charge(&mm, 5, Limit::None).map_err(|_| EINVAL)?;
+
+        {
+            let mmap = MmapWriteGuard::lock(&mm);
+
+            assert_eq!(charge.uncounted(&mmap, || mmap.locked_vm()), 0);
+            assert_eq!(mmap.locked_vm(), 5);
+        }
+        {
+            let mmap = MmapWriteGuard::lock(&other);
+
+            assert_eq!(charge.uncounted(&mmap, || mmap.locked_vm()), 0);
+        }
+        assert_eq!(locked_vm(&mm), 5);
+        assert_eq!(locked_vm(&other), 0);
         Ok(())
     }
 

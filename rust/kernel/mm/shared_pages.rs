@@ -19,6 +19,8 @@ use crate::{
     },
     fs::File,
     mm::{
+        locked_vm::LockedVm,
+        mmap_write::MmapWriteGuard,
         virt::VmaRef,
         Mm,
         MmWithUser, //
@@ -496,49 +498,47 @@ impl<T: SharedPagesType> NewSharedPages<T> {
 
     /// Maps all pages into the address space of the current process, readable and writable.
     ///
-    /// May sleep.
+    /// May sleep. `charge` is what they are charged to, if anything. The mapping itself counts
+    /// nothing, but where new mappings have to be locked (`mlockall(2)`) the memory management
+    /// checks whether they could be: then the pages don't count twice.
     ///
     /// # Errors
     ///
     /// `EINTR` if the process was killed meanwhile, `ENOMEM` if the mapping is not possible.
     #[doc(alias = "do_mmap")]
-    pub fn map(&self) -> Result<Mapping> {
-        let mm = current_mm();
+    pub fn map(&self, charge: Option<&LockedVm>) -> Result<Mapping> {
         let len = self.cache.pages.len() * PAGE_SIZE;
+        let task = current!();
+        let mm: &Mm = task.mm().ok_or(ENOMEM)?;
+        let mmap = MmapWriteGuard::lock_killable(mm)?;
+        let do_mmap = || {
+            let mut populate = 0;
 
-        if mm.is_null() {
-            return Err(ENOMEM);
-        }
-        // SAFETY: This is the address space of the current task.
-        to_result(unsafe { bindings::mmap_write_lock_killable(mm) }).map_err(|_| EINTR)?;
-
-        let mut populate = 0;
-        // SAFETY: The lock is held, and the file valid.
-        let addr = unsafe {
-            let addr = bindings::do_mmap(
-                self.cache.file.as_ptr(),
-                0,
-                len,
-                (bindings::PROT_READ | bindings::PROT_WRITE) as usize,
-                bindings::MAP_SHARED as usize,
-                pin_init::zeroed(),
-                0,
-                &mut populate,
-                null_mut(),
-            );
-
-            bindings::mmap_write_unlock(mm);
-            addr
+            // SAFETY: The lock is held, and the file valid.
+            unsafe {
+                bindings::do_mmap(
+                    self.cache.file.as_ptr(),
+                    0,
+                    len,
+                    (bindings::PROT_READ | bindings::PROT_WRITE) as usize,
+                    bindings::MAP_SHARED as usize,
+                    pin_init::zeroed(),
+                    0,
+                    &mut populate,
+                    null_mut(),
+                )
+            }
         };
-        let addr = from_err_ptr(addr as *mut c_void).map_err(|_| ENOMEM)? as usize;
+        let addr = match charge {
+            Some(charge) => charge.uncounted(&mmap, do_mmap),
+            None => do_mmap(),
+        };
 
-        // SAFETY: This is the address space of the current task.
-        let mm = unsafe { Mm::from_raw(mm) }.into();
-
+        drop(mmap);
         Ok(Mapping {
-            mm: Some(mm),
-            addr,
+            addr: from_err_ptr(addr as *mut c_void).map_err(|_| ENOMEM)? as usize,
             len,
+            mm: Some(mm.into()),
         })
     }
 }

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mmap lock, held for writing.
+//!
+//! C header: [`include/linux/mmap_lock.h`](srctree/include/linux/mmap_lock.h)
+
+use crate::{
+    bindings,
+    error::to_result,
+    mm::Mm,
+    prelude::*,
+    task::Task,
+    types::NotThreadSafe, //
+};
+
+/// A guard for the mmap write lock.
+///
+/// # Invariants
+///
+/// This guard owns the lock.
+#[must_use = "the lock unlocks immediately when the guard is unused"]
+pub struct MmapWriteGuard<'a> {
+    mm: &'a Mm,
+    // It must be unlocked by the task that locked it.
+    _nts: NotThreadSafe,
+}
+
+impl<'a> MmapWriteGuard<'a> {
+    /// Takes the mmap write lock of an address space, which need not have users any longer.
+    ///
+    /// May sleep.
+    #[doc(alias = "mmap_write_lock")]
+    pub fn lock(mm: &'a Mm) -> Self {
+        // SAFETY: The address space is valid.
+        unsafe { bindings::mmap_write_lock(mm.as_raw()) };
+        // INVARIANT: It was just locked.
+        Self {
+            mm,
+            _nts: NotThreadSafe,
+        }
+    }
+
+    /// Takes the mmap write lock of an address space unless the current task is killed meanwhile.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    #[doc(alias = "mmap_write_lock_killable")]
+    pub fn lock_killable(mm: &'a Mm) -> Result<Self> {
+        // SAFETY: The address space is valid.
+        to_result(unsafe { bindings::mmap_write_lock_killable(mm.as_raw()) })?;
+        // INVARIANT: It was just locked.
+        Ok(Self {
+            mm,
+            _nts: NotThreadSafe,
+        })
+    }
+
+    /// Returns the address space.
+    pub fn mm(&self) -> &'a Mm {
+        self.mm
+    }
+
+    /// Returns how many pages of the address space are locked: `VmLck`.
+    pub fn locked_vm(&self) -> usize {
+        // SAFETY: By the type invariants, nobody changes the number.
+        unsafe { (*self.mm.as_raw()).__bindgen_anon_1.locked_vm }
+    }
+
+    /// Counts pages as locked, or no longer.
+    ///
+    /// Limits are up to the caller, as is that no more are taken away than were added.
+    #[doc(alias = "__account_locked_vm")]
+    pub(super) fn account_locked_vm(&self, nr_pages: usize, more: bool) {
+        // SAFETY: The lock is held, and the current task is valid. Without a check against a limit
+        // it does not fail.
+        unsafe {
+            bindings::__account_locked_vm(
+                self.mm.as_raw(),
+                nr_pages,
+                more,
+                Task::current_raw(),
+                true,
+            )
+        };
+    }
+}
+
+impl Drop for MmapWriteGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::mmap_write_unlock(self.mm.as_raw()) };
+    }
+}
