@@ -10,7 +10,7 @@ export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEE
 $(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK,\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test lint clean
+.PHONY: help run shell kernel test kunit selftests diff-test lint unsafe-audit clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -20,7 +20,8 @@ help:
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
-	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck'
+	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck, unsafe-audit'
+	@echo 'make unsafe-audit  list the unsafe code; fail where no reason is given'
 	@echo 'make clean      remove the build directory (the cache stays)'
 	@echo
 	@echo 'Variables: AIO=rust|c  EXTRA_CONFIG=FILE  KERNEL_SRC=DIR  BUILD=DIR  CACHE=DIR'
@@ -36,6 +37,10 @@ test:
 
 kunit selftests:
 	@scripts/test $@
+
+unsafe-audit:
+	@command -v python3 >/dev/null || scripts/deps
+	@scripts/$@
 
 clean:
 	@scripts/clean
