@@ -10,7 +10,7 @@ export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEE
 $(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK,\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test lint unsafe-audit clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients lint unsafe-audit clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -18,6 +18,7 @@ help:
 	@echo 'make kunit      the KUnit suites alone'
 	@echo 'make selftests  the kselftest programs alone'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
+	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
 	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck, unsafe-audit'
@@ -34,6 +35,9 @@ run shell kernel lint diff-test:
 
 test:
 	@scripts/test all
+
+test-clients:
+	@scripts/test-clients $(or $(CLIENTS),all)
 
 kunit selftests:
 	@scripts/test $@
