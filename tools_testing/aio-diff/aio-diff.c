@@ -8,17 +8,21 @@
  * hashes of memory and files. Two kernels that implement the same ABI give the
  * same output, byte for byte; so does one kernel that runs it twice.
  *
- *   aio-diff [-w 32|64] [-d DIR] [-t SECONDS] [-l] FIRST[-LAST]...
- *   aio-diff [-w 32|64] [-d DIR] [-t SECONDS] -f FILE
+ *   aio-diff [-w 32|64] [-d DIR] [-t SECONDS] [-k] [-l] FIRST[-LAST]...
+ *   aio-diff [-w 32|64] [-d DIR] [-t SECONDS] [-k] -f FILE
  *
  * -w: the word size of the system calls. A 64-bit program does 32-bit calls by
  *     int $0x80; a 32-bit program (aio-diff-32) has no choice.
  * -d: a directory on a disk file system for files that are written directly.
- * -t: the time limit of one sequence, 10 seconds if not given.
+ * -t: the time limit of one sequence, 60 seconds if not given.
+ * -k: note each sequence in the kernel log.
  * -l: print only the number of steps of each sequence.
- * -f: each line is "SEED STEPS", STEPS a list such as 0,3,5-9 of the steps to
- *     keep. A step depends on the seed and its own number, so that the others
- *     stay what they were when one is left out.
+ * -f: each line is "SEED" or "SEED STEPS", STEPS a list such as 0,3,5-9 of the
+ *     steps to keep. A step depends on the seed and its own number, so that the
+ *     others stay what they were when one is left out.
+ *
+ * The exit status is 3 if a sequence left something behind (a process that cannot
+ * be killed, a part of fs.aio-nr), so that those after it could not be trusted.
  *
  * What makes the output reproducible: there is one thread, on one processor;
  * everything that is waited for is there, or will not come; a request that
@@ -137,13 +141,15 @@ static struct trace *trace;
 static struct ctx ctxs[NCTX];
 static int word = sizeof(long) * 8;
 static const char *scratch;
-static int limit = 10;
+static int limit = 60;
 static u64 seed;
 static int step;
 static u64 rng;
 static int self_pipe[2], own_event, load_fd;
 static bool disk;
 static long signals;
+static int kernel_log = -1;
+static int count;
 
 /* ------------------------------------------------------ numbers, output */
 
@@ -1891,13 +1897,18 @@ static bool wait_child(pid_t pid, int *status, int seconds)
 	return true;
 }
 
-static void run(u64 s, const char *keep)
+/* Returns whether the system is as it was before. */
+static bool run(u64 s, const char *keep)
 {
 	int status = 0;
+	bool clean = true;
+	long nr;
 	pid_t pid;
 
 	seed = s;
 	trace->len = 0;
+	if (kernel_log >= 0)
+		dprintf(kernel_log, "aio-diff: %d %d %llu\n", word, count++, (unsigned long long)s);
 	pid = fork();
 	if (pid < 0) {
 		perror("fork");
@@ -1908,11 +1919,12 @@ static void run(u64 s, const char *keep)
 		sequence(keep);
 	}
 	if (!wait_child(pid, &status, limit)) {
-		out("\n%llu TIMEOUT", (unsigned long long)s);
+		out("\n%llu TIMEOUT\n", (unsigned long long)s);
 		kill(pid, SIGKILL);
-		if (!wait_child(pid, &status, limit))
-			out(" STUCK");
-		out("\n");
+		if (!wait_child(pid, &status, limit)) {
+			out("%llu STUCK\n", (unsigned long long)s);
+			clean = false;
+		}
 	} else if (WIFSIGNALED(status)) {
 		out("\n%llu SIGNAL %d\n", (unsigned long long)s, WTERMSIG(status));
 	} else if (status) {
@@ -1920,8 +1932,11 @@ static void run(u64 s, const char *keep)
 	}
 	if (read_number("/proc/sys/fs/aio-max-nr") != 65536)
 		write_number("/proc/sys/fs/aio-max-nr", 65536);
-	out("%llu done aio-nr:%ld\n", (unsigned long long)s, read_number("/proc/sys/fs/aio-nr"));
+	nr = read_number("/proc/sys/fs/aio-nr");
+	out("%llu done aio-nr:%ld\n", (unsigned long long)s, nr);
 	fwrite(trace->text, 1, trace->len, stdout);
+	fflush(stdout);
+	return clean && !nr;
 }
 
 int main(int argc, char **argv)
@@ -1937,7 +1952,7 @@ int main(int argc, char **argv)
 		personality(personality(0xffffffff) | ADDR_NO_RANDOMIZE);
 		execv("/proc/self/exe", argv);
 	}
-	while ((opt = getopt(argc, argv, "w:d:t:lf:")) != -1) {
+	while ((opt = getopt(argc, argv, "w:d:t:klf:")) != -1) {
 		switch (opt) {
 		case 'w':
 			word = atoi(optarg);
@@ -1947,6 +1962,9 @@ int main(int argc, char **argv)
 			break;
 		case 't':
 			limit = atoi(optarg);
+			break;
+		case 'k':
+			kernel_log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 			break;
 		case 'l':
 			lengths = true;
@@ -1978,7 +1996,7 @@ int main(int argc, char **argv)
 	}
 	if (list) {
 		FILE *f = fopen(list, "r");
-		char line[4096], keep[4096];
+		static char line[4096], keep[4096];
 		unsigned long long s;
 
 		if (!f) {
@@ -1986,9 +2004,10 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		while (fgets(line, sizeof(line), f)) {
-			if (sscanf(line, "%llu %4095s", &s, keep) == 2)
-				run(s, keep);
-			fflush(stdout);
+			int n = sscanf(line, "%llu %4095s", &s, keep);
+
+			if (n >= 1 && !run(s, n == 2 ? keep : NULL))
+				return 3;
 		}
 		return 0;
 	}
@@ -2003,9 +2022,8 @@ int main(int argc, char **argv)
 		for (; first <= last; first++) {
 			if (lengths)
 				printf("%llu %d\n", first, steps_of(first));
-			else
-				run(first, NULL);
-			fflush(stdout);
+			else if (!run(first, NULL))
+				return 3;
 		}
 	}
 	return 0;
