@@ -24,8 +24,10 @@
  * The exit status is 3 if a sequence left something behind (a process that cannot
  * be killed, a part of fs.aio-nr), so that those after it could not be trusted.
  *
- * What makes the output reproducible: there is one thread, on one processor;
- * everything that is waited for is there, or will not come; a request that
+ * What makes the output reproducible: there is one processor, and one thread that
+ * does everything; other threads only wait for events, and it is in their system
+ * call that they are whenever the first thread goes on; everything that the first
+ * thread waits for is there, or will not come; a request that
  * completes later (FSYNC, direct I/O) is the last of its batch, and the program
  * waits for it; it is a real-time task, so that workers of that processor (after
  * a wake-up or a cancellation) get on when it waits for them, and not before; the
@@ -36,6 +38,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -81,12 +84,20 @@ typedef __u32 u32;
 #define IOVECS_SIZE	(5 * PAGE)
 #define ARGS		0x20600000UL	/* timespecs, signal masks, context ids */
 #define UNMAPPED	0x20700000UL
+#define WAIT		0x20800000UL	/* of each waiter: arguments, then events */
+#define WAIT_STEP	0x10000UL
+#define WAIT_EVENTS	PAGE
+#define WAIT_SIZE	(4 * PAGE)	/* of the events */
+#define STACK		0x20900000UL	/* of each waiter */
+#define STACK_STEP	0x40000UL
+#define STACK_SIZE	0x20000UL
 #define MOVED		0x30000000UL	/* where rings are moved to */
 #define MOVED_STEP	0x01000000UL
 #define TRACE_SIZE	0x100000UL
 
 #define NCTX		24
 #define NIOCB		24
+#define NWAITER		3
 #define FD0		100	/* the first of the descriptors */
 
 enum fds {
@@ -132,6 +143,21 @@ struct ctx {
 	int last_error;
 };
 
+/* A thread that waits for events. */
+struct waiter {
+	bool active;
+	volatile bool done;	/* the call has returned */
+	pthread_t thread;
+	volatile pid_t tid;
+	sigset_t mask;
+	enum calls which;
+	u64 id, min_nr, nr, at, timeout, sig;
+	struct ctx *ctx;
+	long ret;
+	long slept;		/* how often it went to sleep */
+	bool too_many;		/* waits for more than there is room for */
+};
+
 struct trace {
 	size_t len;
 	char text[];
@@ -139,6 +165,7 @@ struct trace {
 
 static struct trace *trace;
 static struct ctx ctxs[NCTX];
+static struct waiter waiters[NWAITER];
 static int word = sizeof(long) * 8;
 static const char *scratch;
 static int limit = 60;
@@ -147,7 +174,8 @@ static int step;
 static u64 rng;
 static int self_pipe[2], own_event, load_fd;
 static bool disk;
-static long signals;
+static bool waiting;	/* there may be waiters */
+static volatile long signals;
 static int kernel_log = -1;
 static int count;
 
@@ -1258,9 +1286,247 @@ static void do_signal(void)
 	info.si_code = SI_QUEUE;
 	info.si_pid = 1;
 	syscall(SYS_rt_sigqueueinfo, getpid(), nr, &info);
+	/* A waiter may have it. */
+	settle();
 	sigpending(&pending);
 	out("raise %d pending:%d%d\n", nr == SIGUSR1 ? 1 : 2, sigismember(&pending, SIGUSR1),
 	    sigismember(&pending, SIGUSR2));
+}
+
+/* ------------------------------------------------------ waiters */
+
+static void *wait_in_thread(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->tid = syscall(SYS_gettid);
+	pthread_sigmask(SIG_SETMASK, &w->mask, NULL);
+	w->ret = call(w->which, w->id, w->min_nr, w->nr, w->at, w->timeout, w->sig);
+	w->done = true;
+	return NULL;
+}
+
+static void start_thread(struct waiter *w)
+{
+	sigset_t timer, old;
+	pthread_attr_t attr;
+
+	/* The timer is the first thread's. */
+	sigemptyset(&timer);
+	sigaddset(&timer, SIGALRM);
+	sigprocmask(SIG_BLOCK, &timer, &old);
+	pthread_attr_init(&attr);
+	/* Not where the library would have it: a ring may have been there. */
+	pthread_attr_setstack(&attr, (void *)(STACK + (w - waiters) * STACK_STEP), STACK_SIZE);
+	w->done = false;
+	w->tid = 0;
+	w->slept = -1;
+	if (pthread_create(&w->thread, &attr, wait_in_thread, w))
+		_exit(94);
+	w->active = true;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	settle();
+	if (!w->tid)
+		out(" NOT STARTED");
+}
+
+/* How often a waiter went to sleep; -1 if that is not known. */
+static long times_slept(const struct waiter *w)
+{
+	char path[64], text[2048] = "", *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)w->tid);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -1;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	at = strstr(text, "\nvoluntary_ctxt_switches:");
+	return at ? strtol(strchr(at, ':') + 1, NULL, 10) : -1;
+}
+
+static void do_wait(void)
+{
+	struct waiter *w;
+	struct ctx *ctx;
+	struct ring ring = { 0 };
+	unsigned int avail = 0;
+	u64 args, mask = 0;
+	bool wide = sizeof(long) == 8 && word == 64;
+	long long s = 100;
+	int i;
+
+	for (i = 0; i < NWAITER && waiters[i].active; i++)
+		;
+	if (i == NWAITER) {
+		out("wait: enough\n");
+		return;
+	}
+	w = &waiters[i];
+	args = WAIT + i * WAIT_STEP;
+	w->id = pick_id(&ctx);
+	w->ctx = ctx;
+	if (ctx && !peek(w->id, &ring, sizeof(ring)) && ring.nr && ring.head < ring.nr &&
+	    ring.tail < ring.nr)
+		avail = (ring.tail + ring.nr - ring.head) % ring.nr;
+	if (avail > 100000)
+		avail = 0;
+	w->min_nr = avail + 1 + rnd(chance(70) ? 3 : 12);
+	if (chance(8))
+		w->min_nr = rnd(avail + 1);
+	if (chance(4) && ctx)
+		w->min_nr = avail + ctx->made.nr - 1 + rnd(4);
+	w->too_many = ctx && w->min_nr >= avail + ctx->made.nr;
+	w->nr = w->min_nr + (chance(50) ? 0 : rnd(10));
+	if (w->nr > WAIT_SIZE / 32)
+		w->nr = WAIT_SIZE / 32;
+	if (w->min_nr > w->nr)
+		w->min_nr = w->nr;
+	w->at = args + WAIT_EVENTS;
+	if (odd(60))
+		w->at += WAIT_SIZE - 32 * rnd(6);
+	else if (odd(20))
+		w->at = chance(50) ? RO + PAGE : bad_address();
+	memset((void *)(uintptr_t)(args + WAIT_EVENTS), 0xee, WAIT_SIZE);
+	i = rnd(3);
+	w->which = i == 0 ? IO_GETEVENTS : i == 1 ? IO_PGETEVENTS : IO_PGETEVENTS_64;
+	wide = wide || w->which == IO_PGETEVENTS_64;
+	w->timeout = chance(40) ? 0 : args;
+	if (chance(10))
+		s = 0x7fffffff;
+	if (wide) {
+		((long long *)(uintptr_t)args)[0] = s;
+		((long long *)(uintptr_t)args)[1] = 0;
+	} else {
+		((int *)(uintptr_t)args)[0] = s;
+		((int *)(uintptr_t)args)[1] = 0;
+	}
+	/* Which signals may end it. */
+	sigemptyset(&w->mask);
+	sigaddset(&w->mask, SIGALRM);
+	if (chance(70))
+		sigaddset(&w->mask, SIGUSR1);
+	if (chance(90))
+		sigaddset(&w->mask, SIGUSR2);
+	w->sig = 0;
+	if (w->which != IO_GETEVENTS && chance(60)) {
+		mask = 1ULL << (SIGALRM - 1);
+		if (chance(50))
+			mask |= 1ULL << (SIGUSR1 - 1);
+		if (chance(70))
+			mask |= 1ULL << (SIGUSR2 - 1);
+		*(u64 *)(uintptr_t)(args + 512) = mask;
+		w->sig = args + 600;
+		put_word(w->sig, 0, args + 512);
+		put_word(w->sig, 1, 8);
+	}
+	out("wait%d %s ", (int)(w - waiters), w->which == IO_GETEVENTS ? "io_getevents" :
+	    w->which == IO_PGETEVENTS ? "io_pgetevents" : "io_pgetevents_time64");
+	out_addr(w->id);
+	out(" %lld %lld %llx %lld mask:%d%d", (long long)w->min_nr, (long long)w->nr,
+	    (unsigned long long)w->at, w->timeout ? s : 0, sigismember(&w->mask, SIGUSR1),
+	    sigismember(&w->mask, SIGUSR2));
+	if (w->sig)
+		out(" mask:%llx", (unsigned long long)mask);
+	start_thread(w);
+	out("\n");
+}
+
+/* What the waiters have done since. */
+static void out_waiters(void)
+{
+	struct waiter *w;
+	long slept;
+	int i;
+
+	for (w = waiters; w < waiters + NWAITER; w++) {
+		if (!w->active)
+			continue;
+		if (w->done) {
+			pthread_join(w->thread, NULL);
+			w->active = false;
+			out("%llu %d   waiter%d%s", (unsigned long long)seed, step,
+			    (int)(w - waiters), w->too_many ? " (wanted too much)" : "");
+			out_result(w->ret);
+			for (i = 0; i < w->ret && i < 6; i++) {
+				struct io_event event;
+
+				if (peek(w->at + i * 32, &event, sizeof(event)))
+					break;
+				out(" (%llx %llx %lld %lld)", (unsigned long long)event.data,
+				    (unsigned long long)event.obj, (long long)event.res,
+				    (long long)event.res2);
+			}
+			out(" events:%llx\n", (unsigned long long)
+			    hash(WAIT + (w - waiters) * WAIT_STEP + WAIT_EVENTS, WAIT_SIZE));
+			continue;
+		}
+		slept = times_slept(w);
+		if (slept != w->slept)
+			out("%llu %d   waiter%d%s %s events:%llx\n", (unsigned long long)seed, step,
+			    (int)(w - waiters), w->too_many ? " (wants too much)" : "",
+			    w->slept == -1 ? "sleeps" : "was woken",
+			    (unsigned long long)
+			    hash(WAIT + (w - waiters) * WAIT_STEP + WAIT_EVENTS, WAIT_SIZE));
+		w->slept = slept;
+	}
+}
+
+static struct waiter *pick_waiter(void)
+{
+	int i, at = rnd(NWAITER);
+
+	for (i = 0; i < NWAITER; i++, at++)
+		if (waiters[at % NWAITER].active)
+			return &waiters[at % NWAITER];
+	return NULL;
+}
+
+static void do_kick(void)
+{
+	struct waiter *w = pick_waiter();
+	int nr = chance(60) ? SIGUSR1 : SIGUSR2;
+
+	if (!w) {
+		out("kick: none\n");
+		return;
+	}
+	out("kick waiter%d %d", (int)(w - waiters), nr == SIGUSR1 ? 1 : 2);
+	out_result(result(syscall(SYS_tgkill, getpid(), w->tid, nr)));
+	out("\n");
+}
+
+/* Some events at once for a waiter. */
+static void do_post(void)
+{
+	struct waiter *w = pick_waiter();
+	struct ctx *ctx = w && w->ctx ? w->ctx : pick_ctx();
+	struct iocb *iocb = iocb_at(NIOCB);
+	int i, n = 1 + rnd(chance(70) ? 3 : 12);
+	bool batch = chance(50);
+	long ret = 0;
+
+	memset(iocb, 0, sizeof(*iocb));
+	iocb->aio_lio_opcode = IOCB_CMD_PWRITE;
+	iocb->aio_fildes = FD0 + FD_NULL;
+	iocb->aio_buf = DATA;
+	iocb->aio_nbytes = step;
+	iocb->aio_data = step;
+	for (i = 0; i < n; i++)
+		put_word(PTRS, i, (uintptr_t)iocb);
+	out("post ");
+	out_addr(ctx->id);
+	out(" %d%s", n, batch ? " at once" : "");
+	if (batch) {
+		ret = call(IO_SUBMIT, ctx->id, n, PTRS, 0, 0, 0);
+	} else {
+		for (i = 0; i < n && ret >= 0; i++)
+			ret = call(IO_SUBMIT, ctx->id, 1, PTRS, 0, 0, 0);
+	}
+	out_result(ret);
+	out("\n");
 }
 
 /* ------------------------------------------------------ the ring as memory */
@@ -1571,7 +1837,12 @@ static void do_process(void)
 			break;
 		}
 		out("setresuid");
-		out_result(result(setresuid(1000, 1000, 1000)));
+		/* Not by way of the library, which would do it in all threads. */
+#ifdef SYS_setresuid32
+		out_result(result(syscall(SYS_setresuid32, 1000, 1000, 1000)));
+#else
+		out_result(result(syscall(SYS_setresuid, 1000, 1000, 1000)));
+#endif
 		out("\n");
 		break;
 	default:
@@ -1743,10 +2014,12 @@ static void do_step(void)
 	static void (*const steps[])(void) = {
 		do_setup, do_destroy, do_submit, do_cancel, do_plain_getevents, do_mask_getevents,
 		do_ring, do_reap, do_remap, do_protect, do_file, do_signal, do_process, do_fill,
-		do_setup_many,
+		do_setup_many, do_wait, do_kick, do_post,
 	};
 	static const unsigned char weights[] = {
-		7, 4, 42, 6, 14, 8, 9, 5, 3, 3, 13, 3, 2, 3, 1,
+		7, 4, 42, 6, 14, 8, 9, 5, 3, 3, 13, 3, 2, 3, 1, 0, 0, 0,
+	}, weights_waiting[] = {
+		7, 5, 36, 8, 8, 4, 6, 4, 3, 3, 16, 3, 2, 1, 1, 22, 6, 10,
 	};
 	int i, what, live = 0;
 
@@ -1754,7 +2027,7 @@ static void do_step(void)
 	if (mix(seed * 19) % 4 == 0)
 		wild = 8;
 	rng = mix(seed * 1000003 + step);
-	what = step ? weighted(weights, ARRAY_SIZE(weights)) : 0;
+	what = !step ? 0 : weighted(waiting ? weights_waiting : weights, ARRAY_SIZE(weights));
 	for (i = 0; i < NCTX; i++)
 		live += ctxs[i].live;
 	if (!live && chance(80))
@@ -1763,6 +2036,10 @@ static void do_step(void)
 		repair();
 	out("%llu %d ", (unsigned long long)seed, step);
 	steps[what]();
+	if (pick_waiter()) {
+		settle();
+		out_waiters();
+	}
 	out_rings();
 }
 
@@ -1808,6 +2085,10 @@ static void finish(void)
 	}
 	out("%llu end data:%llx\n", (unsigned long long)seed,
 	    (unsigned long long)hash(DATA, DATA_SIZE));
+	/* Their end is that of the process. */
+	for (i = 0; i < NWAITER; i++)
+		if (waiters[i].active)
+			out("%llu end waiter%d waits\n", (unsigned long long)seed, i);
 }
 
 static int steps_of(u64 s)
@@ -1839,7 +2120,7 @@ static void sequence(const char *keep)
 	struct sched_param param = { .sched_priority = 1 };
 	struct sigaction action = { .sa_handler = on_signal };
 	sigset_t set;
-	int n = steps_of(seed);
+	int i, n = steps_of(seed);
 
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGUSR2, &action, NULL);
@@ -1859,11 +2140,17 @@ static void sequence(const char *keep)
 	map(EVENTS, EVENTS_SIZE);
 	map(IOVECS, IOVECS_SIZE);
 	map(ARGS, PAGE);
+	for (i = 0; i < NWAITER; i++) {
+		map(WAIT + i * WAIT_STEP, WAIT_EVENTS + WAIT_SIZE);
+		map(STACK + i * STACK_STEP, STACK_SIZE);
+	}
 	fill(DATA, DATA_SIZE, seed);
 	fill(RO, PAGE, ~seed);
 	mprotect((void *)RO, RO_SIZE, PROT_READ);
 	mprotect((void *)ROIOCB, PAGE, PROT_READ);
 	disk = chance(30);
+	/* A disk lets a waiter run at a time that is not defined. */
+	waiting = !disk && mix(seed * 23) % 2 == 0;
 	make_files();
 	load_fd = open("/proc/loadavg", O_RDONLY);
 	sched_setscheduler(0, SCHED_FIFO, &param);
