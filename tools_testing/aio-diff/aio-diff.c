@@ -1080,6 +1080,24 @@ static void do_setup_many(void)
 	out(" aio-nr:%ld\n", read_number("/proc/sys/fs/aio-nr"));
 }
 
+/* The count of an eventfd, without taking it. */
+static void out_count(int which)
+{
+	char path[64], text[512] = "", *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", FD0 + which);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	at = strstr(text, "eventfd-count:");
+	if (at)
+		out(" fd=%d:%llx", FD0 + which, strtoull(at + 14, NULL, 16));
+}
+
 static void do_destroy(void)
 {
 	struct ctx *ctx;
@@ -1091,6 +1109,11 @@ static void do_destroy(void)
 	out_addr(id);
 	ret = call(IO_DESTROY, id, 0, 0, 0, 0, 0);
 	out_result(ret);
+	/* It has waited for the last request, which may have had an eventfd. */
+	if (!ret) {
+		out_count(FD_EVENT);
+		out_count(FD_EVENT_SEM);
+	}
 	for (i = 0; i < NCTX && !ret; i++)
 		if (ctxs[i].live && (word == 32 ? (u32)ctxs[i].id == (u32)id : ctxs[i].id == id))
 			ctxs[i].live = false;
@@ -2266,6 +2289,11 @@ int main(int argc, char **argv)
 	if ((word != 32 && word != 64) || word > (int)sizeof(long) * 8) {
 		fprintf(stderr, "%s: the word size is 32 or 64, and not more than the program's\n",
 			argv[0]);
+		return 2;
+	}
+	/* It would keep a processor of a machine that is in use from all others. */
+	if (!lengths && sysconf(_SC_NPROCESSORS_ONLN) != 1) {
+		fprintf(stderr, "%s: only for a machine with one processor\n", argv[0]);
 		return 2;
 	}
 	CPU_ZERO(&cpus);
