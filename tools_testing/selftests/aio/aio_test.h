@@ -314,6 +314,19 @@ static inline long long aio_read_number(const char *path)
 	return strtoll(buf, NULL, 10);
 }
 
+/*
+ * Which of the two implementations is this? The kernel tells by its
+ * configuration; where it does not, the environment may say AIO_KERNEL=rust.
+ */
+static inline bool aio_is_rust(void)
+{
+	const char *kernel = getenv("AIO_KERNEL");
+
+	if (!access("/proc/config.gz", R_OK))
+		return !system("gzip -dc /proc/config.gz | grep -qx CONFIG_AIO_RUST=y");
+	return kernel && !strcmp(kernel, "rust");
+}
+
 static inline long long aio_nr(void)
 {
 	return aio_read_number("/proc/sys/fs/aio-nr");
