@@ -11,6 +11,7 @@
  */
 #include "../kselftest_harness.h"
 #include "aio_test.h"
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define NR	300
@@ -455,17 +456,119 @@ TEST_F(ring, madvise)
 	EXPECT_TRUE(works(self->ctx, self->null_fd));
 }
 
+/* What the kernel counts as locked memory of this process, in bytes. */
+static long locked_bytes(void)
+{
+	char buf[4096], *line;
+
+	if (aio_read_text("/proc/self/status", buf, sizeof(buf)) <= 0)
+		return -1;
+	line = strstr(buf, "\nVmLck:");
+	return line ? atol(line + 7) * 1024 : -1;
+}
+
+/* Is a mapping one that is locked? */
+static bool is_locked(unsigned long start)
+{
+	char line[512];
+	bool here = false, locked = false;
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from == start;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			locked = strstr(line, " lo");
+	}
+	if (f)
+		fclose(f);
+	return locked;
+}
+
+/* The ring can't be swapped anyway, and is not counted as locked. */
 TEST(locked_memory)
 {
 	int null_fd = open("/dev/null", O_WRONLY);
+	size_t size = aio_ring_bytes(1000);
 	aio_context_t ctx = 0;
+	long locked;
+	void *probe;
 
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		SKIP(return, "mlockall() is not allowed");
+	locked = locked_bytes();
 	ASSERT_EQ(0, io_setup(1000, &ctx));
+	EXPECT_EQ(locked, locked_bytes());
+	EXPECT_FALSE(is_locked(ctx));
+	EXPECT_TRUE(works(ctx, null_fd));
+	EXPECT_EQ(0, mlock((void *)ctx, size));
+	EXPECT_FALSE(is_locked(ctx));
+	EXPECT_EQ(0, munlock((void *)ctx, size));
+	EXPECT_EQ(0, mlockall(MCL_CURRENT | MCL_FUTURE));
+	EXPECT_FALSE(is_locked(ctx));
+	EXPECT_EQ(locked, locked_bytes());
 	EXPECT_TRUE(works(ctx, null_fd));
 	EXPECT_EQ(0, io_destroy(ctx));
+	EXPECT_EQ(locked, locked_bytes());
+	/* Other memory is, and leaves no trace either. */
+	probe = place(size);
+	EXPECT_TRUE(is_locked((unsigned long)probe));
+	munmap(probe, size);
+	EXPECT_EQ(locked, locked_bytes());
 	munlockall();
+}
+
+/* But its maker must be allowed to lock so much. */
+TEST(locked_memory_limit)
+{
+	struct rlimit limit = { 256 << 10, 256 << 10 };
+	int null_fd = open("/dev/null", O_WRONLY);
+	long long nr = aio_nr();
+	aio_context_t ctx = 0;
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	if (!geteuid())
+		ASSERT_EQ(0, setresuid(65534, 65534, 65534));
+	ASSERT_EQ(0, mlockall(MCL_FUTURE));
+	/* 640 KiB. */
+	EXPECT_EQ(-ENOMEM, io_setup(10000, &ctx));
+	EXPECT_EQ(0, ctx);
+	EXPECT_EQ(nr, aio_nr());
+	EXPECT_EQ(0, aio_maps(0, NULL));
+	ASSERT_EQ(0, io_setup(1, &ctx));
+	EXPECT_TRUE(works(ctx, null_fd));
+	EXPECT_EQ(0, io_destroy(ctx));
+	ctx = 0;
+	munlockall();
+	ASSERT_EQ(0, io_setup(10000, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+TEST(address_space_limit)
+{
+	struct rlimit limit;
+	long long nr = aio_nr();
+	aio_context_t ctx = 0;
+	long pages = 0;
+	char buf[128];
+
+	ASSERT_LT(0, aio_read_text("/proc/self/statm", buf, sizeof(buf)));
+	pages = atol(buf);
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &limit));
+	limit.rlim_cur = (pages + 64) * getpagesize();
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &limit));
+	EXPECT_EQ(-ENOMEM, io_setup(10000, &ctx));
+	EXPECT_EQ(0, ctx);
+	EXPECT_EQ(nr, aio_nr());
+	EXPECT_EQ(0, io_setup(1, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	limit.rlim_cur = limit.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &limit));
+	ctx = 0;
+	EXPECT_EQ(0, io_setup(10000, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
 }
 
 /* ------------------------------------------------------ munmap */
