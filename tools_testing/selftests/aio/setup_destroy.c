@@ -529,6 +529,83 @@ TEST(destroy_race_has_one_winner)
 	}
 }
 
+/*
+ * Threads that make contexts and destroy each other's, by ids that may be stale
+ * or name a new context at the same address: each is destroyed once.
+ */
+#define SHARED_IDS	3
+#define SHARED_ROUNDS	60
+
+struct sharer {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	volatile aio_context_t *id;
+	unsigned int seed;
+	int made, destroyed, odd;
+};
+
+static void *share(void *arg)
+{
+	struct sharer *s = arg;
+	int i;
+
+	pthread_barrier_wait(s->start);
+	for (i = 0; i < SHARED_ROUNDS; i++) {
+		volatile aio_context_t *id;
+		aio_context_t ctx = 0;
+		long ret;
+
+		id = &s->id[rand_r(&s->seed) % SHARED_IDS];
+		if (rand_r(&s->seed) % 2) {
+			ret = io_setup(1, &ctx);
+			s->made += !ret;
+			s->odd += ret && ret != -EAGAIN;
+			if (!ret)
+				*id = ctx;
+		} else {
+			ret = io_destroy(*id);
+			s->destroyed += !ret;
+			s->odd += ret && ret != -EINVAL;
+		}
+	}
+	return NULL;
+}
+
+TEST(destroy_races_with_setup_of_same_id)
+{
+	volatile aio_context_t id[SHARED_IDS] = { 0 };
+	int i, made = 0, destroyed = 0, left;
+	struct sharer s[4] = { 0 };
+	long long before = aio_nr();
+	pthread_barrier_t start;
+	struct aio_vma vma;
+
+	pthread_barrier_init(&start, NULL, 4);
+	for (i = 0; i < 4; i++) {
+		s[i].start = &start;
+		s[i].id = id;
+		s[i].seed = i + 1;
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, share, &s[i]));
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(s[i].thread, NULL);
+		made += s[i].made;
+		destroyed += s[i].destroyed;
+		EXPECT_EQ(0, s[i].odd);
+	}
+	left = made - destroyed;
+	EXPECT_EQ(left, aio_maps(0, NULL));
+	EXPECT_EQ(before + left, aio_nr());
+	/* Those that are left work, and can be destroyed. */
+	while (left-- > 0) {
+		ASSERT_EQ(left + 1, aio_maps(0, &vma));
+		EXPECT_EQ(0, aio_drain(vma.start));
+		ASSERT_EQ(0, io_destroy(vma.start));
+	}
+	EXPECT_EQ(0, aio_maps(0, NULL));
+	EXPECT_EQ(before, aio_nr());
+}
+
 /* The only way that programs have to stop a thread that reaps. */
 TEST(destroy_wakes_readers)
 {
