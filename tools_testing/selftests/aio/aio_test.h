@@ -607,7 +607,8 @@ static inline void aio_slow_disk_remove(struct aio_slow_disk *disk)
 }
 
 /*
- * Makes a null_blk disk that takes @ms milliseconds for each request. Returns
+ * Makes a null_blk disk that takes @ms milliseconds for each request, and keeps
+ * what is written to it in memory. Returns
  * false when this machine cannot do that: no root, no configfs, no null_blk.
  */
 static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
@@ -632,6 +633,7 @@ static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 	if (aio_slow_disk_set(disk, "size", 64) ||
 	    aio_slow_disk_set(disk, "irqmode", 2) ||
 	    aio_slow_disk_set(disk, "hw_queue_depth", 1024) ||
+	    aio_slow_disk_set(disk, "memory_backed", 1) ||
 	    aio_slow_disk_set(disk, "completion_nsec", ms * 1000000UL) ||
 	    aio_slow_disk_set(disk, "power", 1)) {
 		aio_slow_disk_remove(disk);
@@ -643,6 +645,27 @@ static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 		return true;
 	aio_slow_disk_remove(disk);
 	return false;
+}
+
+/*
+ * What the kernel counts for a disk: number @field of "stat" (4 is writes, 5
+ * writes merged into others) or "inflight" (1 is writes). -1 when it does not.
+ */
+static inline long aio_disk_stat(const char *dev, const char *file, int field)
+{
+	char path[PATH_MAX], buf[256], *p = buf, *end;
+	long value = -1;
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/%s",
+		 strrchr(dev, '/') + 1, file);
+	if (aio_read_text(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	for (; field >= 0; field--, p = end) {
+		value = strtol(p, &end, 10);
+		if (end == p)
+			return -1;
+	}
+	return value;
 }
 
 #endif /* AIO_TEST_H */

@@ -271,16 +271,10 @@ static bool nr_back_to(long long base)
 /* How many requests a disk is working on. */
 static int in_flight(const char *dev)
 {
-	char path[PATH_MAX], buf[64];
-	int reads = 0, writes = 0;
-
 	if (!dev)
 		return 0;
-	snprintf(path, sizeof(path), "/sys/class/block/%s/inflight",
-		 strrchr(dev, '/') + 1);
-	if (aio_read_text(path, buf, sizeof(buf)) > 0)
-		sscanf(buf, "%d %d", &reads, &writes);
-	return reads + writes;
+	return aio_disk_stat(dev, "inflight", 0) +
+		aio_disk_stat(dev, "inflight", 1);
 }
 
 /*
