@@ -16,6 +16,28 @@
 /* sizeof(sigset_t) in the kernel */
 #define SET_SIZE	(64 / 8)
 
+/* For 32-bit programs there are two calls, which differ in the timeout's form. */
+static long call_nr = __NR_io_pgetevents;
+
+static long pgetevents(aio_context_t ctx, long min_nr, long nr,
+		       struct io_event *events, struct timespec *ts,
+		       const struct aio_sigset *sig)
+{
+	uintptr_t page = (uintptr_t)ts & ~((uintptr_t)getpagesize() - 1);
+	struct { __s64 sec, nsec; } ts64;
+	void *timeout = ts;
+
+	/* What cannot be read is passed on as it is. */
+	if (call_nr != __NR_io_pgetevents && ts &&
+	    !msync((void *)page, 1, MS_ASYNC)) {
+		ts64.sec = ts->tv_sec;
+		ts64.nsec = ts->tv_nsec;
+		timeout = &ts64;
+	}
+	return aio_result(syscall(call_nr, ctx, min_nr, nr, events, timeout,
+				  sig));
+}
+
 static volatile sig_atomic_t usr1_count, usr2_count;
 
 static void handler(int sig)
@@ -39,10 +61,14 @@ FIXTURE(pget) {
 
 FIXTURE_VARIANT(pget) {
 	int sa_flags;
+	long call_nr;
 };
 
 FIXTURE_VARIANT_ADD(pget, plain) { .sa_flags = 0 };
 FIXTURE_VARIANT_ADD(pget, restart) { .sa_flags = SA_RESTART };
+#ifdef __NR_io_pgetevents_time64
+FIXTURE_VARIANT_ADD(pget, time64) { .call_nr = __NR_io_pgetevents_time64 };
+#endif
 
 FIXTURE_SETUP(pget)
 {
@@ -50,6 +76,8 @@ FIXTURE_SETUP(pget)
 		.sa_handler = handler, .sa_flags = variant->sa_flags,
 	};
 
+	if (variant->call_nr)
+		call_nr = variant->call_nr;
 	ASSERT_EQ(0, io_setup(NR, &self->ctx));
 	self->null_fd = open("/dev/null", O_WRONLY);
 	aio_prep(&self->iocb, IOCB_CMD_PWRITE, self->null_fd, "x", 1, 0);
@@ -103,18 +131,18 @@ TEST_F(pget, without_mask)
 {
 	struct aio_sigset null = { NULL, 12345 };
 
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(1), NULL));
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(0), &null));
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 0, 0, NULL, NULL, NULL));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(1), NULL));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(0), &null));
+	EXPECT_EQ(0, pgetevents(self->ctx, 0, 0, NULL, NULL, NULL));
 	make(3);
-	EXPECT_EQ(2, io_pgetevents(self->ctx, 1, 2, self->got, NULL, NULL));
+	EXPECT_EQ(2, pgetevents(self->ctx, 1, 2, self->got, NULL, NULL));
 	EXPECT_EVENT(&self->got[0], &self->iocb, 1);
-	EXPECT_EQ(1, io_pgetevents(self->ctx, 1, 2, self->got, NULL, &null));
-	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
-					 NULL));
-	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, -1, 1, self->got, NULL,
-					 NULL));
-	EXPECT_EQ(-EINVAL, io_pgetevents(0, 0, 1, self->got, MS(0), NULL));
+	EXPECT_EQ(1, pgetevents(self->ctx, 1, 2, self->got, NULL, &null));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 2, 1, self->got, NULL,
+				      NULL));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, -1, 1, self->got, NULL,
+				      NULL));
+	EXPECT_EQ(-EINVAL, pgetevents(0, 0, 1, self->got, MS(0), NULL));
 }
 
 /* The timeout, the structure, the size, the mask, then context and numbers. */
@@ -128,27 +156,27 @@ TEST_F(pget, bad_mask)
 	make(1);
 	for (i = 0; i < ARRAY_SIZE(size); i++) {
 		set = (struct aio_sigset){ &self->none, size[i] };
-		EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 1, 1, self->got,
-						 NULL, &set));
+		EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 1, 1, self->got,
+					      NULL, &set));
 		set.sigmask = aio_unmapped();
-		EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 1, 1, self->got,
-						 NULL, &set));
+		EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 1, 1, self->got,
+					      NULL, &set));
 		set.sigmask = NULL;
-		EXPECT_EQ(0, io_pgetevents(self->ctx, 0, 0, self->got, NULL,
-					   &set));
+		EXPECT_EQ(0, pgetevents(self->ctx, 0, 0, self->got, NULL,
+					&set));
 		EXPECT_MASK_IS_BACK();
 	}
 	set = (struct aio_sigset){ aio_unmapped(), SET_SIZE };
-	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
-					 &set));
-	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, self->got, NULL, &set));
-	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
-					 aio_unmapped()));
-	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, self->got, NULL, edge));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				      &set));
+	EXPECT_EQ(-EFAULT, pgetevents(0, 2, 1, self->got, NULL, &set));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				      aio_unmapped()));
+	EXPECT_EQ(-EFAULT, pgetevents(0, 2, 1, self->got, NULL, edge));
 	set = (struct aio_sigset){ &self->none, 3 };
-	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, self->got,
-					 aio_unmapped(), &set));
-	EXPECT_EQ(-EFAULT, io_pgetevents(0, 2, 1, NULL, aio_unmapped(), NULL));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, self->got,
+				      aio_unmapped(), &set));
+	EXPECT_EQ(-EFAULT, pgetevents(0, 2, 1, NULL, aio_unmapped(), NULL));
 	EXPECT_MASK_IS_BACK();
 	EXPECT_EQ(1, aio_reap(self->ctx, self->got, NR));
 }
@@ -159,24 +187,24 @@ TEST_F(pget, mask_comes_back)
 	sigset_t all;
 
 	sigfillset(&all);
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(0),
-				   SET(&all)));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(0),
+				SET(&all)));
 	EXPECT_MASK_IS_BACK();
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5),
-				   SET(&self->none)));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(5),
+				SET(&self->none)));
 	EXPECT_MASK_IS_BACK();
-	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
-					 SET(&self->usr2)));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 2, 1, self->got, NULL,
+				      SET(&self->usr2)));
 	EXPECT_MASK_IS_BACK();
-	EXPECT_EQ(-EINVAL, io_pgetevents(0, 1, 1, self->got, NULL,
-					 SET(&all)));
+	EXPECT_EQ(-EINVAL, pgetevents(0, 1, 1, self->got, NULL,
+				      SET(&all)));
 	EXPECT_MASK_IS_BACK();
 	make(2);
-	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, NULL, NULL,
-					 SET(&all)));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, NULL, NULL,
+				      SET(&all)));
 	EXPECT_MASK_IS_BACK();
-	EXPECT_EQ(2, io_pgetevents(self->ctx, 1, 2, self->got, NULL,
-				   SET(&all)));
+	EXPECT_EQ(2, pgetevents(self->ctx, 1, 2, self->got, NULL,
+				SET(&all)));
 	EXPECT_MASK_IS_BACK();
 	EXPECT_EQ(0, usr1_count + usr2_count);
 }
@@ -193,9 +221,9 @@ TEST_F(pget, pending_signal)
 		usr1_count = 0;
 		raise(SIGUSR1);
 		ASSERT_EQ(0, usr1_count);
-		EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 1, 1, self->got,
-						timeout[i],
-						SET(&self->none)));
+		EXPECT_EQ(-EINTR, pgetevents(self->ctx, 1, 1, self->got,
+					     timeout[i],
+					     SET(&self->none)));
 		/* The handler has run before the call returned. */
 		EXPECT_EQ(1, usr1_count);
 		EXPECT_FALSE(is_pending(SIGUSR1));
@@ -203,14 +231,14 @@ TEST_F(pget, pending_signal)
 	}
 	/* Even if nothing was asked for. */
 	raise(SIGUSR1);
-	EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 0, 0, NULL, NULL,
-					SET(&self->none)));
+	EXPECT_EQ(-EINTR, pgetevents(self->ctx, 0, 0, NULL, NULL,
+				     SET(&self->none)));
 	EXPECT_EQ(2, usr1_count);
 	/* But not when the mask keeps it out. */
 	raise(SIGUSR1);
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5),
-				   SET(&self->usr1)));
-	EXPECT_EQ(0, io_pgetevents(self->ctx, 1, 1, self->got, MS(5), NULL));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(5),
+				SET(&self->usr1)));
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(5), NULL));
 	EXPECT_EQ(2, usr1_count);
 	EXPECT_TRUE(is_pending(SIGUSR1));
 	EXPECT_MASK_IS_BACK();
@@ -221,25 +249,25 @@ TEST_F(pget, event_beats_signal)
 {
 	make(3);
 	raise(SIGUSR1);
-	EXPECT_EQ(1, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
-				   SET(&self->none)));
+	EXPECT_EQ(1, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				SET(&self->none)));
 	EXPECT_EQ(1, usr1_count);
 	EXPECT_MASK_IS_BACK();
 	/* Fewer than were waited for: their number. */
 	raise(SIGUSR1);
-	EXPECT_EQ(2, io_pgetevents(self->ctx, 5, NR, self->got, NULL,
-				   SET(&self->none)));
+	EXPECT_EQ(2, pgetevents(self->ctx, 5, NR, self->got, NULL,
+				SET(&self->none)));
 	EXPECT_EQ(2, usr1_count);
 	EXPECT_MASK_IS_BACK();
 	/* Errors, too, are told as they are. */
 	raise(SIGUSR1);
-	EXPECT_EQ(-EINVAL, io_pgetevents(self->ctx, 2, 1, self->got, NULL,
-					 SET(&self->none)));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 2, 1, self->got, NULL,
+				      SET(&self->none)));
 	EXPECT_EQ(3, usr1_count);
 	make(1);
 	raise(SIGUSR1);
-	EXPECT_EQ(-EFAULT, io_pgetevents(self->ctx, 1, 1, NULL, NULL,
-					 SET(&self->none)));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, NULL, NULL,
+				      SET(&self->none)));
 	EXPECT_EQ(4, usr1_count);
 	EXPECT_MASK_IS_BACK();
 	EXPECT_EQ(1, aio_reap(self->ctx, self->got, NR));
@@ -255,8 +283,8 @@ static void *pgetevents_thread(void *arg)
 	struct pwaiter *w = arg;
 
 	w->c.tid = aio_gettid();
-	w->c.ret = io_pgetevents(w->c.ctx, w->c.min_nr, w->c.nr, w->c.events,
-				 w->c.timeout, SET(w->mask));
+	w->c.ret = pgetevents(w->c.ctx, w->c.min_nr, w->c.nr, w->c.events,
+			      w->c.timeout, SET(w->mask));
 	w->c.done = true;
 	return NULL;
 }
@@ -266,7 +294,7 @@ static bool start_pwaiter(struct pwaiter *w)
 	w->c.tid = 0;
 	w->c.done = false;
 	return !pthread_create(&w->c.thread, NULL, pgetevents_thread, w) &&
-		aio_wait_blocked(&w->c.tid, __NR_io_pgetevents);
+		aio_wait_blocked(&w->c.tid, call_nr);
 }
 
 /* A signal that comes while the call waits. */
@@ -315,8 +343,8 @@ TEST_F(pget, one_of_two_signals)
 	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &self->usr2, NULL));
 	ASSERT_EQ(0, sigprocmask(SIG_SETMASK, NULL, &self->before));
 	raise(SIGUSR2);
-	EXPECT_EQ(-EINTR, io_pgetevents(self->ctx, 1, 1, self->got, NULL,
-					SET(&self->usr1)));
+	EXPECT_EQ(-EINTR, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				     SET(&self->usr1)));
 	EXPECT_EQ(0, usr1_count);
 	EXPECT_EQ(1, usr2_count);
 	EXPECT_TRUE(is_pending(SIGUSR1));
@@ -336,11 +364,11 @@ TEST_F(pget, kill)
 		sigfillset(&all);
 		if (io_setup(1, &ctx))
 			_exit(1);
-		io_pgetevents(ctx, 1, 1, self->got, NULL, SET(&all));
+		pgetevents(ctx, 1, 1, self->got, NULL, SET(&all));
 		_exit(2);
 	}
 	for (i = 0; i < 20000; i++) {
-		if (aio_is_blocked(pid, pid, __NR_io_pgetevents))
+		if (aio_is_blocked(pid, pid, call_nr))
 			break;
 		aio_sleep_ms(1);
 	}
@@ -383,11 +411,11 @@ TEST_F(pget, stopped)
 		if (io_setup(1, &arg.ctx) ||
 		    pthread_create(&thread, NULL, submit_when_told, &arg))
 			_exit(1);
-		_exit(io_pgetevents(arg.ctx, 1, 1, self->got, NULL,
-				    SET(&self->none)) != 1);
+		_exit(pgetevents(arg.ctx, 1, 1, self->got, NULL,
+				 SET(&self->none)) != 1);
 	}
 	for (i = 0; i < 20000; i++) {
-		if (aio_is_blocked(pid, pid, __NR_io_pgetevents))
+		if (aio_is_blocked(pid, pid, call_nr))
 			break;
 		aio_sleep_ms(1);
 	}
@@ -414,5 +442,69 @@ TEST_F(pget, destroy_wakes)
 	EXPECT_EQ(0, io_destroy(w.c.ctx));
 	EXPECT_EQ(-EINVAL, aio_join(&w.c));
 }
+
+#ifdef __NR_io_pgetevents_time64
+/* Times that do not fit into 32 bits. */
+TEST(long_timeouts)
+{
+	struct time64 { __s64 sec, nsec; };
+	struct { struct time64 ts; bool ends; } c[] = {
+		/* The upper half of the nanoseconds is not looked at. */
+		{ { 0, 1000000 }, true },
+		{ { 0, (0x7fffffffLL << 32) + 1000000 }, true },
+		{ { 0, (-1LL << 32) + 1000000 }, true },
+		/* That of the seconds is. */
+		{ { 1LL << 32, 0 }, false },
+		{ { 1LL << 33, 5 }, false },
+		{ { LLONG_MAX, 999999999 }, false },
+		{ { -1, 0 }, false },
+	};
+	struct time64 *edge = aio_guarded(sizeof(*edge) / 2);
+	int null_fd = open("/dev/null", O_WRONLY), status;
+	struct io_event event;
+	aio_context_t ctx = 0;
+	struct iocb iocb;
+	size_t i;
+
+	call_nr = __NR_io_pgetevents_time64;
+	ASSERT_EQ(0, io_setup(1, &ctx));
+	EXPECT_EQ(-EFAULT, aio_result(syscall(call_nr, ctx, 0, 1, &event, edge,
+					      NULL)));
+	/* For the other one it is long enough. */
+	*(struct timespec *)edge = (struct timespec){ 0, 0 };
+	EXPECT_EQ(0, aio_result(syscall(__NR_io_pgetevents, ctx, 0, 1, &event,
+					edge, NULL)));
+	aio_prep(&iocb, IOCB_CMD_PWRITE, null_fd, "x", 1, 0);
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			ctx = 0;
+			if (io_setup(1, &ctx))
+				_exit(1);
+			_exit(!!syscall(call_nr, ctx, 1, 1, &event, &c[i].ts,
+					NULL));
+		}
+		if (!c[i].ends) {
+			int n;
+
+			for (n = 0; n < 20000; n++) {
+				if (aio_is_blocked(pid, pid, call_nr))
+					break;
+				aio_sleep_ms(1);
+			}
+			aio_sleep_ms(20);
+			EXPECT_EQ(0, waitpid(pid, &status, WNOHANG))
+				TH_LOG("timeout number %zu", i);
+			kill(pid, SIGKILL);
+		}
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(c[i].ends ? 0 : SIGKILL, status)
+			TH_LOG("timeout number %zu", i);
+	}
+	EXPECT_EQ(1, aio_run(ctx, &iocb, &event));
+}
+#endif
 
 TEST_HARNESS_MAIN
