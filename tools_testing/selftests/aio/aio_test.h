@@ -337,6 +337,26 @@ static inline long long aio_max_nr(void)
 	return aio_read_number("/proc/sys/fs/aio-max-nr");
 }
 
+/* Locked memory of a process in bytes, -1 when it cannot be read. */
+static inline long long aio_locked(pid_t pid)
+{
+	char path[64], buf[8192], *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (aio_read_text(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	p = strstr(buf, "\nVmLck:");
+	return p ? strtoll(p + 7, NULL, 10) * 1024 : -1;
+}
+
+/* Whether rings count as locked memory, and RLIMIT_MEMLOCK may limit them. */
+#define AIO_MEMLOCK	"/proc/sys/fs/aio-memlock"
+
+static inline bool aio_has_memlock(void)
+{
+	return !access(AIO_MEMLOCK, F_OK);
+}
+
 /* The number of processors that the kernel sizes rings for. */
 static inline unsigned int aio_possible_cpus(void)
 {

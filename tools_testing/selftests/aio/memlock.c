@@ -21,27 +21,14 @@
 #include "../kselftest_harness.h"
 #include "aio_test.h"
 
-#define MEMLOCK		"/proc/sys/fs/aio-memlock"
 #define MAX_NR		"/proc/sys/fs/aio-max-nr"
-#define NO_MEMLOCK	"no " MEMLOCK
+#define NO_MEMLOCK	"no " AIO_MEMLOCK
 #define NOT_ROOT	"needs root"
 #define MANY		"16777216"
 
-/* Locked memory of a process in bytes; -1 if it is not there. */
-static long long locked_bytes(pid_t pid)
-{
-	char path[64], buf[8192], *p;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (aio_read_text(path, buf, sizeof(buf)) <= 0)
-		return -1;
-	p = strstr(buf, "\nVmLck:");
-	return p ? strtoll(p + 7, NULL, 10) * 1024 : -1;
-}
-
 static long long locked(void)
 {
-	return locked_bytes(getpid());
+	return aio_locked(getpid());
 }
 
 /* Takes CAP_IPC_LOCK away from the calling thread. */
@@ -148,13 +135,13 @@ FIXTURE(memlock) {
 
 FIXTURE_SETUP(memlock)
 {
-	if (access(MEMLOCK, F_OK))
+	if (!aio_has_memlock())
 		SKIP(return, NO_MEMLOCK);
 	if (geteuid())
 		SKIP(return, NOT_ROOT);
-	ASSERT_GT(aio_read_text(MEMLOCK, self->saved, sizeof(self->saved)), 0);
+	ASSERT_GT(aio_read_text(AIO_MEMLOCK, self->saved, sizeof(self->saved)), 0);
 	ASSERT_GT(aio_read_text(MAX_NR, self->saved_max, sizeof(self->saved_max)), 0);
-	ASSERT_EQ(0, aio_write_text(MEMLOCK, "1"));
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "1"));
 	ASSERT_EQ(0, aio_write_text(MAX_NR, MANY));
 }
 
@@ -162,7 +149,7 @@ FIXTURE_SETUP(memlock)
 FIXTURE_TEARDOWN_PARENT(memlock)
 {
 	if (self->saved[0])
-		EXPECT_EQ(0, aio_write_text(MEMLOCK, self->saved));
+		EXPECT_EQ(0, aio_write_text(AIO_MEMLOCK, self->saved));
 	if (self->saved_max[0])
 		EXPECT_EQ(0, aio_write_text(MAX_NR, self->saved_max));
 }
@@ -248,7 +235,7 @@ TEST_F(memlock, only_counted)
 {
 	aio_context_t ctx = 0;
 
-	ASSERT_EQ(0, aio_write_text(MEMLOCK, "0"));
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "0"));
 	ASSERT_EQ(0, limit(0));
 	ASSERT_EQ(0, drop_ipc_lock());
 	ASSERT_EQ(0, io_setup(1000, &ctx));
@@ -266,10 +253,10 @@ TEST_F(memlock, switched_meanwhile)
 	ASSERT_EQ(0, drop_ipc_lock());
 	ASSERT_EQ(0, io_setup(1, &a));
 	EXPECT_EQ(-EAGAIN, io_setup(1, &b));
-	ASSERT_EQ(0, aio_write_text(MEMLOCK, "0"));
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "0"));
 	ASSERT_EQ(0, io_setup(1, &b));
 	EXPECT_EQ(2 * aio_ring_bytes(1), locked());
-	ASSERT_EQ(0, aio_write_text(MEMLOCK, "1"));
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "1"));
 	EXPECT_EQ(0, io_destroy(a));
 	/* Still at the limit. */
 	EXPECT_EQ(-EAGAIN, io_setup(1, &c));
@@ -352,7 +339,7 @@ TEST_F(memlock, with_mlockall)
 	EXPECT_EQ(0, io_destroy(a));
 	EXPECT_EQ(0, locked());
 	/* The check of mlockall(), as it is without fs.aio-memlock. */
-	ASSERT_EQ(0, aio_write_text(MEMLOCK, "0"));
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "0"));
 	a = 0;
 	EXPECT_EQ(-ENOMEM, io_setup(2000, &a));
 	EXPECT_EQ(0, locked());
@@ -671,7 +658,7 @@ TEST_F_TIMEOUT(memlock, killed_processes, 600)
 		ASSERT_EQ(1, read(ready[0], &c, 1));
 		close(ready[0]);
 		EXPECT_EQ((1 + i % 5) * aio_ring_bytes(1 << (i % 14)),
-			  locked_bytes(pid));
+			  aio_locked(pid));
 		ASSERT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		ASSERT_TRUE(WIFSIGNALED(status));
@@ -689,16 +676,16 @@ TEST_F(memlock, values)
 	struct stat st;
 	size_t i;
 
-	ASSERT_EQ(0, stat(MEMLOCK, &st));
+	ASSERT_EQ(0, stat(AIO_MEMLOCK, &st));
 	EXPECT_EQ(S_IFREG | 0644, st.st_mode);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (bad[i][0])
-			EXPECT_EQ(-EINVAL, aio_write_text(MEMLOCK, bad[i]))
+			EXPECT_EQ(-EINVAL, aio_write_text(AIO_MEMLOCK, bad[i]))
 				TH_LOG("writing '%s'", bad[i]);
-		EXPECT_EQ(1, aio_read_number(MEMLOCK));
+		EXPECT_EQ(1, aio_read_number(AIO_MEMLOCK));
 	}
-	EXPECT_EQ(0, aio_write_text(MEMLOCK, "0\n"));
-	EXPECT_EQ(0, aio_read_number(MEMLOCK));
+	EXPECT_EQ(0, aio_write_text(AIO_MEMLOCK, "0\n"));
+	EXPECT_EQ(0, aio_read_number(AIO_MEMLOCK));
 }
 
 /* ------------------------------------------------------ the kernel log */
