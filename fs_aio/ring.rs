@@ -242,11 +242,24 @@ impl Ring {
         }
     }
 
+    /// Returns how many events there are when one has just been appended.
+    ///
+    /// `head` is what user space has written, and is not brought into the range: who is woken then
+    /// is woken by the C code, too. With the head at the tail the ring counts as full.
+    #[inline]
+    fn available(nr_events: u32, head: u32, tail: u32) -> u32 {
+        if tail > head {
+            tail - head
+        } else {
+            (tail + nr_events).wrapping_sub(head)
+        }
+    }
+
     /// Appends an event, whose slot goes over to the ring, and gives back to `slots` what user
     /// space has taken out meanwhile.
     ///
-    /// Returns how many events there are now, as far as user space tells the truth; at least one.
-    /// May be called in any context.
+    /// Returns how many events there are now, as far as user space tells the truth; any number if
+    /// it does not. May be called in any context.
     pub(crate) fn push(&self, event: IoEvent, slots: &Slots) -> u32 {
         let mut ring = self.pages.producer();
         let offset = Self::offset(ring.tail);
@@ -263,20 +276,18 @@ impl Ring {
         smp_mb(Write);
 
         ring.tail = tail;
-        let head = Self::clamp(self.nr_events, ring.pages().read_u32(header::HEAD));
+        let head = ring.pages().read_u32(header::HEAD);
         ring.pages().write_u32(header::TAIL, tail);
         ring.pages().flush(header::TAIL);
 
         ring.completed += 1;
         if ring.completed > 1 {
+            let head = Self::clamp(self.nr_events, head);
+
             Self::refill(&mut ring, self.nr_events, head, slots);
         }
 
-        match Self::distance(self.nr_events, head, tail) {
-            // User space has moved the head to where the tail came to.
-            0 => self.nr_events,
-            available => available,
-        }
+        Self::available(self.nr_events, head, tail)
     }
 
     /// Gives back the slots of events that are not in the ring any longer.
@@ -417,6 +428,20 @@ mod tests {
         assert_eq!(Ring::piece(nr, first, first + 73, 100_000), 73);
         assert_eq!(Ring::piece(nr, first, first + 73, 5), 5);
         assert_eq!(Ring::piece(nr, nr - 55, 10, 100_000), 55);
+    }
+
+    #[test]
+    fn available_events() {
+        assert_eq!(Ring::available(127, 0, 1), 1);
+        assert_eq!(Ring::available(127, 126, 0), 1);
+        assert_eq!(Ring::available(127, 100, 26), 53);
+        // There was just one appended, so this is not empty.
+        assert_eq!(Ring::available(127, 5, 5), 127);
+        // Heads that no honest program writes.
+        assert_eq!(Ring::available(127, 127, 3), 3);
+        assert_eq!(Ring::available(127, 130, 3), 0);
+        assert_eq!(Ring::available(127, 131, 3), u32::MAX);
+        assert_eq!(Ring::available(127, u32::MAX, 3), 131);
     }
 
     /// A ring of one page that no process has mapped.
