@@ -27,7 +27,8 @@
  * What makes the output reproducible: there is one processor, and one thread that
  * does everything; other threads only wait for events, and it is in their system
  * call that they are whenever the first thread goes on; everything that the first
- * thread waits for is there, or will not come; a request that
+ * thread waits for is there, or will not come, and then a process that runs only
+ * when nothing else can sends it a signal; a request that
  * completes later (FSYNC, direct I/O) is the last of its batch, and the program
  * waits for it; it is a real-time task, so that workers of that processor (after
  * a wake-up or a cancellation) get on when it waits for them, and not before; the
@@ -159,6 +160,8 @@ struct waiter {
 };
 
 struct trace {
+	/* Who wants a signal when nothing else can run. */
+	volatile pid_t wants_signal;
 	size_t len;
 	char text[];
 };
@@ -172,9 +175,10 @@ static int limit = 60;
 static u64 seed;
 static int step;
 static u64 rng;
-static int self_pipe[2], own_event, load_fd;
+static int self_pipe[2], own_event, load_fd, alarm_pipe[2];
 static bool disk;
 static bool waiting;	/* there may be waiters */
+static bool no_room;	/* a submission of this step found the ring full */
 static volatile long signals;
 static int kernel_log = -1;
 static int count;
@@ -702,6 +706,10 @@ static void make_iocb(struct iocb *iocb)
 		iocb->aio_rw_flags = pick_rw_flags();
 		break;
 	}
+	/* Whether a disk's pages are in memory is a matter of time. */
+	if (disk && (iocb->aio_fildes == FD0 + FD_DISK || iocb->aio_fildes == FD0 + FD_DIRECT ||
+		     iocb->aio_fildes == FD0 + FD_DISK_DSYNC))
+		iocb->aio_rw_flags &= ~RWF_NOWAIT;
 	/* Direct I/O wants everything aligned. */
 	if (iocb->aio_fildes == FD0 + FD_DIRECT && chance(80)) {
 		iocb->aio_nbytes &= ~511ULL;
@@ -867,6 +875,41 @@ static long submit_async(u64 id, struct ctx *ctx, u64 ptrs)
 	return ret;
 }
 
+static bool has_waiters(void)
+{
+	int i;
+
+	for (i = 0; i < NWAITER; i++)
+		if (waiters[i].active)
+			return true;
+	return false;
+}
+
+/*
+ * Has a submission ended because the ring was full? The Rust implementation wakes
+ * readers then, see the file deviations. What a batch ended with can't be seen, so
+ * one more request is tried.
+ */
+static void look_for_room(u64 id, long ret, long wanted)
+{
+	struct iocb *iocb = iocb_at(NIOCB + 1);
+	u64 ptrs = ARGS + 800;
+
+	if (!has_waiters() || ret >= wanted)
+		return;
+	if (ret > 0) {
+		memset(iocb, 0, sizeof(*iocb));
+		iocb->aio_lio_opcode = IOCB_CMD_PWRITE;
+		iocb->aio_fildes = FD0 + FD_NULL;
+		put_word(ptrs, 0, (uintptr_t)iocb);
+		ret = call(IO_SUBMIT, id, 1, ptrs, 0, 0, 0);
+		out(" room");
+		out_result(ret);
+	}
+	if (ret == -EAGAIN)
+		no_room = true;
+}
+
 static void do_submit(void)
 {
 	static const u64 odd_nr[] = { 0, ~0ULL, 0x8000000000000000ULL, 0x80000000, 0xffffffff,
@@ -942,12 +985,14 @@ static void do_submit(void)
 	}
 	if (async && n == 1) {
 		ret = submit_async(id, ctx, ptrs);
+		look_for_room(id, ret, 1);
 	} else {
 		if (async) {
 			last->aio_flags |= IOCB_FLAG_RESFD;
 			last->aio_resfd = own_event;
 		}
 		ret = call(IO_SUBMIT, id, nr, ptrs, 0, 0, 0);
+		look_for_room(id, ret, n);
 		if (async && ret == n)
 			wait_event();
 	}
@@ -982,6 +1027,7 @@ static void do_fill(void)
 			break;
 		sum += ret;
 	}
+	look_for_room(ctx->id, ret, 0);
 	out(" took %ld in %d", sum, n);
 	out_result(ret);
 	out("\n");
@@ -1152,12 +1198,49 @@ static void on_signal(int nr)
 	signals++;
 }
 
-/* Everything that makes a call that waits return at some time. */
-static void set_timer(bool on)
+/*
+ * SIGALRM for whoever wants it, once it sleeps and nothing else can run: not by a
+ * timer, which may go off before the call has come so far.
+ */
+static void alarm_process(void)
 {
-	struct itimerval timer = { { 0, on ? 10000 : 0 }, { 0, on ? 10000 : 0 } };
+	struct sched_param param = { 0 };
+	char c;
 
-	setitimer(ITIMER_REAL, &timer, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sched_setscheduler(0, SCHED_OTHER, &param);
+	load_fd = open("/proc/loadavg", O_RDONLY);
+	while (read(alarm_pipe[0], &c, 1) == 1) {
+		while (trace->wants_signal) {
+			pid_t pid;
+
+			settle();
+			pid = trace->wants_signal;
+			if (pid)
+				kill(pid, SIGALRM);
+		}
+	}
+	_exit(0);
+}
+
+/* Make a call that waits return at some time. */
+static void set_alarm(bool on)
+{
+	static const struct timespec now;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	if (on) {
+		trace->wants_signal = getpid();
+		if (write(alarm_pipe[1], "", 1) != 1)
+			_exit(93);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+	} else {
+		trace->wants_signal = 0;
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		sigtimedwait(&set, NULL, &now);
+	}
 }
 
 static void do_getevents(bool with_mask)
@@ -1273,14 +1356,12 @@ static void do_getevents(bool with_mask)
 	}
 	before = signals;
 	if (forever)
-		set_timer(true);
+		set_alarm(true);
 	ret = call(which, id, min_nr, nr, at, timeout, sig);
 	if (forever)
-		set_timer(false);
+		set_alarm(false);
 	out_result(ret);
-	/* How often the timer fired is a matter of speed, not whether. */
-	if (!forever || ret == -EINTR)
-		out(" signals:%s", signals != before ? "yes" : "no");
+	out(" signals:%s", signals != before ? "yes" : "no");
 	sigprocmask(SIG_SETMASK, NULL, &now);
 	out(" mask:%d%d", sigismember(&now, SIGUSR1), sigismember(&now, SIGUSR2));
 	if (ret > 0 && at >= EVENTS && at < EVENTS + EVENTS_SIZE)
@@ -1331,13 +1412,8 @@ static void *wait_in_thread(void *arg)
 
 static void start_thread(struct waiter *w)
 {
-	sigset_t timer, old;
 	pthread_attr_t attr;
 
-	/* The timer is the first thread's. */
-	sigemptyset(&timer);
-	sigaddset(&timer, SIGALRM);
-	sigprocmask(SIG_BLOCK, &timer, &old);
 	pthread_attr_init(&attr);
 	/* Not where the library would have it: a ring may have been there. */
 	pthread_attr_setstack(&attr, (void *)(STACK + (w - waiters) * STACK_STEP), STACK_SIZE);
@@ -1347,7 +1423,6 @@ static void start_thread(struct waiter *w)
 	if (pthread_create(&w->thread, &attr, wait_in_thread, w))
 		_exit(94);
 	w->active = true;
-	sigprocmask(SIG_SETMASK, &old, NULL);
 	settle();
 	if (!w->tid)
 		out(" NOT STARTED");
@@ -1470,8 +1545,9 @@ static void out_waiters(void)
 		if (w->done) {
 			pthread_join(w->thread, NULL);
 			w->active = false;
-			out("%llu %d   waiter%d%s", (unsigned long long)seed, step,
-			    (int)(w - waiters), w->too_many ? " (wanted too much)" : "");
+			out("%llu %d   waiter%d%s%s", (unsigned long long)seed, step,
+			    (int)(w - waiters), w->too_many ? " (wanted too much)" : "",
+			    no_room ? " (no room)" : "");
 			out_result(w->ret);
 			for (i = 0; i < w->ret && i < 6; i++) {
 				struct io_event event;
@@ -1488,9 +1564,9 @@ static void out_waiters(void)
 		}
 		slept = times_slept(w);
 		if (slept != w->slept)
-			out("%llu %d   waiter%d%s %s events:%llx\n", (unsigned long long)seed, step,
-			    (int)(w - waiters), w->too_many ? " (wants too much)" : "",
-			    w->slept == -1 ? "sleeps" : "was woken",
+			out("%llu %d   waiter%d%s%s %s events:%llx\n", (unsigned long long)seed,
+			    step, (int)(w - waiters), w->too_many ? " (wants too much)" : "",
+			    no_room ? " (no room)" : "", w->slept == -1 ? "sleeps" : "was woken",
 			    (unsigned long long)
 			    hash(WAIT + (w - waiters) * WAIT_STEP + WAIT_EVENTS, WAIT_SIZE));
 		w->slept = slept;
@@ -1548,6 +1624,7 @@ static void do_post(void)
 		for (i = 0; i < n && ret >= 0; i++)
 			ret = call(IO_SUBMIT, ctx->id, 1, PTRS, 0, 0, 0);
 	}
+	look_for_room(ctx->id, ret, batch ? n : 1);
 	out_result(ret);
 	out("\n");
 }
@@ -2058,8 +2135,9 @@ static void do_step(void)
 	if (chance(30))
 		repair();
 	out("%llu %d ", (unsigned long long)seed, step);
+	no_room = false;
 	steps[what]();
-	if (pick_waiter()) {
+	if (has_waiters()) {
 		settle();
 		out_waiters();
 	}
@@ -2153,6 +2231,7 @@ static void sequence(const char *keep)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGALRM);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 
 	rng = mix(seed);
@@ -2217,6 +2296,7 @@ static bool run(u64 s, const char *keep)
 
 	seed = s;
 	trace->len = 0;
+	trace->wants_signal = 0;
 	if (kernel_log >= 0)
 		dprintf(kernel_log, "aio-diff: %d %d %llu\n", word, count++, (unsigned long long)s);
 	pid = fork();
@@ -2309,6 +2389,12 @@ int main(int argc, char **argv)
 		perror("mmap");
 		return 1;
 	}
+	if (pipe2(alarm_pipe, 0)) {
+		perror("pipe");
+		return 1;
+	}
+	if (!lengths && !fork())
+		alarm_process();
 	if (list) {
 		FILE *f = fopen(list, "r");
 		static char line[4096], keep[4096];
