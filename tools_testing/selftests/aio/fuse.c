@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests that end when the test wants them to.
+ *
+ * The test is the server of a FUSE file: reads and flushes of it reach the test
+ * as messages, and are over when it answers. So nothing here depends on how fast
+ * anything is.
+ *
+ * Held here: a flush is done with the credentials of whoever has submitted it,
+ * and by somebody else; what the file system answers is what the event says; a
+ * request that is not answered keeps its context and its process, but no one
+ * else; events come in the order in which requests end; a reader is woken by the
+ * request that makes its number full.
+ *
+ * Needs root and FUSE.
+ */
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sys/fsuid.h>
+#include <sys/wait.h>
+#include "../kselftest_harness.h"
+#include "aio_test.h"
+
+#define NR		8
+#define BLOCK		4096
+#define FILE_SIZE	(NR * BLOCK)
+#define USER		12345
+
+/* The server. Messages other than these are answered at once, by a thread. */
+struct message {
+	struct fuse_in_header head;
+	union {
+		struct fuse_fsync_in fsync;
+		struct fuse_read_in read;
+		char rest[8192];
+	};
+};
+
+struct server {
+	int fd;
+	/* Where reads and flushes are passed on. */
+	int queue[2];
+	pthread_t thread;
+};
+
+static long server_reply(struct server *s, const struct message *m, int error,
+			 const void *data, size_t len)
+{
+	struct fuse_out_header head = {
+		.len = sizeof(head) + len, .error = error,
+		.unique = m->head.unique,
+	};
+	struct iovec iov[2] = {
+		{ &head, sizeof(head) }, { (void *)data, len },
+	};
+
+	return aio_result(writev(s->fd, iov, 2));
+}
+
+/* All that was asked for. */
+static long server_done(struct server *s, const struct message *m,
+			const void *data)
+{
+	size_t len = m->head.opcode == FUSE_READ ? m->read.size : 0;
+
+	return server_reply(s, m, 0, data, len);
+}
+
+static void server_answer(struct server *s, const struct message *m)
+{
+	struct fuse_init_out init = {
+		.major = FUSE_KERNEL_VERSION, .minor = 31,
+		.flags = FUSE_ASYNC_DIO, .max_write = BLOCK,
+		.max_background = 64, .congestion_threshold = 64,
+	};
+	struct fuse_attr_out attr = {
+		.attr_valid = 1000000,
+		.attr = {
+			.ino = 1, .size = FILE_SIZE, .mode = S_IFREG | 0666,
+			.nlink = 1, .blksize = BLOCK,
+		},
+	};
+	struct fuse_open_out open = { .fh = 1, .open_flags = FOPEN_DIRECT_IO };
+
+	switch (m->head.opcode) {
+	case FUSE_INIT:
+		server_reply(s, m, 0, &init, sizeof(init));
+		break;
+	case FUSE_GETATTR:
+		server_reply(s, m, 0, &attr, sizeof(attr));
+		break;
+	case FUSE_OPEN:
+		server_reply(s, m, 0, &open, sizeof(open));
+		break;
+	case FUSE_RELEASE:
+	case FUSE_FLUSH:
+		server_reply(s, m, 0, NULL, 0);
+		break;
+	case FUSE_READ:
+	case FUSE_FSYNC:
+		if (write(s->queue[1], m, 512) != 512)
+			abort();
+		break;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	default:
+		server_reply(s, m, -EOPNOTSUPP, NULL, 0);
+	}
+}
+
+static void *server_thread(void *arg)
+{
+	struct server *s = arg;
+	struct message m;
+	ssize_t len;
+
+	/* Ends with ENODEV when the file system is gone. */
+	while ((len = read(s->fd, &m, sizeof(m))) > 0 || errno == EINTR)
+		if (len > 0)
+			server_answer(s, &m);
+	return NULL;
+}
+
+static bool server_start(struct server *s, const char *path)
+{
+	char options[64];
+
+	s->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (s->fd < 0)
+		return false;
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=100666,user_id=0,group_id=0,allow_other",
+		 s->fd);
+	if (pipe(s->queue) || mount("aio", path, "fuse", 0, options)) {
+		close(s->fd);
+		return false;
+	}
+	return !pthread_create(&s->thread, NULL, server_thread, s);
+}
+
+/* The next read or flush. */
+static struct message server_next(struct server *s)
+{
+	struct message m = { 0 };
+
+	if (read(s->queue[0], &m, 512) != 512)
+		abort();
+	return m;
+}
+
+static bool server_has_next(struct server *s)
+{
+	struct pollfd pfd = { .fd = s->queue[0], .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+FIXTURE(fuse) {
+	struct server server;
+	char path[32];
+	int fd;
+	aio_context_t ctx;
+	struct io_event event;
+	struct iocb iocb[NR];
+	char *buf;
+	char data[BLOCK];
+};
+
+static void take_down(struct _test_data_fuse *self)
+{
+	/* Ends what is unanswered, with ECONNABORTED. */
+	umount2(self->path, MNT_FORCE);
+	close(self->fd);
+	umount2(self->path, MNT_DETACH);
+	unlink(self->path);
+}
+
+FIXTURE_SETUP(fuse)
+{
+	struct stat st;
+	bool ok;
+	int i;
+
+	snprintf(self->path, sizeof(self->path), "/tmp/aio_fuse_XXXXXX");
+	self->fd = mkstemp(self->path);
+	ASSERT_LE(0, self->fd);
+	close(self->fd);
+	if (!server_start(&self->server, self->path)) {
+		unlink(self->path);
+		SKIP(return, "no FUSE, or not root");
+	}
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	/* Nothing is read before the kernel has asked how much there is. */
+	ok = self->fd >= 0 && !fstat(self->fd, &st) &&
+		st.st_size == FILE_SIZE && !io_setup(NR, &self->ctx);
+	ASSERT_TRUE(ok) {
+		take_down(self);
+	}
+	self->buf = aio_pages(FILE_SIZE, PROT_READ | PROT_WRITE);
+	aio_pattern(self->data, BLOCK, 1);
+	for (i = 0; i < NR; i++)
+		aio_prep(&self->iocb[i], IOCB_CMD_PREAD, self->fd,
+			 self->buf + i * BLOCK, BLOCK, i * BLOCK);
+}
+
+FIXTURE_TEARDOWN(fuse)
+{
+	umount2(self->path, MNT_FORCE);
+	if (self->ctx)
+		EXPECT_EQ(0, io_destroy(self->ctx));
+	take_down(self);
+}
+
+#define SUBMIT(i)							\
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb[i]))
+#define NEXT()		server_next(&self->server)
+#define ANSWER(m, error)						\
+	ASSERT_LT(0, server_reply(&self->server, &(m), error, NULL, 0))
+#define ANSWER_ALL(m)							\
+	ASSERT_LT(0, server_done(&self->server, &(m), self->data))
+#define EXPECT_NEXT_EVENT(i, result) do {				\
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL)); \
+	EXPECT_EVENT(&self->event, &self->iocb[i], result);		\
+} while (0)
+
+static void prep_fsync(struct iocb *iocb, int opcode, int fd)
+{
+	aio_prep(iocb, opcode, fd, NULL, 0, 0);
+}
+
+/* ------------------------------------------------------ flushes */
+
+TEST_F(fuse, fsync_credentials)
+{
+	struct message m;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		prep_fsync(&self->iocb[i], IOCB_CMD_FSYNC, self->fd);
+	SUBMIT(0);
+	m = NEXT();
+	EXPECT_EQ(FUSE_FSYNC, m.head.opcode);
+	EXPECT_EQ(0, m.head.uid);
+	/* By a worker, not in io_submit(), which has returned. */
+	EXPECT_NE(aio_gettid(), m.head.pid);
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	/*
+	 * While the first is under way another cannot begin: it will, when the
+	 * submitter is somebody else already.
+	 */
+	setfsgid(USER + 1);
+	setfsuid(USER);
+	SUBMIT(1);
+	setfsuid(0);
+	setfsgid(0);
+	SUBMIT(2);
+	EXPECT_FALSE(server_has_next(&self->server));
+	ANSWER(m, 0);
+	EXPECT_NEXT_EVENT(0, 0);
+	for (i = 0; i < 2; i++) {
+		m = NEXT();
+		if (m.head.uid)
+			EXPECT_EQ(USER, m.head.uid);
+		EXPECT_EQ(m.head.uid ? USER + 1 : 0, m.head.gid);
+		ANSWER(m, 0);
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EVENT(&self->event, &self->iocb[m.head.uid ? 1 : 2], 0);
+	}
+	/* The workers are themselves again. */
+	SUBMIT(2);
+	m = NEXT();
+	EXPECT_EQ(0, m.head.uid);
+	EXPECT_EQ(0, m.head.gid);
+	ANSWER(m, 0);
+	EXPECT_NEXT_EVENT(2, 0);
+}
+
+TEST_F(fuse, fsync_and_fdsync)
+{
+	struct message m;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		prep_fsync(&self->iocb[i], i ? IOCB_CMD_FDSYNC : IOCB_CMD_FSYNC,
+			   self->fd);
+		SUBMIT(i);
+		m = NEXT();
+		EXPECT_EQ(i ? FUSE_FSYNC_FDATASYNC : 0, m.fsync.fsync_flags);
+		ANSWER(m, 0);
+		EXPECT_NEXT_EVENT(i, 0);
+	}
+}
+
+TEST_F(fuse, fsync_result)
+{
+	int error[] = { -EIO, -ENOSPC, -EDQUOT, -EINVAL, -EINTR, -EAGAIN };
+	struct message m;
+	size_t i;
+
+	prep_fsync(&self->iocb[0], IOCB_CMD_FSYNC, self->fd);
+	for (i = 0; i < ARRAY_SIZE(error); i++) {
+		SUBMIT(0);
+		m = NEXT();
+		ANSWER(m, error[i]);
+		EXPECT_NEXT_EVENT(0, error[i]);
+	}
+}
+
+/* It keeps the file. */
+TEST_F(fuse, fsync_and_close)
+{
+	struct message m;
+
+	prep_fsync(&self->iocb[0], IOCB_CMD_FSYNC, self->fd);
+	SUBMIT(0);
+	close(self->fd);
+	m = NEXT();
+	EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb[0], NULL));
+	ANSWER(m, 0);
+	EXPECT_NEXT_EVENT(0, 0);
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+}
+
+/* ------------------------------------------------------ reads */
+
+TEST_F(fuse, order_of_events)
+{
+	static const int order[NR] = { 3, 0, 7, 1, 2, 6, 5, 4 };
+	struct iocb *list[NR];
+	struct message m[NR], got;
+	int i;
+
+	for (i = 0; i < NR; i++)
+		list[i] = &self->iocb[i];
+	ASSERT_EQ(NR, io_submit(self->ctx, NR, list));
+	for (i = 0; i < NR; i++) {
+		got = NEXT();
+		ASSERT_EQ(FUSE_READ, got.head.opcode);
+		ASSERT_LT(got.read.offset / BLOCK, NR);
+		m[got.read.offset / BLOCK] = got;
+		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, list[i], NULL));
+	}
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	for (i = 0; i < NR; i++) {
+		self->data[0] = i;
+		ANSWER_ALL(m[order[i]]);
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, NR, &self->event,
+					  NULL));
+		EXPECT_EVENT(&self->event, list[order[i]], BLOCK);
+		EXPECT_EQ(0, memcmp(self->buf + order[i] * BLOCK, self->data,
+				    BLOCK));
+	}
+	/* Collected at the end, they are in the same order. */
+	ASSERT_EQ(NR, io_submit(self->ctx, NR, list));
+	for (i = 0; i < NR; i++) {
+		got = NEXT();
+		m[got.read.offset / BLOCK] = got;
+	}
+	for (i = 0; i < NR; i++)
+		ANSWER_ALL(m[order[i]]);
+	for (i = 0; i < NR; i++)
+		EXPECT_NEXT_EVENT(order[i], BLOCK);
+}
+
+TEST_F(fuse, read_result)
+{
+	int error[] = { -EIO, -EINTR, -EAGAIN, -ENODATA };
+	struct message m;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(error); i++) {
+		SUBMIT(0);
+		m = NEXT();
+		ANSWER(m, error[i]);
+		EXPECT_NEXT_EVENT(0, error[i]);
+	}
+	SUBMIT(0);
+	m = NEXT();
+	ASSERT_LT(0, server_reply(&self->server, &m, 0, self->data, 100));
+	EXPECT_NEXT_EVENT(0, 100);
+	EXPECT_EQ(0, memcmp(self->buf, self->data, 100));
+	EXPECT_EQ(0, self->buf[100]);
+}
+
+/* Whoever waits for three is woken by the third. */
+TEST_F(fuse, min_nr)
+{
+	struct io_event events[2][NR];
+	struct aio_caller reader[2] = {
+		{ .ctx = self->ctx, .min_nr = 3, .nr = 3 },
+		{ .ctx = self->ctx, .min_nr = 2, .nr = NR },
+	};
+	struct message m[5];
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		SUBMIT(i);
+		m[i] = NEXT();
+	}
+	for (i = 0; i < 2; i++)
+		reader[i].events = events[i];
+	ASSERT_TRUE(aio_start_blocked(&reader[0], aio_getevents_thread,
+				      __NR_io_getevents));
+	ANSWER_ALL(m[2]);
+	ANSWER_ALL(m[0]);
+	EXPECT_FALSE(reader[0].done);
+	EXPECT_TRUE(aio_wait_blocked(&reader[0].tid, __NR_io_getevents));
+	ANSWER_ALL(m[4]);
+	EXPECT_EQ(3, aio_join(&reader[0]));
+	EXPECT_EVENT(&events[0][0], &self->iocb[2], BLOCK);
+	EXPECT_EVENT(&events[0][1], &self->iocb[0], BLOCK);
+	EXPECT_EVENT(&events[0][2], &self->iocb[4], BLOCK);
+	ASSERT_TRUE(aio_start_blocked(&reader[1], aio_getevents_thread,
+				      __NR_io_getevents));
+	ANSWER_ALL(m[1]);
+	EXPECT_TRUE(aio_wait_blocked(&reader[1].tid, __NR_io_getevents));
+	ANSWER_ALL(m[3]);
+	EXPECT_EQ(2, aio_join(&reader[1]));
+	EXPECT_EVENT(&events[1][0], &self->iocb[1], BLOCK);
+	EXPECT_EVENT(&events[1][1], &self->iocb[3], BLOCK);
+}
+
+/* ------------------------------------------------------ the end */
+
+/* A read and a flush; the context goes when both have been answered. */
+TEST_F(fuse, destroy_waits)
+{
+	int efd = eventfd(0, EFD_NONBLOCK), last;
+
+	for (last = 0; last < 2; last++) {
+		struct aio_caller destroyer = { .ctx = self->ctx };
+		long long nr = aio_nr();
+		struct message m[2];
+		__u64 count = 0;
+		int i;
+
+		prep_fsync(&self->iocb[1], IOCB_CMD_FSYNC, self->fd);
+		for (i = 0; i < 2; i++) {
+			self->iocb[i].aio_flags = IOCB_FLAG_RESFD;
+			self->iocb[i].aio_resfd = efd;
+			SUBMIT(i);
+			m[i] = NEXT();
+		}
+		ASSERT_TRUE(aio_start_blocked(&destroyer, aio_destroy_thread,
+					      __NR_io_destroy));
+		/* For all others it is gone. */
+		EXPECT_EQ(-EINVAL, aio_submit_one(self->ctx, &self->iocb[2]));
+		EXPECT_EQ(-EINVAL, io_destroy(self->ctx));
+		EXPECT_EQ(nr - NR, aio_nr());
+		ANSWER_ALL(m[!last]);
+		while (read(efd, &count, sizeof(count)) < 0)
+			aio_sleep_ms(1);
+		EXPECT_EQ(1, count);
+		EXPECT_TRUE(aio_wait_blocked(&destroyer.tid, __NR_io_destroy));
+		ANSWER_ALL(m[last]);
+		EXPECT_EQ(0, aio_join(&destroyer));
+		EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
+		EXPECT_EQ(1, count);
+		self->ctx = 0;
+		ASSERT_EQ(0, io_setup(NR, &self->ctx));
+	}
+}
+
+/* A process that ends is not over before its requests are. */
+TEST_F(fuse, end_of_process)
+{
+	static const char *const way[] = { "exit", "kill", "exec", "fsync" };
+	long long nr = aio_nr();
+	struct message m;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(way); i++) {
+		struct message held[3];
+		int ready[2], status = -1, k;
+		pid_t pid;
+		char c;
+
+		ASSERT_EQ(0, pipe(ready));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			aio_context_t ctx = 0;
+
+			if (io_setup(NR, &ctx))
+				_exit(1);
+			if (i == 3)
+				prep_fsync(&self->iocb[2], IOCB_CMD_FSYNC,
+					   self->fd);
+			for (k = 0; k < 3; k++)
+				if (aio_submit_one(ctx, &self->iocb[k]) != 1)
+					_exit(2);
+			if (write(ready[1], "x", 1) != 1)
+				_exit(3);
+			if (i == 0)
+				_exit(0);
+			if (i == 2)
+				execl("/bin/true", "true", NULL);
+			pause();
+			_exit(4);
+		}
+		ASSERT_EQ(1, read(ready[0], &c, 1));
+		if (i % 2)
+			kill(pid, SIGKILL);
+		for (k = 0; k < 3; k++)
+			held[k] = NEXT();
+		for (k = 0; k < 3; k++) {
+			EXPECT_EQ(0, waitpid(pid, &status, WNOHANG))
+				TH_LOG("%s", way[i]);
+			ANSWER_ALL(held[k]);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(i % 2 ? SIGKILL : 0, status);
+		EXPECT_EQ(nr, aio_nr());
+		close(ready[0]);
+		close(ready[1]);
+	}
+	/* The others' requests are not touched by that. */
+	SUBMIT(0);
+	m = NEXT();
+	ANSWER_ALL(m);
+	EXPECT_NEXT_EVENT(0, BLOCK);
+}
+
+/* The server goes away. */
+TEST_F(fuse, connection_ends)
+{
+	int i;
+
+	prep_fsync(&self->iocb[1], IOCB_CMD_FSYNC, self->fd);
+	for (i = 0; i < 2; i++) {
+		SUBMIT(i);
+		NEXT();
+	}
+	ASSERT_EQ(-1, umount2(self->path, MNT_FORCE));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+		EXPECT_EQ(-ECONNABORTED, (__s64)self->event.res);
+	}
+	EXPECT_EQ(0, aio_drain(self->ctx));
+}
+
+TEST_HARNESS_MAIN
