@@ -178,6 +178,7 @@ static u64 rng;
 static int self_pipe[2], own_event, load_fd, alarm_pipe[2];
 static bool disk;
 static bool waiting;	/* there may be waiters */
+static bool closed;	/* a descriptor that a request may still use */
 static bool no_room;	/* a submission of this step found the ring full */
 static volatile long signals;
 static int kernel_log = -1;
@@ -1885,6 +1886,7 @@ static void do_file(void)
 		fd = FD0 + PICK(to_close);
 		out("close fd=%d", fd);
 		ret = result(close(fd));
+		closed = true;
 		break;
 	case 13:
 		fd = FD0 + FD_MEM;
@@ -2111,11 +2113,13 @@ static void do_mask_getevents(void)
 
 static void do_step(void)
 {
+	enum { SETUP, DESTROY, SUBMIT, CANCEL, FILES = 10 };
 	static void (*const steps[])(void) = {
 		do_setup, do_destroy, do_submit, do_cancel, do_plain_getevents, do_mask_getevents,
 		do_ring, do_reap, do_remap, do_protect, do_file, do_signal, do_process, do_fill,
 		do_setup_many, do_wait, do_kick, do_post,
 	};
+	static const struct timespec ticks = { 0, 12000000 };	/* three of 250 Hz */
 	static const unsigned char weights[] = {
 		7, 4, 42, 6, 14, 8, 9, 5, 3, 3, 13, 3, 2, 3, 1, 0, 0, 0,
 	}, weights_waiting[] = {
@@ -2137,6 +2141,11 @@ static void do_step(void)
 	out("%llu %d ", (unsigned long long)seed, step);
 	no_room = false;
 	steps[what]();
+	/* A worker that was the last to use a file leaves its end to a timer's tick. */
+	if (closed && (what == DESTROY || what == CANCEL || what == SUBMIT || what == FILES)) {
+		nanosleep(&ticks, NULL);
+		settle();
+	}
 	if (has_waiters()) {
 		settle();
 		out_waiters();
