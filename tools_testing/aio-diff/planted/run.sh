@@ -17,10 +17,13 @@ here=$(realpath "$(dirname "$0")")
 
 bugs=${PLANTED:-all}
 unset PLANTED
-if [ "$bugs" = all ]; then bugs=$(sed -n 's/^\([0-9][0-9]*\) .*/\1/p' "$here/bugs"); fi
+if [ "$bugs" = all ]; then
+	bugs=$(sed -n 's/^\([0-9][0-9]*\) .*/\1/p' "$here/bugs")
+fi
 read -ra numbers <<<"$(tr '\n' ' ' <<<"$bugs")"
 for n in "${numbers[@]}"; do
-	grep -q "^$n " "$here/bugs" || die "PLANTED: all or numbers of the bugs in $here/bugs, not '$n'"
+	grep -q "^$n " "$here/bugs" ||
+		die "PLANTED: all or numbers of the bugs in $here/bugs, not '$n'"
 done
 lock_build
 results=$BUILD/diff-planted
@@ -61,20 +64,25 @@ missed=0
 for n in "${numbers[@]}"; do
 	out=$results/$n
 	echo "bug $n: $(sed -n "s/^$n //p" "$here/bugs")" >&2
-	IMAGES="$c $planted" APPEND="aio_planted=$n" SEEDS="${SEEDS:-1-300}" SEEDS_32="${SEEDS_32:-1-150}" \
+	IMAGES="$c $planted" APPEND="aio_planted=$n" \
+		SEEDS="${SEEDS:-1-300}" SEEDS_32="${SEEDS_32:-1-150}" \
 		SHRINK="${SHRINK:-3}" LIMIT="${LIMIT:-15}" "$SCRIPTS/diff-test" >"$out" || true
 	STAGE=$((STAGE + 2))
 	# How often in each word size, and the shortest of those that were made short.
-	found=$(sed -n 's/^\([0-9]*\) sequences, \([0-9]*\) differ, .*(\([0-9]*\) bit)$/\2 of \1 (\3 bit)/p' "$out" |
-		paste -s -d, | sed 's/,/, /g')
-	short=$(sed -n 's/^sequence \([0-9]*\) (\([0-9]*\) bit): \([0-9]*\) of \([0-9]*\) steps: .*/\3 \4 \1 \2/p' "$out" |
-		sort -n | awk 'NR == 1 { print "shortest: " $1 " of " $2 " steps (sequence " $3 ", " $4 " bit)" }')
+	pattern='^\([0-9]*\) sequences, \([0-9]*\) differ, .*(\([0-9]*\) bit)$'
+	found=$(sed -n "s/$pattern/\\2 of \\1 (\\3 bit)/p" "$out" | paste -s -d, | sed 's/,/, /g')
+	pattern='^sequence \([0-9]*\) (\([0-9]*\) bit): \([0-9]*\) of \([0-9]*\) steps: .*'
+	short=$(sed -n "s/$pattern/\3 \4 \1 \2/p" "$out" | sort -n | awk 'NR == 1 {
+		print "shortest: " $1 " of " $2 " steps (sequence " $3 ", " $4 " bit)"
+	}')
 	if [ -z "$short" ]; then
 		short=missed
 		missed=$((missed + 1))
 	fi
-	printf '%3s  %s\n     %s; %s\n' "$n" "$(sed -n "s/^$n //p" "$here/bugs")" "$found" "$short" |
-		tee -a "$results/table"
+	{
+		printf '%3s  %s\n' "$n" "$(sed -n "s/^$n //p" "$here/bugs")"
+		printf '     %s; %s\n' "$found" "$short"
+	} | tee -a "$results/table"
 done
 echo
 echo "outputs: $results"
