@@ -112,7 +112,7 @@ FIXTURE_TEARDOWN(rings)
 {
 }
 
-TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 240)
+TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 {
 	unsigned int pages = aio_ring_bytes(NR) / getpagesize(), p;
 	aio_context_t *ctx = self->ctx;
