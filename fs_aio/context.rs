@@ -9,7 +9,7 @@
 //! | lock | kind | taken in |
 //! |------|------|----------|
 //! | consumer of the ring: events are taken out | mutex | process |
-//! | mmap lock, when user memory is faulted in, and by `mremap()` | semaphore | process |
+//! | mmap lock, for faults in user memory, `mremap()` and [`LockedVm`] | semaphore | process |
 //! | inode of the ring: its pages may be migrated | spinlock | process |
 //! | `mm->ioctx_lock`: changes of the table | spinlock | process |
 //! | [`Context::registration`] | spinlock | process |
