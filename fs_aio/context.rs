@@ -26,9 +26,10 @@
 //! # Tear-down
 //!
 //! 1. [`Context::begin_end()`]: the context is taken out of the table, waiters are woken, the quota
-//!    of the system goes back and the ring is unmapped. The [`Owner`] is shut down.
-//! 2. [`Staged::users_gone()`]: the last system call that used the context has left. What can be
-//!    cancelled is cancelled.
+//!    of the system goes back and the ring is unmapped. The context is shut down.
+//! 2. [`Staged::users_gone()`]: the last system call that used the context has left; that is at
+//!    once in a process with one thread, or without any, and otherwise takes a grace period. What
+//!    can be cancelled is cancelled.
 //! 3. [`Staged::drained()`]: the last request is complete. Who waits for that is woken, and gives
 //!    back the locked memory.
 //! 4. After a grace period: all parts are dropped, the ring with its file among them.
@@ -38,6 +39,7 @@ use crate::{
         self,
         Charge, //
     },
+    request,
     ring::{
         NewRing,
         Ring,
@@ -47,15 +49,24 @@ use crate::{
     table, //
 };
 use kernel::{
-    aio::cancel::CancelList,
+    aio::{
+        cancel::CancelList,
+        mm::{
+            CurrentMm,
+            Removed, //
+        },
+    },
     mm::{
         locked_vm::LockedVm,
-        shared_pages::Mapping,
-        MmWithUser, //
+        shared_pages::Mapping, //
     },
     percpu::num_possible_cpus,
     prelude::*,
-    slab::Cache,
+    slab::{
+        Backing,
+        Cache,
+        SlotPool, //
+    },
     sync::{
         atomic::{
             Atomic,
@@ -68,6 +79,7 @@ use kernel::{
         new_threshold_queue,
         staged::{
             Counts,
+            Ended,
             Owner,
             Staged,
             User, //
@@ -80,7 +92,14 @@ use kernel::{
 };
 
 /// Where contexts live.
-pub(crate) static CACHE: Cache = Cache::new::<Counts<Context>>(c"kioctx");
+pub(crate) enum Memory {}
+
+pub(crate) static CACHE: Cache<Memory> = Cache::new(c"kioctx");
+
+impl Backing for Memory {
+    type Largest = Counts<Context>;
+    const CACHE: &'static Cache<Self> = &CACHE;
+}
 
 /// What a context has while it is in the table of its address space.
 pub(crate) struct Registration {
@@ -88,6 +107,14 @@ pub(crate) struct Registration {
     mapping: Mapping,
     /// What the ring takes of the locked memory of the process.
     locked: LockedVm,
+}
+
+/// What the requests of a context leave behind, with the lock of the producer of the ring.
+pub(crate) struct Finished {
+    /// Counts them.
+    pub(crate) ended: Ended<Context>,
+    /// Their memory, for others.
+    pub(crate) pool: SlotPool<request::Memory>,
 }
 
 /// An AIO context.
@@ -103,7 +130,7 @@ pub(crate) struct Context {
     pub(crate) slots: Slots,
     /// For completions.
     #[pin]
-    pub(crate) ring: Ring,
+    pub(crate) ring: Ring<Finished>,
     /// Those who wait for completions.
     #[pin]
     pub(crate) waiters: ThresholdQueue,
@@ -125,18 +152,19 @@ impl Context {
     ///
     /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system or of
     /// the process, `ENOMEM`, `EINTR` if the process was killed.
-    pub(crate) fn create(mm: &MmWithUser, nr_events: u32) -> Result<User<Self>> {
+    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<User<Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
         limits::check_alone(nr_events)?;
 
         let slots = Slots::new(size.capacity(), cpus)?;
-        let locked = limits::charge_pages(mm, size.nr_pages())?;
+        let locked = limits::charge_pages(&mm, size.nr_pages())?;
         let ring = NewRing::new(size)?;
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events)?;
-        let owner = Self::new(mapping.addr(), slots, ring)?;
+        let pool = SlotPool::new((nr_events as usize).min(request::MAX_POOL))?;
+        let owner = Self::new(mapping.addr(), slots, ring, pool)?;
         let user = owner.user();
 
         table::insert(mm, owner, |index, context| {
@@ -153,18 +181,25 @@ impl Context {
         Ok(user)
     }
 
-    fn new(user_id: usize, slots: Slots, ring: NewRing) -> Result<Owner<Self>> {
-        Owner::new(try_pin_init!(Self {
-            user_id: Atomic::new(user_id),
-            index: Atomic::new(0),
-            dead: AtomicFlag::new(false),
-            slots,
-            ring <- ring.start(),
-            waiters <- new_threshold_queue!("aio::waiters"),
-            cancel <- CancelList::new(),
-            registration <- new_spinlock!(None, "aio::registration"),
-            drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
-        }? Error))
+    fn new(
+        user_id: usize,
+        slots: Slots,
+        ring: NewRing,
+        pool: SlotPool<request::Memory>,
+    ) -> Result<Owner<Self>> {
+        Owner::new(|ended| {
+            try_pin_init!(Self {
+                user_id: Atomic::new(user_id),
+                index: Atomic::new(0),
+                dead: AtomicFlag::new(false),
+                slots,
+                ring <- ring.start(Finished { ended, pool }),
+                waiters <- new_threshold_queue!("aio::waiters"),
+                cancel <- CancelList::new(),
+                registration <- new_spinlock!(None, "aio::registration"),
+                drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
+            }? Error)
+        })
     }
 
     /// Returns how user space calls the context.
@@ -221,7 +256,7 @@ impl Context {
     ///
     /// Returns the locked memory, to be given back after that. May sleep.
     pub(crate) fn begin_end(
-        owner: Owner<Self>,
+        context: Removed<'_, Self>,
         registration: Registration,
         waiter: Option<WaitToken>,
     ) -> LockedVm {
@@ -231,15 +266,15 @@ impl Context {
             locked,
         } = registration;
 
-        owner.waiters.wake_all();
+        context.waiters.wake_all();
 
         // The quota goes back before anybody can know that the context is gone, so that the next
         // `io_setup()` finds it.
         drop(charge);
         drop(mapping);
 
-        *owner.drain_waiter.lock() = waiter;
-        owner.shutdown();
+        *context.drain_waiter.lock() = waiter;
+        context.shutdown();
         locked
     }
 }
@@ -256,7 +291,16 @@ impl Registration {
 }
 
 impl Staged for Context {
-    const CACHE: &'static Cache = &CACHE;
+    type Backing = Memory;
+
+    fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
+        self.ring.with_producer(|finished| f(&mut finished.ended))
+    }
+
+    /// There will be no event.
+    fn work_dropped(&self) {
+        self.slots.put(1);
+    }
 
     fn users_gone(&self) {
         self.cancel.cancel_all();

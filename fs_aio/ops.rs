@@ -3,6 +3,7 @@
 //! The operations: one file for each family.
 
 use crate::request::{
+    Batch,
     Prepared,
     Request, //
 };
@@ -49,20 +50,23 @@ const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 /// `EINVAL` if there is no such operation, or what keeps it from being started. Otherwise its
 /// outcome will be in an event.
 #[inline]
-pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool) -> Result {
+pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool, batch: &mut Batch<'_>) -> Result {
     use Direction::{
         Read,
         Write, //
     };
 
-    match iocb.opcode() {
-        opcode::PREAD => rw::start(request, iocb, Read, rw::Shape::One),
-        opcode::PWRITE => rw::start(request, iocb, Write, rw::Shape::One),
-        opcode::PREADV => rw::start(request, iocb, Read, rw::Shape::Vector { compat }),
-        opcode::PWRITEV => rw::start(request, iocb, Write, rw::Shape::Vector { compat }),
-        opcode::FSYNC => fsync::start(request, iocb, fsync::What::All),
-        opcode::FDSYNC => fsync::start(request, iocb, fsync::What::Data),
-        opcode::POLL => poll::start(request, iocb),
-        _ => Err(EINVAL),
-    }
+    let (dir, shape) = match iocb.opcode() {
+        opcode::PREAD => (Read, rw::Shape::One),
+        opcode::PWRITE => (Write, rw::Shape::One),
+        opcode::PREADV => (Read, rw::Shape::Vector { compat }),
+        opcode::PWRITEV => (Write, rw::Shape::Vector { compat }),
+        opcode::FSYNC => return fsync::start(request, iocb, fsync::What::All, batch),
+        opcode::FDSYNC => return fsync::start(request, iocb, fsync::What::Data, batch),
+        opcode::POLL => return poll::start(request, iocb, batch),
+        _ => return Err(EINVAL),
+    };
+
+    // In one place, so that it becomes a part of the caller.
+    rw::start(request, iocb, dir, shape, batch)
 }

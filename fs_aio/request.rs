@@ -3,9 +3,11 @@
 //! Requests: operations in flight.
 //!
 //! A request is *prepared*, which may fail; then it belongs to one value, and dropping that gives
-//! everything back. It is *started* by an operation. From there on it is shared between who
+//! everything back. It is *started* by an operation. From there on it may be shared between who
 //! submits it and who completes it, in whatever order they end; whoever is last posts the event.
 //! So an operation that was started always ends in an event, and one that was not never does.
+//!
+//! A submission with many iocbs is a [`Batch`]: what one request leaves behind, the next one uses.
 
 use crate::{
     context::Context,
@@ -18,14 +20,23 @@ use kernel::{
         IOCB_FLAG_RESFD, //
     },
     eventfd::EventFd,
-    fs::LocalFile,
+    fs::{
+        current_ioprio,
+        is_open_as,
+        LocalFile, //
+    },
     prelude::*,
     slab::{
+        impl_dismantle,
+        Backing,
         Cache,
         Cached,
         Counted,
+        Dismantle,
         Shared,
         Slot,
+        SlotBatch,
+        SlotPool,
         Unique, //
     },
     sync::{
@@ -36,6 +47,7 @@ use kernel::{
         },
         staged::{
             InFlight,
+            ReadSection,
             User, //
         },
     },
@@ -44,100 +56,75 @@ use kernel::{
 };
 
 /// Where requests live.
-pub(crate) static CACHE: Cache = Cache::new::<Counted<Request<ops::Any>>>(c"aio_kiocb");
+pub(crate) enum Memory {}
+
+pub(crate) static CACHE: Cache<Memory> = Cache::new(c"aio_kiocb");
+
+impl Backing for Memory {
+    type Largest = Counted<Request<ops::Any>>;
+    const CACHE: &'static Cache<Self> = &CACHE;
+}
 
 /// `aio_key` of every iocb that was submitted.
 pub(crate) const KEY: u32 = 0;
 
-/// Room for one event in the ring of a context, which it keeps alive.
-pub(crate) struct Reservation {
-    context: InFlight<Context>,
-    has_slot: bool,
-}
+/// For so many requests a context keeps the memory after their end.
+pub(crate) const MAX_POOL: usize = 128;
 
-impl Reservation {
-    /// # Errors
+/// So many requests of a batch get their memory from there.
+const MAX_BATCH: usize = 32;
+
+/// What goes from one iocb of a submission to the next.
+pub(crate) struct Batch<'a> {
+    context: &'a User<Context>,
+    /// How many iocbs are left, the present one included.
+    left: usize,
+    /// Slots of the ring that were taken.
+    slots: u32,
+    /// Memory of requests.
+    memory: SlotBatch<Memory, MAX_BATCH>,
+    /// The context was asked for memory.
+    asked: bool,
+    /// The last file and its descriptor.
     ///
-    /// `EAGAIN` if the ring is full.
+    /// No longer than the descriptor refers to it and the iocbs do as well: otherwise it would be
+    /// closed later than its user can expect.
+    file: Option<ARef<LocalFile>>,
+    fd: u32,
+    /// There was an operation that did not complete at once.
+    queued: bool,
+    /// The I/O priority of the task, when it was first asked for.
+    ioprio: Option<u16>,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins a submission of `nr` iocbs.
     #[inline]
-    fn new(context: &User<Context>) -> Result<Self> {
-        if !context.slots.take() {
-            Self::take_slowly(context)?;
-        }
-        Ok(Self {
-            context: context.start_work(),
-            has_slot: true,
-        })
-    }
-
-    /// User space may have taken events out of the ring by itself.
-    #[cold]
-    fn take_slowly(context: &Context) -> Result {
-        context.ring.reclaim(&context.slots);
-
-        if context.slots.take() {
-            return Ok(());
-        }
-        // There may be somebody who waits for more events than can ever be in the ring. They
-        // have to be taken out before there can be more.
-        context.waiters.wake(usize::MAX);
-        Err(EAGAIN)
-    }
-
-    /// Posts the event; its slot goes over to the ring.
-    ///
-    /// May be called in any context.
-    fn post(&mut self, event: IoEvent, eventfd: Option<&EventFd>) {
-        let context = &self.context;
-
-        self.has_slot = false;
-        let available = context.ring.push(event, &context.slots);
-
-        if let Some(eventfd) = eventfd {
-            eventfd.signal();
-        }
-        // After the tail of the ring was stored, see there.
-        context.waiters.wake(available as usize);
-    }
-}
-
-impl Drop for Reservation {
-    #[inline]
-    fn drop(&mut self) {
-        if self.has_slot {
-            self.context.slots.put(1);
+    pub(crate) fn new(context: &'a User<Context>, nr: usize) -> Self {
+        Self {
+            context,
+            left: nr,
+            slots: 0,
+            memory: SlotBatch::new(),
+            asked: false,
+            file: None,
+            fd: 0,
+            queued: false,
+            ioprio: None,
         }
     }
-}
 
-/// What an operation needs to be started.
-pub(crate) struct Prepared {
-    memory: Slot,
-    file: ARef<LocalFile>,
-    head: Head,
-}
-
-/// What all requests have.
-struct Head {
-    eventfd: Option<EventFd>,
-    /// `aio_data`.
-    data: u64,
-    /// The address of the iocb.
-    obj: u64,
-    reservation: Reservation,
-}
-
-impl Prepared {
-    /// Gathers what any operation needs.
+    /// Gathers what the next operation needs, whatever it is.
     ///
     /// # Errors
     ///
     /// In this order: `EAGAIN` without memory or room in the ring, `EBADF` without the file, the
     /// errors of the eventfd, `EFAULT` if `aio_key` can't be written.
-    pub(crate) fn new(context: &User<Context>, iocb: &Iocb, user_iocb: UserPtr) -> Result<Self> {
-        let memory = CACHE.alloc(GFP_KERNEL).map_err(|_| EAGAIN)?;
-        let reservation = Reservation::new(context)?;
-        let file = LocalFile::fget(iocb.fildes())?;
+    #[inline]
+    pub(crate) fn prepare(&mut self, iocb: &Iocb, user_iocb: UserPtr) -> Result<Prepared> {
+        let memory = self.memory()?;
+        let context = self.reserve()?;
+        let file = self.file(iocb.fildes())?;
         let eventfd = match iocb.flags() & IOCB_FLAG_RESFD {
             0 => None,
             _ => Some(EventFd::from_fd(iocb.resfd())?),
@@ -145,18 +132,185 @@ impl Prepared {
 
         KEY.put_user(user_iocb.wrapping_byte_add(Iocb::KEY_OFFSET))?;
 
-        Ok(Self {
+        Ok(Prepared {
             memory,
             file,
             head: Head {
                 eventfd,
                 data: iocb.data(),
                 obj: user_iocb.as_const_ptr() as u64,
-                reservation,
+                context,
             },
         })
     }
 
+    /// Returns memory for a request.
+    #[inline]
+    fn memory(&mut self) -> Result<Slot<Memory>> {
+        if self.memory.is_empty() && !self.asked {
+            let (memory, left) = (&mut self.memory, self.left);
+
+            self.asked = true;
+            self.context
+                .ring
+                .with_producer(|finished| finished.pool.take_batch(memory, left));
+        }
+        match self.memory.pop() {
+            Some(memory) => Ok(memory),
+            None => Slot::alloc(GFP_KERNEL).map_err(|_| EAGAIN),
+        }
+    }
+
+    /// Reserves room for an event in the ring.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if the ring is full.
+    #[inline]
+    fn reserve(&mut self) -> Result<InFlight<Context>> {
+        if self.slots == 0 {
+            self.slots = self.context.slots.take(self.left);
+            if self.slots == 0 {
+                self.slots = self.reclaim()?;
+            }
+        }
+        self.slots -= 1;
+        Ok(self.context.start_work())
+    }
+
+    /// User space may have taken events out of the ring by itself.
+    #[cold]
+    fn reclaim(&self) -> Result<u32> {
+        let context = self.context;
+
+        context.ring.reclaim(&context.slots);
+        match context.slots.take(self.left) {
+            0 => {
+                // There may be somebody who waits for more events than can ever be in the ring.
+                // They have to be taken out before there can be more.
+                context.waiters.wake(usize::MAX);
+                Err(EAGAIN)
+            }
+            n => Ok(n),
+        }
+    }
+
+    /// Returns the file of a descriptor, as `fget()` does.
+    #[inline]
+    fn file(&mut self, fd: u32) -> Result<ARef<LocalFile>> {
+        let last = self.file.take();
+        let file = match last {
+            Some(file) if self.fd == fd && is_open_as(&file, fd) => file,
+            last => {
+                drop(last);
+                LocalFile::fget(fd)?
+            }
+        };
+
+        self.fd = fd;
+        // The operation will keep its reference, most likely.
+        if self.queued && self.left > 1 {
+            self.file = Some(file.clone());
+        }
+        Ok(file)
+    }
+
+    /// Returns the I/O priority of the task.
+    #[inline]
+    pub(crate) fn ioprio(&mut self) -> u16 {
+        *self.ioprio.get_or_insert_with(current_ioprio)
+    }
+
+    /// An operation has ended at once: posts its event.
+    #[inline(always)]
+    pub(crate) fn complete<O: HasFile>(&mut self, request: Unique<Request<O>>, result: isize) {
+        let ((parts, head), slot) = request.dismantle();
+        let file = O::file(parts);
+        let memory = &mut self.memory;
+        let extra = memory.push(slot);
+        let last = self.left <= 1;
+
+        head.post(result, |pool| {
+            if last {
+                pool.put_batch(memory);
+            }
+        });
+        if !last && self.file.is_none() {
+            self.file = Some(file);
+        }
+        drop(extra);
+        self.left -= 1;
+    }
+
+    /// An operation has begun: gives up the submitter's reference.
+    #[inline]
+    pub(crate) fn queued<O: Dismantle>(&mut self, submission: Shared<Request<O>>) {
+        self.queued = true;
+        self.left -= 1;
+        Request::put(submission);
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.slots != 0 {
+            self.context.slots.put(self.slots);
+        }
+        if !self.memory.is_empty() {
+            let memory = &mut self.memory;
+
+            self.context
+                .ring
+                .with_producer(|finished| finished.pool.put_batch(memory));
+        }
+    }
+}
+
+/// What an operation needs to be started.
+pub(crate) struct Prepared {
+    memory: Slot<Memory>,
+    file: ARef<LocalFile>,
+    head: Head,
+}
+
+/// What all requests have.
+pub(crate) struct Head {
+    eventfd: Option<EventFd>,
+    /// `aio_data`.
+    data: u64,
+    /// The address of the iocb.
+    obj: u64,
+    /// The context, with room for the event in its ring.
+    context: InFlight<Context>,
+}
+
+impl Head {
+    /// Posts the event; `more` is called with the memory that the context keeps.
+    ///
+    /// May be called in any context.
+    #[inline]
+    fn post(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
+        let event = IoEvent::new(self.data, self.obj, result as i64);
+        let in_flight = self.context;
+        let section = ReadSection::new();
+        // It may come to its end as soon as the event is there.
+        let context = in_flight.found(&section);
+
+        let available = context.ring.push(event, &context.slots, |finished| {
+            more(&mut finished.pool);
+            in_flight.end(&mut finished.ended);
+        });
+
+        if let Some(eventfd) = self.eventfd {
+            eventfd.signal();
+        }
+        // After the tail of the ring was stored, see there.
+        context.waiters.wake(available as usize);
+    }
+}
+
+impl Prepared {
     /// Makes this a request for an operation, which `init` makes of the file.
     ///
     /// # Errors
@@ -170,11 +324,13 @@ impl Prepared {
         let Self { memory, file, head } = self;
         let op = init(file)?;
 
-        memory.init(pin_init!(Request {
+        let init = pin_init!(Request {
             op <- op,
             head,
             result: Atomic::new(0),
-        }))
+        });
+
+        memory.init(init).map_err(|never| match never {})
     }
 
     /// Returns how user space calls the operation: the address of the iocb.
@@ -182,6 +338,12 @@ impl Prepared {
     pub(crate) fn obj(&self) -> u64 {
         self.head.obj
     }
+}
+
+/// Operations that leave nothing behind but their file.
+pub(crate) trait HasFile: Dismantle {
+    /// Returns it.
+    fn file(parts: Self::Parts) -> ARef<LocalFile>;
 }
 
 /// A request for an operation `O`.
@@ -195,8 +357,16 @@ pub(crate) struct Request<O> {
     result: Atomic<isize>,
 }
 
+impl_dismantle! {
+    impl<O: Dismantle> Dismantle for Request<O> {
+        taken { op: O }
+        moved { head: Head }
+        dropped { result }
+    }
+}
+
 impl<O> Cached for Request<O> {
-    const CACHE: &'static Cache = &CACHE;
+    type Backing = Memory;
 }
 
 impl<O> Request<O> {
@@ -209,7 +379,7 @@ impl<O> Request<O> {
     /// Returns the context.
     #[inline]
     pub(crate) fn context(&self) -> &Context {
-        &self.head.reservation.context
+        &self.head.context
     }
 
     /// Returns whether an eventfd will be signalled.
@@ -217,7 +387,9 @@ impl<O> Request<O> {
     pub(crate) fn has_eventfd(&self) -> bool {
         self.head.eventfd.is_some()
     }
+}
 
+impl<O: Dismantle> Request<O> {
     /// The operation is complete.
     ///
     /// May be called in any context.
@@ -233,12 +405,15 @@ impl<O> Request<O> {
     /// May be called in any context.
     #[inline]
     pub(crate) fn put(this: Shared<Self>) {
-        if let Some(mut request) = this.into_unique() {
-            let this = request.as_mut().project();
-            let head = this.head;
-            let event = IoEvent::new(head.data, head.obj, this.result.load(Relaxed) as i64);
+        if let Some(request) = this.into_unique() {
+            let result = request.result.load(Relaxed);
+            let ((parts, head), slot) = request.dismantle();
+            let mut extra = None;
 
-            head.reservation.post(event, head.eventfd.as_ref());
+            head.post(result, |pool| extra = pool.put(slot));
+            // Among them the file, which is closed after the event was posted.
+            drop(parts);
+            drop(extra);
         }
     }
 }

@@ -143,13 +143,14 @@ impl NewRing {
     }
 
     /// Puts it to use.
-    pub(crate) fn start(self) -> impl PinInit<Ring> {
+    pub(crate) fn start<D>(self, more: D) -> impl PinInit<Ring<D>> {
         let size = self.size;
         let pages = SharedPages::new(
             self.pages,
             Progress {
                 tail: 0,
                 completed: 0,
+                more,
             },
         );
 
@@ -165,23 +166,25 @@ impl NewRing {
 }
 
 /// What the kernel knows for itself of the events.
-pub(crate) struct Progress {
+pub(crate) struct Progress<D> {
     /// Where the next event will be written; less than the number of events.
     tail: u32,
     /// How many events were written whose slots were not found free since.
     completed: u32,
+    /// What else there is to do for a completion.
+    more: D,
 }
 
-/// A completion ring.
+/// A completion ring, with data `D` that belong to its producer.
 #[pin_data]
-pub(crate) struct Ring {
+pub(crate) struct Ring<D> {
     #[pin]
-    pages: SharedPages<Progress>,
+    pages: SharedPages<Progress<D>>,
     /// How many events there is room for, the one that must stay free included.
     nr_events: u32,
 }
 
-impl Ring {
+impl<D> Ring<D> {
     fn write_header(&self) {
         let ring = self.pages.producer();
         let pages = ring.pages();
@@ -251,19 +254,23 @@ impl Ring {
         if tail > head {
             tail - head
         } else {
-            (tail + nr_events).wrapping_sub(head)
+            tail.wrapping_add(nr_events).wrapping_sub(head)
         }
     }
 
     /// Appends an event, whose slot goes over to the ring, and gives back to `slots` what user
     /// space has taken out meanwhile.
     ///
+    /// Calls `more` with the data of the producer.
+    ///
     /// Returns how many events there are now, as far as user space tells the truth; any number if
     /// it does not. May be called in any context.
-    pub(crate) fn push(&self, event: IoEvent, slots: &Slots) -> u32 {
+    #[inline]
+    pub(crate) fn push(&self, event: IoEvent, slots: &Slots, more: impl FnOnce(&mut D)) -> u32 {
         let mut ring = self.pages.producer();
         let offset = Self::offset(ring.tail);
-        let tail = match ring.tail + 1 {
+        // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
+        let tail = match ring.tail.wrapping_add(1) {
             tail if tail < self.nr_events => tail,
             _ => 0,
         };
@@ -280,18 +287,20 @@ impl Ring {
         ring.pages().write_u32(header::TAIL, tail);
         ring.pages().flush(header::TAIL);
 
-        ring.completed += 1;
+        ring.completed = ring.completed.wrapping_add(1);
         if ring.completed > 1 {
             let head = Self::clamp(self.nr_events, head);
 
             Self::refill(&mut ring, self.nr_events, head, slots);
         }
+        more(&mut ring.more);
 
         Self::available(self.nr_events, head, tail)
     }
 
     /// Gives back the slots of events that are not in the ring any longer.
-    fn refill(progress: &mut Progress, nr_events: u32, head: u32, slots: &Slots) {
+    #[inline(always)]
+    fn refill(progress: &mut Progress<D>, nr_events: u32, head: u32, slots: &Slots) {
         let in_ring = Self::distance(nr_events, head, progress.tail);
         let free = progress.completed.saturating_sub(in_ring);
 
@@ -299,6 +308,14 @@ impl Ring {
             progress.completed -= free;
             slots.put(free);
         }
+    }
+
+    /// Calls `f` with the data of the producer, whose lock is held.
+    ///
+    /// May be called in any context.
+    #[inline]
+    pub(crate) fn with_producer<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
+        f(&mut self.pages.producer().more)
     }
 
     /// Gives back to `slots` what user space has taken out.
@@ -408,46 +425,46 @@ mod tests {
     fn any_head_is_brought_into_range() {
         for nr in [1u32, 2, 127, 255, 8388735] {
             for head in [0, 1, nr - 1, nr, nr + 1, 1 << 31, u32::MAX - 1, u32::MAX] {
-                assert!(Ring::clamp(nr, head) < nr);
+                assert!(Ring::<()>::clamp(nr, head) < nr);
             }
         }
     }
 
     #[test]
     fn distances_and_pieces() {
-        assert_eq!(Ring::distance(127, 0, 0), 0);
-        assert_eq!(Ring::distance(127, 3, 10), 7);
-        assert_eq!(Ring::distance(127, 126, 0), 1);
-        assert_eq!(Ring::distance(127, 1, 0), 126);
+        assert_eq!(Ring::<()>::distance(127, 0, 0), 0);
+        assert_eq!(Ring::<()>::distance(127, 3, 10), 7);
+        assert_eq!(Ring::<()>::distance(127, 126, 0), 1);
+        assert_eq!(Ring::<()>::distance(127, 1, 0), 126);
 
         // The first page has room for one event less than the others.
         let first = (PAGE_SIZE / IoEvent::SIZE) as u32 - 1;
         let nr = 2 * first + 1;
 
-        assert_eq!(Ring::piece(nr, 0, nr - 5, 100_000), first);
-        assert_eq!(Ring::piece(nr, first, first + 73, 100_000), 73);
-        assert_eq!(Ring::piece(nr, first, first + 73, 5), 5);
-        assert_eq!(Ring::piece(nr, nr - 55, 10, 100_000), 55);
+        assert_eq!(Ring::<()>::piece(nr, 0, nr - 5, 100_000), first);
+        assert_eq!(Ring::<()>::piece(nr, first, first + 73, 100_000), 73);
+        assert_eq!(Ring::<()>::piece(nr, first, first + 73, 5), 5);
+        assert_eq!(Ring::<()>::piece(nr, nr - 55, 10, 100_000), 55);
     }
 
     #[test]
     fn available_events() {
-        assert_eq!(Ring::available(127, 0, 1), 1);
-        assert_eq!(Ring::available(127, 126, 0), 1);
-        assert_eq!(Ring::available(127, 100, 26), 53);
+        assert_eq!(Ring::<()>::available(127, 0, 1), 1);
+        assert_eq!(Ring::<()>::available(127, 126, 0), 1);
+        assert_eq!(Ring::<()>::available(127, 100, 26), 53);
         // There was just one appended, so this is not empty.
-        assert_eq!(Ring::available(127, 5, 5), 127);
+        assert_eq!(Ring::<()>::available(127, 5, 5), 127);
         // Heads that no honest program writes.
-        assert_eq!(Ring::available(127, 127, 3), 3);
-        assert_eq!(Ring::available(127, 130, 3), 0);
-        assert_eq!(Ring::available(127, 131, 3), u32::MAX);
-        assert_eq!(Ring::available(127, u32::MAX, 3), 131);
+        assert_eq!(Ring::<()>::available(127, 127, 3), 3);
+        assert_eq!(Ring::<()>::available(127, 130, 3), 0);
+        assert_eq!(Ring::<()>::available(127, 131, 3), u32::MAX);
+        assert_eq!(Ring::<()>::available(127, u32::MAX, 3), 131);
     }
 
     /// A ring of one page that no process has mapped.
-    fn new_ring() -> Result<(Pin<KBox<Ring>>, Slots)> {
+    fn new_ring() -> Result<(Pin<KBox<Ring<()>>>, Slots)> {
         let size = Size::new(1, 1)?;
-        let ring = KBox::pin_init(NewRing::new(size)?.start(), GFP_KERNEL)?;
+        let ring = KBox::pin_init(NewRing::new(size)?.start(()), GFP_KERNEL)?;
 
         Ok((ring, Slots::new(size.capacity(), 1)?))
     }
@@ -464,21 +481,21 @@ mod tests {
         let _stay_here = IrqsOff::new();
         let mut taken = 0;
 
-        while slots.take() {
+        while slots.take(1) == 1 {
             taken += 1;
         }
         for i in 0..taken {
-            ring.push(event(i.into()), &slots);
+            ring.push(event(i.into()), &slots, |_| ());
         }
-        assert!(!slots.take());
+        assert_eq!(slots.take(1), 0);
         ring.reclaim(&slots);
-        assert!(!slots.take());
+        assert_eq!(slots.take(1), 0);
         assert!(taken <= capacity);
 
         // User space takes ten events out.
         ring.pages.producer().pages().write_u32(header::HEAD, 10);
         ring.reclaim(&slots);
-        assert_eq!((0..100).take_while(|_| slots.take()).count(), 10);
+        assert_eq!((0..100).take_while(|_| slots.take(1) == 1).count(), 10);
         Ok(())
     }
 
@@ -487,17 +504,17 @@ mod tests {
         let (ring, slots) = new_ring()?;
         let mut taken = 0u32;
 
-        while slots.take() {
+        while slots.take(1) == 1 {
             taken += 1;
         }
         for i in 0..20 {
-            ring.push(event(i), &slots);
+            ring.push(event(i), &slots, |_| ());
         }
         for head in [u32::MAX, 1 << 31, 0xdead_beef, 20, 19, 126, 127] {
             ring.pages.producer().pages().write_u32(header::HEAD, head);
             ring.reclaim(&slots);
         }
-        assert!((0..1000).take_while(|_| slots.take()).count() <= 20);
+        assert!((0..1000).take_while(|_| slots.take(1) == 1).count() <= 20);
         assert!(taken >= ring.nr_events() / 2);
         Ok(())
     }
@@ -507,8 +524,8 @@ mod tests {
         let (ring, slots) = new_ring()?;
 
         for i in 0..1000u32 {
-            assert!(slots.take());
-            let available = ring.push(event(i.into()), &slots);
+            assert_eq!(slots.take(1), 1);
+            let available = ring.push(event(i.into()), &slots, |_| ());
             let next = (i + 1) % ring.nr_events();
 
             assert_eq!(available, 1);

@@ -59,19 +59,23 @@ impl Slots {
         }
     }
 
-    /// Takes a slot; returns whether there was one.
+    /// Takes up to `max` slots, and returns how many.
+    ///
+    /// There may be more if it is less than `max`, but not if there are none.
     #[inline]
-    pub(crate) fn take(&self) -> bool {
+    pub(crate) fn take(&self, max: usize) -> u32 {
         let irqs_off = IrqsOff::new();
         let local = self.local.this_cpu(&irqs_off);
 
         let available = match local.load(Relaxed) {
-            0 if !self.take_batch() => return false,
+            0 if !self.take_batch() => return 0,
             0 => self.batch,
             n => n,
         };
-        local.store(available - 1, Relaxed);
-        true
+        let taken = (available as usize).min(max) as u32;
+
+        local.store(available - taken, Relaxed);
+        taken
     }
 
     /// Moves a batch out of `common`, if it has one.
@@ -90,7 +94,7 @@ impl Slots {
     /// Gives slots back.
     ///
     /// May be called in any context.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn put(&self, nr: u32) {
         let irqs_off = IrqsOff::new();
         let local = self.local.this_cpu(&irqs_off);
@@ -126,17 +130,40 @@ mod tests {
     #[test]
     fn all_are_taken_and_given_back() -> Result {
         let slots = Slots::new(126, 2)?;
-        let taken = (0..1000).take_while(|_| slots.take()).count() as u32;
+        let taken = (0..1000).take_while(|_| slots.take(1) == 1).count() as u32;
 
         // This task may have moved between CPUs, each of which may hold less than two batches.
         assert!(taken <= 126);
         assert!(taken > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
-        assert!(!slots.take());
+        assert_eq!(slots.take(1), 0);
 
         slots.put(taken);
-        let again = (0..1000).take_while(|_| slots.take()).count() as u32;
+        let again = (0..1000).take_while(|_| slots.take(1) == 1).count() as u32;
         assert!(again > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
         slots.put(again);
+        Ok(())
+    }
+
+    #[test]
+    fn many_at_a_time() -> Result {
+        let slots = Slots::new(126, 2)?;
+        // What another CPU has in its number would be missing.
+        let _stay_here = IrqsOff::new();
+        let mut taken = 0;
+
+        assert_eq!(slots.take(0), 0);
+        assert_eq!(slots.take(1), 1);
+        // What is left of the first batch.
+        assert_eq!(slots.take(1000), slots.batch - 1);
+        loop {
+            match slots.take(7) {
+                0 => break,
+                n => taken += n,
+            }
+            assert!(taken <= 126);
+        }
+        // Less than a batch may be left in the common number.
+        assert!(taken + slots.batch > 126 - slots.batch);
         Ok(())
     }
 }

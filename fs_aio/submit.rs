@@ -5,8 +5,9 @@
 use crate::{
     context::Context,
     ops,
-    request::Prepared, //
+    request::Batch, //
 };
+use core::mem::MaybeUninit;
 use kernel::{
     aio::abi::{
         Abi,
@@ -15,10 +16,7 @@ use kernel::{
     blk_plug::plugged,
     prelude::*,
     sync::staged::User,
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    },
+    uaccess::UserPtr,
     user_scalar::UserScalar, //
 };
 
@@ -48,9 +46,11 @@ pub(crate) fn submit(
 
 #[inline]
 fn submit_batch(context: &User<Context>, nr: usize, iocbs: UserPtr, abi: Abi) -> Result<usize> {
+    let mut batch = Batch::new(context, nr);
+
     for i in 0..nr {
         let result = address(iocbs, i, abi)
-            .and_then(|user_iocb| submit_one(context, user_iocb, abi == Abi::Compat));
+            .and_then(|user_iocb| submit_one(&mut batch, user_iocb, abi == Abi::Compat));
 
         if let Err(e) = result {
             return if i == 0 { Err(e) } else { Ok(i) };
@@ -75,15 +75,14 @@ fn address(iocbs: UserPtr, index: usize, abi: Abi) -> Result<UserPtr> {
 /// # Errors
 ///
 /// In this order: `EFAULT` if it can't be read, `EINVAL` for what is reserved or does not fit,
-/// those of [`Prepared::new()`], those of the operation.
+/// those of [`Batch::prepare()`], those of the operation.
 #[inline]
-fn submit_one(context: &User<Context>, user_iocb: UserPtr, compat: bool) -> Result {
-    let iocb = UserSlice::new(user_iocb, size_of::<Iocb>())
-        .reader()
-        .read::<Iocb>()?;
+fn submit_one(batch: &mut Batch<'_>, user_iocb: UserPtr, compat: bool) -> Result {
+    let mut iocb = MaybeUninit::uninit();
+    let iocb = Iocb::from_user(user_iocb, &mut iocb)?;
 
-    check(&iocb)?;
-    ops::start(Prepared::new(context, &iocb, user_iocb)?, &iocb, compat)
+    check(iocb)?;
+    ops::start(batch.prepare(iocb, user_iocb)?, iocb, compat, batch)
 }
 
 /// Checks what is common to all operations.

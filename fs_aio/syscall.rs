@@ -12,12 +12,14 @@ use crate::{
     table, //
 };
 use kernel::{
-    aio::abi::Abi,
+    aio::{
+        abi::Abi,
+        mm::CurrentMm, //
+    },
     ffi::{
         c_int,
         c_void, //
     },
-    mm::MmWithUser,
     prelude::*,
     sync::{
         threshold::Timeout,
@@ -80,9 +82,9 @@ fn to_ret(result: Result<usize>) -> isize {
 
 /// Calls `f` with the address space of the current task.
 #[inline]
-fn with_mm(f: impl FnOnce(&MmWithUser) -> Result<usize>) -> isize {
+fn with_mm(f: impl FnOnce(CurrentMm<'_>) -> Result<usize>) -> isize {
     // Threads of the kernel have none, but don't call us.
-    to_ret(current!().mm().ok_or(EINVAL).and_then(f))
+    to_ret(CurrentMm::of(current!()).ok_or(EINVAL).and_then(f))
 }
 
 fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
@@ -108,7 +110,7 @@ fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
 
         if result.is_err() {
             // Somebody may have guessed its name and killed it already.
-            let _ = table::kill(mm, &context, None);
+            let _ = table::kill(mm, context, None);
         }
         result.map(|()| 0)
     })
@@ -120,13 +122,7 @@ fn io_destroy(ctx_id: usize) -> isize {
 
         // Does not return before all requests are complete: until then the kernel uses the buffers
         // of the process.
-        let locked = WaitGroup::scope(|group| {
-            let locked = table::kill(mm, &context, Some(group.token()));
-
-            // We are a user ourselves.
-            drop(context);
-            locked
-        })?;
+        let locked = WaitGroup::scope(|group| table::kill(mm, context, Some(group.token())))?;
 
         drop(locked);
         Ok(0)

@@ -10,6 +10,7 @@ use kernel::{
     aio::mm::{
         self,
         Contexts,
+        CurrentMm,
         LastTable, //
     },
     fs::File,
@@ -38,17 +39,21 @@ pub(crate) enum Table {}
 kernel::exit_aio!(Table);
 
 impl Contexts for Table {
-    type Owner = Owner<Context>;
+    type Context = Context;
 
-    fn exit(table: LastTable<'_, Owner<Context>>) {
+    fn exit(table: LastTable<'_, Context>) {
         // The contexts end all at once, not one after the other.
         WaitGroup::scope(|group| {
-            table.drain(|owner| {
-                if let Some(registration) = owner.kill() {
+            table.drain(|context| {
+                if let Some(registration) = context.kill() {
                     let registration = registration.leave_mapping();
 
                     // Nobody can lock memory in this address space any longer.
-                    drop(Context::begin_end(owner, registration, Some(group.token())));
+                    drop(Context::begin_end(
+                        context,
+                        registration,
+                        Some(group.token()),
+                    ));
                 }
             })
         });
@@ -61,7 +66,7 @@ impl Contexts for Table {
 ///
 /// `ENOMEM`.
 pub(crate) fn insert(
-    mm: &MmWithUser,
+    mm: CurrentMm<'_>,
     owner: Owner<Context>,
     added: impl FnOnce(usize, Found<'_, Context>),
 ) -> Result {
@@ -79,7 +84,7 @@ pub(crate) fn insert(
 ///
 /// `EINVAL` if there is none, or its end has begun.
 #[inline]
-pub(crate) fn lookup(mm: &MmWithUser, user_id: usize) -> Result<User<Context>> {
+pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<User<Context>> {
     let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
     let index = u32::get_user(ring).map_err(|_| EINVAL)?;
 
@@ -94,7 +99,8 @@ pub(crate) fn lookup(mm: &MmWithUser, user_id: usize) -> Result<User<Context>> {
     context.try_use(&rcu).ok_or(EINVAL)
 }
 
-/// Begins the end of a context; `waiter` is dropped when no request is in flight any longer.
+/// Begins the end of a context, which the caller does not use any longer; `waiter` is dropped when
+/// no request is in flight.
 ///
 /// Returns the locked memory, to be given back after that.
 ///
@@ -102,23 +108,22 @@ pub(crate) fn lookup(mm: &MmWithUser, user_id: usize) -> Result<User<Context>> {
 ///
 /// `EINVAL` if somebody else has done so.
 pub(crate) fn kill(
-    mm: &MmWithUser,
-    context: &Context,
+    mm: CurrentMm<'_>,
+    context: User<Context>,
     waiter: Option<WaitToken>,
 ) -> Result<LockedVm> {
-    let (owner, registration) = {
+    let (removed, registration) = {
         let mut table = mm::table::<Table>(mm).lock();
         let registration = context.kill().ok_or(EINVAL)?;
 
         (table.remove(context.index()), registration)
     };
-
     // Who has the registration is the only one to remove the context.
-    Ok(Context::begin_end(
-        owner.ok_or(EINVAL)?,
-        registration,
-        waiter,
-    ))
+    let removed = removed.ok_or(EINVAL)?;
+
+    // Perhaps there is no other user.
+    drop(context);
+    Ok(Context::begin_end(removed, registration, waiter))
 }
 
 /// The process has moved a mapping of this file.
@@ -127,6 +132,11 @@ pub(crate) fn kill(
 ///
 /// `EINVAL` if it is not the whole ring of a live context.
 pub(crate) fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
+    // A process moves its own mappings only.
+    let current = current!();
+    let mm = CurrentMm::of(current)
+        .filter(|current| core::ptr::eq::<MmWithUser>(&**current, mm))
+        .ok_or(EINVAL)?;
     let table = mm::table::<Table>(mm).lock();
     let context = table.iter().find(|context| context.ring.is_file(file));
 

@@ -3,6 +3,7 @@
 //! Flushing files.
 
 use crate::request::{
+    Batch,
     Prepared,
     Request, //
 };
@@ -12,7 +13,10 @@ use kernel::{
     creds,
     fs::FsyncFile,
     prelude::*,
-    slab::Shared,
+    slab::{
+        impl_dismantle,
+        Shared, //
+    },
     sync::aref::ARef,
     workqueue::{
         self,
@@ -40,6 +44,14 @@ pub(crate) struct Fsync {
     work: Work<Request<Fsync>>,
 }
 
+impl_dismantle! {
+    impl Dismantle for Fsync {
+        taken {}
+        moved { file: FsyncFile }
+        dropped { what, creds, work }
+    }
+}
+
 impl_has_work! {
     impl HasWork<Self> for Request<Fsync> { self.op.work }
 }
@@ -65,7 +77,7 @@ impl WorkItem for Request<Fsync> {
 ///
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What) -> Result {
+pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
     if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
         return Err(EINVAL);
     }
@@ -86,6 +98,6 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What) -> Result {
     // The queue is that of the polls, as in the C code: so the order in which two operations end
     // that were left to workers is the same. It was not queued before, so this can't fail.
     let _ = workqueue::system_percpu().enqueue(completion);
-    Request::put(submission);
+    batch.queued(submission);
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Waiting until files are ready.
 
 use crate::request::{
+    Batch,
+    HasFile,
     Prepared,
     Request, //
 };
@@ -13,11 +15,17 @@ use kernel::{
         poll::{
             impl_has_async_poll,
             AsyncPoll,
-            PollOwner, //
+            PollOwner,
+            Polled, //
         },
     },
+    fs::LocalFile,
     prelude::*,
-    slab::Shared, //
+    slab::{
+        impl_dismantle,
+        Shared, //
+    },
+    sync::aref::ARef, //
 };
 
 /// Waits until a file is ready, once.
@@ -25,6 +33,17 @@ use kernel::{
 pub(crate) struct Poll {
     #[pin]
     poll: AsyncPoll,
+}
+
+impl_dismantle! {
+    impl Dismantle for Poll { taken { poll: AsyncPoll } moved {} dropped {} }
+}
+
+impl HasFile for Poll {
+    #[inline]
+    fn file((file,): Self::Parts) -> ARef<LocalFile> {
+        file
+    }
 }
 
 impl_has_async_poll! {
@@ -53,7 +72,7 @@ impl PollOwner for Request<Poll> {
 ///
 /// `EINVAL` for events that don't exist, for a field of the iocb that this operation does not have,
 /// and for a file that can't be waited for in this way.
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb) -> Result {
+pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> Result {
     let events = u16::try_from(iocb.buf()).map_err(|_| EINVAL)?;
 
     if iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
@@ -67,6 +86,9 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb) -> Result {
         }))
     })?;
 
-    Request::put(AsyncPoll::start(request)?);
+    match AsyncPoll::start(request)? {
+        Polled::Ready(request, events) => batch.complete(request, usize::from(events) as isize),
+        Polled::Waiting(submission) => batch.queued(submission),
+    }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Reads and writes.
 
 use crate::request::{
+    Batch,
+    HasFile,
     Prepared,
     Request, //
 };
@@ -21,10 +23,16 @@ use kernel::{
     },
     fs::{
         AsyncKiocb,
-        AsyncRw, //
+        AsyncRw,
+        Issued,
+        LocalFile, //
     },
     prelude::*,
-    slab::Shared,
+    slab::{
+        impl_dismantle,
+        Shared, //
+    },
+    sync::aref::ARef,
     uaccess::UserPtr,
     uio::{
         Buffers,
@@ -41,6 +49,21 @@ pub(crate) struct Rw {
     /// Some drivers can cancel it.
     #[pin]
     cancel: CancelNode,
+}
+
+impl_dismantle! {
+    impl Dismantle for Rw {
+        taken { kiocb: AsyncKiocb, cancel: CancelNode }
+        moved {}
+        dropped {}
+    }
+}
+
+impl HasFile for Rw {
+    #[inline]
+    fn file((file, ()): Self::Parts) -> ARef<LocalFile> {
+        file
+    }
 }
 
 kernel::kiocb_set_cancel_fn! {
@@ -79,7 +102,14 @@ pub(crate) enum Shape {
 ///
 /// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
 /// `EINVAL` for the file, those of the buffers, and those of the range in the file.
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shape) -> Result {
+#[inline]
+pub(crate) fn start(
+    prepared: Prepared,
+    iocb: &Iocb,
+    dir: Direction,
+    shape: Shape,
+    batch: &mut Batch<'_>,
+) -> Result {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
     let mut request = prepared.into_request(|file| {
@@ -93,15 +123,20 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, dir: Direction, shape: Shap
 
     kiocb.as_mut().set_pos(iocb.offset());
     match iocb.flags() & IOCB_FLAG_IOPRIO {
-        0 => kiocb.as_mut().inherit_ioprio(),
+        0 => kiocb.as_mut().inherit_ioprio(batch.ioprio()),
         _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
     }
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
-    kiocb.check_access(dir)?;
+    kiocb.as_mut().check_access(dir)?;
 
     UserIter::with(dir, buffers(iocb, shape), |iter| {
-        // What it returns has kept the request, and with it the file, until it returns.
-        Request::put(AsyncKiocb::issue(request, dir, iter)?);
+        match AsyncKiocb::issue(request, dir, iter)? {
+            Issued::Complete(request, res) => {
+                request.context().cancel.remove(&request.op.cancel);
+                batch.complete(request, res);
+            }
+            Issued::Queued(submission) => batch.queued(submission),
+        }
         Ok(())
     })
 }

@@ -35,9 +35,12 @@ __rust_helper bool rust_helper_folio_test_writeback(const struct folio *folio)
 	return folio_test_writeback(folio);
 }
 
-__rust_helper void rust_helper_flush_dcache_folio(struct folio *folio)
+__rust_helper void rust_helper_flush_dcache_folio_at(struct folio **folio)
 {
-	flush_dcache_folio(folio);
+	/* Where there is nothing to do, not even the pointer is to be read. */
+#if ARCH_IMPLEMENTS_FLUSH_DCACHE_PAGE
+	flush_dcache_folio(READ_ONCE(*folio));
+#endif
 }
 
 __rust_helper struct inode *rust_helper_file_inode(const struct file *f)

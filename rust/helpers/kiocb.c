@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ioprio.h>
+#include <linux/uio.h>
 
 __rust_helper void rust_helper_kiocb_start_write(struct kiocb *iocb)
 {
@@ -28,4 +30,35 @@ __rust_helper int rust_helper_get_current_ioprio(void)
 __rust_helper int rust_helper_ioprio_check_cap(int ioprio)
 {
 	return ioprio_check_cap(ioprio);
+}
+
+/* Whether @fd of the current task is @file, to which the caller has a reference. */
+__rust_helper bool rust_helper_fd_is_file(unsigned int fd, const struct file *file)
+{
+	struct files_struct *files = current->files;
+	bool same;
+
+	if (unlikely(!files))
+		return false;
+	/* As in fdget(): nobody else can change the table. */
+	if (likely(atomic_read_acquire(&files->count) == 1))
+		return files_lookup_fd_raw(files, fd) == file;
+
+	rcu_read_lock();
+	same = files_lookup_fd_raw(files, fd) == file;
+	rcu_read_unlock();
+	return same;
+}
+
+/* import_ubuf() without a call. */
+__rust_helper int rust_helper_import_ubuf_inline(int rw, void __user *buf, size_t len,
+						 struct iov_iter *i)
+{
+	if (len > MAX_RW_COUNT)
+		len = MAX_RW_COUNT;
+	if (unlikely(!access_ok(buf, len)))
+		return -EFAULT;
+
+	iov_iter_ubuf(i, rw, buf, len);
+	return 0;
 }

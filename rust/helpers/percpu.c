@@ -13,6 +13,22 @@ __rust_helper void *rust_helper_this_cpu_ptr(void __percpu *ptr)
 	return this_cpu_ptr(ptr);
 }
 
+__rust_helper void rust_helper_this_cpu_inc_ulong(unsigned long __percpu *ptr)
+{
+	this_cpu_inc(*ptr);
+}
+
+/* No inline function of C's: the macros it would take can't be called either. */
+__rust_helper unsigned long rust_helper_percpu_sum_ulong(unsigned long __percpu *ptr)
+{
+	unsigned long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(ptr, cpu));
+	return sum;
+}
+
 __rust_helper unsigned int rust_helper_num_possible_cpus(void)
 {
 	return num_possible_cpus();

@@ -23,3 +23,26 @@ __rust_helper int rust_helper_put_user_ulong(unsigned long val,
 {
 	return put_user(val, ptr);
 }
+
+/* Copies @n words, which should be a small constant. */
+__rust_helper int rust_helper_get_user_words(void *to, const void __user *from, size_t n)
+{
+	const u64 __user *src = from;
+	u64 *dst = to;
+	size_t i;
+
+	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
+		return copy_from_user(to, from, n * sizeof(*src)) ? -EFAULT : 0;
+
+	might_fault();
+	if (!user_read_access_begin(src, n * sizeof(*src)))
+		return -EFAULT;
+	for (i = 0; i < n; i++)
+		unsafe_get_user(dst[i], src + i, fault);
+	user_read_access_end();
+	return 0;
+
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}

@@ -147,6 +147,77 @@ impl<T: AtomicType> Drop for PerCpu<T> {
     }
 }
 
+/// A number of things that have happened, counted by each CPU for itself.
+///
+/// Counting one costs an addition, without a locked instruction and with interrupts on. The sum is
+/// dear.
+///
+/// # Invariants
+///
+/// `ptr` is a per-CPU allocation that holds a valid `usize` for every possible CPU.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::percpu::PerCpuCount;
+///
+/// let count = PerCpuCount::new()?;
+///
+/// count.inc();
+/// count.inc();
+/// assert_eq!(count.sum(), 2);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct PerCpuCount {
+    ptr: NonNull<usize>,
+}
+
+// SAFETY: The memory may be freed on any CPU.
+unsafe impl Send for PerCpuCount {}
+
+// SAFETY: The numbers are only accessed as per-CPU variables.
+unsafe impl Sync for PerCpuCount {}
+
+impl PerCpuCount {
+    /// Allocates a count of zero.
+    ///
+    /// May sleep.
+    pub fn new() -> Result<Self, AllocError> {
+        // SAFETY: There are no requirements on size and alignment; failure is reported as null.
+        let ptr = unsafe { bindings::__alloc_percpu(size_of::<usize>(), align_of::<usize>()) };
+
+        // INVARIANT: The allocation is zeroed, which is a valid `usize`.
+        Ok(Self {
+            ptr: NonNull::new(ptr.cast()).ok_or(AllocError)?,
+        })
+    }
+
+    /// Counts one.
+    ///
+    /// May be called in any context. Orders nothing.
+    #[doc(alias = "this_cpu_inc")]
+    #[inline]
+    pub fn inc(&self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::this_cpu_inc_ulong(self.ptr.as_ptr()) };
+    }
+
+    /// Returns how often [`inc()`](Self::inc) was called, modulo what fits.
+    ///
+    /// Calls that nothing orders before this one may be missing.
+    pub fn sum(&self) -> usize {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::percpu_sum_ulong(self.ptr.as_ptr()) }
+    }
+}
+
+impl Drop for PerCpuCount {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; nobody uses the allocation any longer.
+        unsafe { bindings::free_percpu(self.ptr.as_ptr().cast()) };
+    }
+}
+
 /// Returns the number of CPUs that may ever be present in this system.
 ///
 /// Not the same as [`nr_cpu_ids()`](crate::cpu::nr_cpu_ids), which is one more than the highest

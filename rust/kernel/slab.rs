@@ -13,13 +13,11 @@ use crate::{
         Flags, //
     },
     bindings,
-    error::{
-        Error,
-        Result, //
-    },
+    error::Result,
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Relaxed,
             Release, //
@@ -28,6 +26,7 @@ use crate::{
     },
 };
 use core::{
+    marker::PhantomData,
     mem::{
         align_of,
         size_of,
@@ -40,34 +39,62 @@ use core::{
     },
 };
 
+mod dismantle;
+mod pool;
 mod work;
+
+pub use dismantle::{
+    impl_dismantle,
+    Dismantle, //
+};
+pub use pool::{
+    SlotBatch,
+    SlotPool, //
+};
+
+/// Names a [`Cache`], as a type: so a [`Slot`] knows where its memory comes from without saying so.
+pub trait Backing: Sized + 'static {
+    /// As large and as aligned as any object that is constructed in memory of the cache.
+    type Largest;
+
+    /// The cache.
+    const CACHE: &'static Cache<Self>;
+}
 
 /// A slab cache.
 ///
-/// Meant to be a `static`; allocations fail until [`init()`](Self::init) has been called.
+/// Meant to be the `static` that a [`Backing`] names; allocations fail until [`init()`](Self::init)
+/// has been called.
 ///
 /// # Invariants
 ///
-/// `cache` is null, or a `kmem_cache` for objects of `size` bytes aligned to `align`, which is
-/// never destroyed.
+/// `cache` is null, or a `kmem_cache` for objects of the size and alignment of `B::Largest`, which
+/// is never destroyed.
 ///
 /// # Examples
 ///
 /// ```
-/// use kernel::slab::{self, Cache, Cached};
+/// use kernel::slab::{Backing, Cache, Cached, Counted, Slot};
 ///
 /// struct Node(u32);
 ///
-/// static NODES: Cache = Cache::new::<slab::Counted<Node>>(c"rust_doctest_node");
+/// enum Nodes {}
 ///
-/// impl Cached for Node {
-///     const CACHE: &'static Cache = &NODES;
+/// static NODES: Cache<Nodes> = Cache::new(c"rust_doctest_node");
+///
+/// impl Backing for Nodes {
+///     type Largest = Counted<Node>;
+///     const CACHE: &'static Cache<Self> = &NODES;
 /// }
 ///
-/// assert!(NODES.alloc(GFP_KERNEL).is_err());
+/// impl Cached for Node {
+///     type Backing = Nodes;
+/// }
+///
+/// assert!(Slot::<Nodes>::alloc(GFP_KERNEL).is_err());
 /// NODES.init()?;
 ///
-/// let node = NODES.alloc(GFP_KERNEL)?.init(Node(7))?.share();
+/// let node = Slot::alloc(GFP_KERNEL)?.init(Node(7))?.share();
 /// let other = node.clone();
 /// assert_eq!(other.0, 7);
 /// // Somebody else still has a reference.
@@ -75,24 +102,22 @@ mod work;
 /// assert_eq!(other.into_unique().map(|n| n.0), Some(7));
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Cache {
+pub struct Cache<B: Backing> {
     name: &'static CStr,
-    size: usize,
-    align: usize,
     cache: Atomic<*mut bindings::kmem_cache>,
+    _p: PhantomData<fn() -> B>,
 }
 
-impl Cache {
-    /// Describes a cache whose objects have the size and alignment of a `T`.
+impl<B: Backing> Cache<B> {
+    /// Describes a cache.
     ///
     /// The objects are aligned to cache lines besides, where they fill one (`SLAB_HWCACHE_ALIGN`).
-    pub const fn new<T>(name: &'static CStr) -> Self {
+    pub const fn new(name: &'static CStr) -> Self {
         // INVARIANT: `cache` is null.
         Self {
             name,
-            size: size_of::<T>(),
-            align: align_of::<T>(),
             cache: Atomic::new(null_mut()),
+            _p: PhantomData,
         }
     }
 
@@ -105,14 +130,14 @@ impl Cache {
     /// `ENOMEM` where there is no memory for the cache's own structures.
     pub fn init(&'static self) -> Result {
         let mut args = bindings::kmem_cache_args {
-            align: self.align as u32,
+            align: align_of::<B::Largest>() as u32,
             ..pin_init::zeroed()
         };
         // SAFETY: `name` lives forever and `args` for the duration of the call.
         let cache = unsafe {
             bindings::__kmem_cache_create_args(
                 self.name.as_char_ptr(),
-                self.size as u32,
+                size_of::<B::Largest>() as u32,
                 &mut args,
                 bindings::SLAB_HWCACHE_ALIGN,
             )
@@ -121,19 +146,38 @@ impl Cache {
             return Err(ENOMEM);
         }
 
-        // INVARIANT: The cache was just created, with the size and the alignment of `self`.
+        // INVARIANT: The cache was just created, with this size and alignment.
         if self.cache.cmpxchg(null_mut(), cache, Release).is_err() {
             // SAFETY: This cache has never been used.
             unsafe { bindings::kmem_cache_destroy(cache) };
         }
         Ok(())
     }
+}
 
+/// Memory for one object of a [`Cache`], without an object in it.
+///
+/// # Invariants
+///
+/// `ptr` is an allocation of `B::CACHE` that belongs to this value.
+pub struct Slot<B: Backing> {
+    ptr: NonNull<u8>,
+    _p: PhantomData<B>,
+}
+
+// SAFETY: A slot is just memory; it can be given back on any thread.
+unsafe impl<B: Backing> Send for Slot<B> {}
+
+impl<B: Backing> Slot<B> {
     /// Allocates the memory of one object.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` without memory, and before [`Cache::init()`].
     #[inline]
-    pub fn alloc(&'static self, flags: Flags) -> Result<Slot, AllocError> {
+    pub fn alloc(flags: Flags) -> Result<Self, AllocError> {
         // An object reaches other CPUs only by way of somebody who has seen the cache.
-        let cache = self.cache.load(Relaxed);
+        let cache = B::CACHE.cache.load(Relaxed);
         if cache.is_null() {
             return Err(AllocError);
         }
@@ -142,64 +186,34 @@ impl Cache {
         let ptr = unsafe { bindings::kmem_cache_alloc(cache, flags.as_raw()) };
 
         // INVARIANT: This is an object of the cache, and ours.
-        Ok(Slot {
+        Ok(Self {
             ptr: NonNull::new(ptr.cast()).ok_or(AllocError)?,
-            cache: self,
+            _p: PhantomData,
         })
     }
 
-    /// Gives the memory of one object back.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` must come from [`alloc()`](Self::alloc) on this cache and not be used again.
-    #[inline]
-    unsafe fn free(&'static self, ptr: NonNull<u8>) {
-        // SAFETY: By the requirements of this function something was allocated from the cache, so
-        // it is not null, and `ptr` may be freed.
-        unsafe { bindings::kmem_cache_free(self.cache.load(Relaxed), ptr.as_ptr().cast()) };
-    }
-}
-
-/// Memory for one object of a [`Cache`], without an object in it.
-///
-/// # Invariants
-///
-/// `ptr` is an allocation of `cache` that belongs to this value.
-pub struct Slot {
-    ptr: NonNull<u8>,
-    cache: &'static Cache,
-}
-
-// SAFETY: A slot is just memory; it can be given back on any thread.
-unsafe impl Send for Slot {}
-
-impl Slot {
     /// Takes the memory of an object back, after the object in it is gone.
     ///
     /// # Safety
     ///
-    /// `ptr` must come from a slot of this cache that was forgotten, and not be used again.
-    pub(crate) unsafe fn from_raw(ptr: *mut u8, cache: &'static Cache) -> Self {
+    /// `ptr` must come from a slot of this type that was forgotten, and not be used again.
+    #[inline]
+    pub(crate) unsafe fn from_raw(ptr: NonNull<u8>) -> Self {
         // INVARIANT: By the requirements of this function.
         Self {
-            // SAFETY: It comes from a slot, so it is not null.
-            ptr: unsafe { NonNull::new_unchecked(ptr) },
-            cache,
+            ptr,
+            _p: PhantomData,
         }
     }
 
-    /// Returns a pointer to the memory, if it is large enough and aligned for an `O`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if it is not.
+    /// Returns a pointer to the memory, which is large enough and aligned for an `O`.
     #[inline]
-    pub(crate) fn as_ptr_for<O>(&self) -> Result<NonNull<O>> {
-        if size_of::<O>() > self.cache.size || align_of::<O>() > self.cache.align {
-            return Err(EINVAL);
+    pub(crate) fn as_ptr_for<O>(&self) -> NonNull<O> {
+        const {
+            assert!(size_of::<O>() <= size_of::<B::Largest>());
+            assert!(align_of::<O>() <= align_of::<B::Largest>());
         }
-        Ok(self.ptr.cast())
+        self.ptr.cast()
     }
 
     /// Constructs a `T` in this memory.
@@ -208,17 +222,11 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the slot belongs to another cache than `T`, else what the initialiser returns.
+    /// What the initialiser returns.
     #[inline]
-    pub fn init<T: Cached, E>(self, init: impl PinInit<T, E>) -> Result<Unique<T>, Error>
-    where
-        Error: From<E>,
-    {
-        if !core::ptr::eq(self.cache, T::CACHE) {
-            return Err(EINVAL);
-        }
+    pub fn init<T: Cached<Backing = B>, E>(self, init: impl PinInit<T, E>) -> Result<Unique<T>, E> {
+        let obj = self.as_ptr_for::<Counted<T>>();
 
-        let obj = self.as_ptr_for::<Counted<T>>()?;
         // SAFETY: The allocation is large enough, aligned, and ours.
         unsafe { (&raw mut (*obj.as_ptr()).refcount).write(Refcount::new(1)) };
         // SAFETY: As above; on failure the place is not used again. It stays where it is until the
@@ -233,18 +241,21 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl<B: Backing> Drop for Slot<B> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, the allocation is from this cache and ours.
-        unsafe { self.cache.free(self.ptr) };
+        // SAFETY: By the type invariants, the allocation is from this cache, which is not null
+        // then, and ours.
+        unsafe {
+            bindings::kmem_cache_free(B::CACHE.cache.load(Relaxed), self.ptr.as_ptr().cast())
+        };
     }
 }
 
 /// Types whose reference-counted instances live in a [`Cache`].
 pub trait Cached: Sized {
-    /// The cache for this type, made for the size of a [`Counted<Self>`] or more.
-    const CACHE: &'static Cache;
+    /// Names the cache, whose objects must have the size of a [`Counted<Self>`] or more.
+    type Backing: Backing;
 }
 
 /// What lies in the memory behind a [`Shared<T>`]: for the size of the [`Cache`].
@@ -304,6 +315,23 @@ impl<T: Cached> Shared<T> {
         }
     }
 
+    /// Makes two references one again.
+    ///
+    /// # Safety
+    ///
+    /// Both must be to the same object, and there must be no other.
+    #[inline]
+    pub(crate) unsafe fn reunite(self, other: Self) -> Unique<T> {
+        // By the requirements of this function nobody else looks at the count.
+        //
+        // SAFETY: By the type invariants the object is alive.
+        unsafe { &(*self.ptr.as_ptr()).refcount }.set(1);
+        core::mem::forget(other);
+
+        // INVARIANT: The count is one.
+        Unique(self)
+    }
+
     /// Drops this reference; the last one gets the object for itself.
     ///
     /// Of all references to an object that are given up by this function exactly one call returns
@@ -314,11 +342,14 @@ impl<T: Cached> Shared<T> {
         // SAFETY: By the type invariants the object is alive.
         let refcount = unsafe { &(*this.ptr.as_ptr()).refcount };
 
-        if !refcount.dec_and_test() {
-            return None;
+        // Whoever has the last reference need not contend for it. Otherwise nobody else has one
+        // after this, so nobody else can look at the count.
+        if refcount.as_atomic().load(Acquire) != 1 {
+            if !refcount.dec_and_test() {
+                return None;
+            }
+            refcount.set(1);
         }
-        // Nobody else has a reference, so nobody else can look at the count.
-        refcount.set(1);
 
         // INVARIANT: The count is one, and it belongs to this value.
         Some(Unique(Shared { ptr: this.ptr }))
@@ -356,7 +387,7 @@ impl<T: Cached> Drop for Shared<T> {
         // SAFETY: This was the last reference.
         unsafe { core::ptr::drop_in_place(&raw mut (*self.ptr.as_ptr()).data) };
         // SAFETY: The object came from this cache and is gone.
-        unsafe { T::CACHE.free(self.ptr.cast()) };
+        drop(unsafe { Slot::<T::Backing>::from_raw(self.ptr.cast()) });
     }
 }
 
@@ -384,6 +415,20 @@ impl<T: Cached> Unique<T> {
         let second = Shared { ptr: self.0.ptr };
 
         (self.0, second)
+    }
+
+    /// Takes the object apart: returns what is left of it, and its memory.
+    #[inline]
+    pub fn dismantle(self) -> (T::Parts, Slot<T::Backing>)
+    where
+        T: Dismantle,
+    {
+        let ptr = ManuallyDrop::new(self).0.ptr;
+        // SAFETY: By the type invariants there is no other reference; this one is not used again.
+        let parts = unsafe { T::dismantle(&raw mut (*ptr.as_ptr()).data) };
+
+        // SAFETY: The object came from this cache, and is gone.
+        (parts, unsafe { Slot::from_raw(ptr.cast()) })
     }
 
     /// Returns a mutable reference to the object.

@@ -8,14 +8,15 @@ use crate::{
     bindings,
     error::{
         to_result,
+        Error,
         Result, //
     },
+    prelude::*,
     types::Opaque,
     uaccess::UserPtr, //
 };
 use core::{
     mem::MaybeUninit,
-    pin::Pin,
     ptr::null_mut, //
 };
 
@@ -69,6 +70,9 @@ pub enum Buffers {
     },
 }
 
+/// The number of elements of an array for which no memory is allocated.
+const FAST: usize = bindings::UIO_FASTIOV as usize;
+
 /// Buffers of the current process, as an iterator that files understand.
 ///
 /// # Invariants
@@ -77,6 +81,19 @@ pub enum Buffers {
 /// that it can't take the place of another.
 pub struct UserIter {
     iter: Opaque<bindings::iov_iter>,
+}
+
+/// An array that `__import_iovec()` has allocated, or null.
+struct Allocated(*mut bindings::iovec);
+
+impl Drop for Allocated {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: It was allocated with `kmalloc()`.
+            unsafe { bindings::kfree(self.0.cast()) };
+        }
+    }
 }
 
 impl UserIter {
@@ -88,60 +105,49 @@ impl UserIter {
     /// # Errors
     ///
     /// `EFAULT` if the addresses, or the array, are not those of a process; `EINVAL` if the array
-    /// has too many elements or a negative length; `ENOMEM`.
+    /// has too many elements or a negative length; `ENOMEM`. Those of `f`.
     #[inline]
     pub fn with<R>(
         dir: Direction,
         buffers: Buffers,
         f: impl FnOnce(Pin<&mut UserIter>) -> Result<R>,
     ) -> Result<R> {
-        match buffers {
-            Buffers::One { addr, len } => {
-                let mut iter = UserIter {
-                    iter: Opaque::uninit(),
-                };
+        // Not in one structure: the compiler would set all of it to zero.
+        let mut fast = MaybeUninit::<[bindings::iovec; FAST]>::uninit();
+        let mut _allocated = Allocated(null_mut());
+        let mut iter = UserIter {
+            iter: Opaque::uninit(),
+        };
 
-                // SAFETY: `iter` is valid for writes.
-                //
-                // INVARIANT: On success it is initialised, and refers to user memory only.
-                to_result(unsafe {
-                    bindings::import_ubuf(dir.iter(), addr.as_mut_ptr(), len, iter.iter.get())
-                })?;
-                // SAFETY: The iterator is not moved before it is gone.
-                f(unsafe { Pin::new_unchecked(&mut iter) })
-            }
+        // INVARIANT: On success the iterator is initialised, and what it refers to lies in user
+        // memory, in `fast` and in `_allocated`, all of which outlive the call.
+        match buffers {
+            // SAFETY: The iterator is valid for writes.
+            Buffers::One { addr, len } => to_result(unsafe {
+                bindings::import_ubuf_inline(dir.iter(), addr.as_mut_ptr(), len, iter.iter.get())
+            })?,
             Buffers::Vector {
                 addr,
                 count,
                 compat,
-            } => Self::with_vector(dir, addr, count, compat, f),
+            } => _allocated = iter.import_vector(dir, addr, count, compat, &mut fast)?,
         }
+        // SAFETY: It is not moved before it is gone.
+        f(unsafe { Pin::new_unchecked(&mut iter) })
     }
 
-    fn with_vector<R>(
+    /// Imports an array of buffers, into `fast` or an array of its own, which is returned.
+    #[inline(never)]
+    fn import_vector(
+        &mut self,
         dir: Direction,
         addr: UserPtr,
         count: usize,
         compat: bool,
-        f: impl FnOnce(Pin<&mut UserIter>) -> Result<R>,
-    ) -> Result<R> {
-        /// An array that `__import_iovec()` has allocated.
-        struct Allocated(*mut bindings::iovec);
-
-        impl Drop for Allocated {
-            fn drop(&mut self) {
-                // SAFETY: It is null or was allocated with `kmalloc()`.
-                unsafe { bindings::kfree(self.0.cast()) };
-            }
-        }
-
-        const FAST: usize = bindings::UIO_FASTIOV as usize;
-        let mut fast = MaybeUninit::<[bindings::iovec; FAST]>::uninit();
-        let mut vec = Allocated(null_mut());
-        let mut iter = UserIter {
-            iter: Opaque::uninit(),
-        };
-        let mut array = fast.as_mut_ptr().cast::<bindings::iovec>();
+        fast: &mut MaybeUninit<[bindings::iovec; FAST]>,
+    ) -> Result<Allocated> {
+        let fast = fast.as_mut_ptr().cast::<bindings::iovec>();
+        let mut array = fast;
 
         // C takes the number as an `unsigned int`, as `preadv(2)` does with its own; a larger one
         // is cut in the same way.
@@ -154,22 +160,20 @@ impl UserIter {
                 count as u32,
                 bindings::UIO_FASTIOV,
                 &mut array,
-                iter.iter.get(),
+                self.iter.get(),
                 compat,
             )
         };
-        // Afterwards this is null, or an array of its own.
-        if !core::ptr::eq(array, fast.as_ptr().cast()) {
-            vec.0 = array;
-        }
         if ret < 0 {
-            return Err(crate::error::Error::from_errno(ret as i32));
+            // There is no array of its own then.
+            return Err(Error::from_errno(ret as i32));
         }
-
-        // INVARIANT: `iter` is initialised, and what it refers to lies in user memory, in `fast`
-        // and in `vec`, all of which outlive the call.
-        // SAFETY: The iterator is not moved before it is gone.
-        f(unsafe { Pin::new_unchecked(&mut iter) })
+        // Afterwards this is null, or an array of its own.
+        Ok(Allocated(if core::ptr::eq(array, fast) {
+            null_mut()
+        } else {
+            array
+        }))
     }
 
     /// Returns the number of bytes that are left.

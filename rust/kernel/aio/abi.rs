@@ -6,16 +6,20 @@
 
 use crate::{
     bindings,
+    error::Result,
     ffi::c_int,
     syscall::TimeLayout,
     transmute::{
         AsBytes,
         FromBytes, //
     },
+    uaccess::UserPtr,
+    user_scalar, //
 };
 use core::mem::{
     offset_of,
-    size_of, //
+    size_of,
+    MaybeUninit, //
 };
 
 /// `IOCB_CMD_*`: what an [`Iocb`] asks for.
@@ -85,6 +89,18 @@ pub struct Iocb(bindings::iocb);
 unsafe impl FromBytes for Iocb {}
 
 impl Iocb {
+    /// Copies an iocb from the memory of the current process to `to`.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all of it can be read.
+    #[inline]
+    pub fn from_user(ptr: UserPtr, to: &mut MaybeUninit<Self>) -> Result<&Self> {
+        user_scalar::read_words(ptr, to)
+    }
+
     /// The offset of `aio_key`, the one field that the kernel writes.
     pub const KEY_OFFSET: usize = offset_of!(bindings::iocb, aio_key);
 

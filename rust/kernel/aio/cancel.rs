@@ -16,6 +16,7 @@ use crate::{
     },
     fs::HasAsyncKiocb,
     prelude::*,
+    slab::Dismantle,
     sync::{
         atomic::{
             Atomic,
@@ -104,18 +105,32 @@ impl CancelNode {
         // SAFETY: By the type invariants.
         !unsafe { bindings::list_empty_careful(self.links.get()) }
     }
+
+    /// An operation must not end without being removed: its memory would be used by the list.
+    #[inline]
+    fn assert_alone(&self) {
+        if self.is_linked() {
+            // SAFETY: Does not return.
+            unsafe { bindings::BUG() };
+        }
+    }
 }
 
 #[pinned_drop]
 impl PinnedDrop for CancelNode {
-    #[inline]
     fn drop(self: Pin<&mut Self>) {
-        if self.is_linked() {
-            // An operation ended without being removed: its memory would be used by the list.
-            //
-            // SAFETY: Does not return.
-            unsafe { bindings::BUG() };
-        }
+        self.assert_alone();
+    }
+}
+
+// SAFETY: There is nothing to be given back, and the list does not refer to it.
+unsafe impl Dismantle for CancelNode {
+    type Parts = ();
+
+    #[inline]
+    unsafe fn dismantle(this: *mut Self) {
+        // SAFETY: By the requirements of this function.
+        unsafe { &*this }.assert_alone();
     }
 }
 
@@ -137,13 +152,18 @@ impl CancelList {
     #[inline]
     pub fn remove(&self, node: &CancelNode) {
         if node.is_linked() {
-            let _guard = self.lock.lock();
+            self.remove_linked(node);
+        }
+    }
 
-            // Whoever has cancelled it may have removed it meanwhile.
-            if core::ptr::eq(node.list.load(Relaxed), self) {
-                // SAFETY: The lock is held, and the node is in this list or in none.
-                unsafe { self.remove_locked(node) };
-            }
+    #[cold]
+    fn remove_linked(&self, node: &CancelNode) {
+        let _guard = self.lock.lock();
+
+        // Whoever has cancelled it may have removed it meanwhile.
+        if core::ptr::eq(node.list.load(Relaxed), self) {
+            // SAFETY: The lock is held, and the node is in this list or in none.
+            unsafe { self.remove_locked(node) };
         }
     }
 

@@ -11,21 +11,81 @@ use crate::{
         Mm,
         MmWithUser, //
     },
-    sync::rcu_table::{
-        RcuPointer,
-        RcuTable, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic, //
+        },
+        rcu,
+        rcu_table::{
+            LockedRcuTable,
+            RcuPointer,
+            RcuTable, //
+        },
+        staged::{
+            Found,
+            Owner,
+            Staged, //
+        },
     },
+    task::CurrentTask,
+    types::NotThreadSafe, //
+};
+use core::{
+    ffi::c_void,
+    ops::Deref, //
 };
 
 /// What the tables hold, and what happens to it at the end.
 pub trait Contexts {
-    /// Owns a context.
-    type Owner: RcuPointer;
+    /// A context.
+    type Context: Staged;
 
     /// An address space has no users any longer, and is about to go.
     ///
     /// May sleep. The current task is not necessarily one that used the address space.
-    fn exit(table: LastTable<'_, Self::Owner>);
+    fn exit(table: LastTable<'_, Self::Context>);
+}
+
+/// The address space of the current task.
+#[derive(Clone, Copy)]
+pub struct CurrentMm<'a> {
+    mm: &'a MmWithUser,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a> CurrentMm<'a> {
+    /// Returns the address space of a task; threads of the kernel have none.
+    #[inline]
+    pub fn of(current: &'a CurrentTask) -> Option<Self> {
+        Some(Self {
+            mm: current.mm()?,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Returns whether no other task runs in this address space.
+    ///
+    /// Then none will before the current task has returned to user space, or has created one. All
+    /// that others did in the address space before they left it has happened before.
+    fn is_alone(self) -> bool {
+        let mm = self.mm.as_raw();
+        // SAFETY: `mm` is valid; the number is an `atomic_t`.
+        let users =
+            unsafe { Atomic::<i32>::from_ptr(&raw mut (*mm).__bindgen_anon_1.mm_users.counter) };
+
+        // Whoever leaves drops a reference, in `mmput()`, which is ordered.
+        users.load(Acquire) == 1
+    }
+}
+
+impl Deref for CurrentMm<'_> {
+    type Target = MmWithUser;
+
+    #[inline]
+    fn deref(&self) -> &MmWithUser {
+        self.mm
+    }
 }
 
 /// The implementation of [`Contexts`].
@@ -66,14 +126,108 @@ macro_rules! exit_aio {
     };
 }
 
-/// Returns the table of an address space that has users.
+/// A context in a table.
+///
+/// Private, so that contexts that were put into these tables are in no other.
+struct Stored<T: Staged>(Owner<T>);
+
+// SAFETY: The memory is freed after an RCU grace period that begins after `Owner` was consumed.
+unsafe impl<T: Staged> RcuPointer for Stored<T> {
+    type Borrowed<'a> = Found<'a, T>;
+
+    #[inline]
+    fn into_raw(self) -> *mut c_void {
+        self.0.into_raw()
+    }
+
+    #[inline]
+    unsafe fn from_raw(ptr: *mut c_void) -> Self {
+        // SAFETY: By the requirements of this function.
+        Self(unsafe { Owner::from_raw(ptr) })
+    }
+
+    #[inline]
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> Found<'a, T> {
+        // SAFETY: By the requirements of this function.
+        unsafe { Found::from_raw(ptr) }
+    }
+}
+
+/// The table of the current address space.
+///
+/// Only who runs in an address space can look at its table. So, where a task is alone, nobody else
+/// can find a context, see [`Removed::shutdown()`].
+pub struct Table<'a, T: TheContexts> {
+    inner: RcuTable<'a, Stored<T::Context>>,
+    mm: CurrentMm<'a>,
+}
+
+/// Returns the table of the current address space.
 #[inline]
-pub fn table<T: TheContexts>(mm: &MmWithUser) -> RcuTable<'_, T::Owner> {
-    table_of::<T>(mm)
+pub fn table<T: TheContexts>(mm: CurrentMm<'_>) -> Table<'_, T> {
+    Table {
+        inner: table_of::<T>(mm.mm),
+        mm,
+    }
+}
+
+impl<'a, T: TheContexts> Table<'a, T> {
+    /// Finds the context with this index, see [`RcuTable::get()`].
+    #[inline]
+    pub fn get<'g>(&self, index: usize, rcu: &'g rcu::Guard) -> Option<Found<'g, T::Context>> {
+        self.inner.get(index, rcu)
+    }
+
+    /// Locks the table for changes.
+    #[inline]
+    pub fn lock(&self) -> LockedTable<'a, T> {
+        LockedTable {
+            inner: self.inner.lock(),
+            mm: self.mm,
+        }
+    }
+
+    /// Adds a context at the lowest free index, see [`RcuTable::insert()`].
+    ///
+    /// # Errors
+    ///
+    /// Gives the context back where there is no memory for a larger table.
+    pub fn insert(
+        &self,
+        context: Owner<T::Context>,
+        added: impl FnOnce(usize, Found<'_, T::Context>),
+    ) -> Result<(), Owner<T::Context>> {
+        self.inner
+            .insert(Stored(context), added)
+            .map_err(|stored| stored.0)
+    }
+}
+
+/// A locked [`Table`].
+pub struct LockedTable<'a, T: TheContexts> {
+    inner: LockedRcuTable<'a, Stored<T::Context>>,
+    mm: CurrentMm<'a>,
+}
+
+impl<'a, T: TheContexts> LockedTable<'a, T> {
+    /// Removes the context with this index.
+    pub fn remove(&mut self, index: usize) -> Option<Removed<'a, T::Context>> {
+        let Stored(owner) = self.inner.remove(index)?;
+
+        Some(Removed {
+            owner,
+            mm: Some(self.mm),
+        })
+    }
+
+    /// Iterates over the contexts.
+    pub fn iter(&self) -> impl Iterator<Item = Found<'_, T::Context>> {
+        self.inner.iter()
+    }
 }
 
 #[inline]
-fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, T::Owner> {
+fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, Stored<T::Context>> {
     let mm = mm.as_raw();
 
     // SAFETY: `mm` is valid. Both fields were initialised by `mm_init_aio()` when it was created,
@@ -88,13 +242,51 @@ fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, T::Owner> {
 }
 
 /// The table of an address space without users: nobody else can look at it.
-pub struct LastTable<'a, P: RcuPointer>(RcuTable<'a, P>);
+pub struct LastTable<'a, T: Staged>(RcuTable<'a, Stored<T>>);
 
-impl<P: RcuPointer> LastTable<'_, P> {
+impl<T: Staged> LastTable<'_, T> {
     /// Takes all contexts out and frees the table.
-    pub fn drain(self, f: impl FnMut(P)) {
+    pub fn drain(self, mut f: impl FnMut(Removed<'_, T>)) {
+        let f = |Stored(owner)| f(Removed { owner, mm: None });
+
         // SAFETY: `table()` wants an address space with users, and this one has none.
         unsafe { self.0.drain(f) };
+    }
+}
+
+/// A context that was taken out of its table.
+#[must_use = "nobody else can end the context"]
+pub struct Removed<'a, T: Staged> {
+    owner: Owner<T>,
+    /// The address space, if it has users still.
+    mm: Option<CurrentMm<'a>>,
+}
+
+impl<T: Staged> Removed<'_, T> {
+    /// Begins the end of the context, see [`Owner::shutdown()`].
+    ///
+    /// If nobody uses the context, and nobody else could just be looking it up, then no new work
+    /// can be started on it when this returns, and all that is in flight is known: there is no
+    /// need to wait for a grace period. That is so for a process with one thread, and for a process
+    /// that has ended.
+    ///
+    /// May be called in a context that can't sleep.
+    pub fn shutdown(self) {
+        if self.mm.is_none_or(CurrentMm::is_alone) {
+            // SAFETY: It was taken out of the table, and has never been in another. Either nobody
+            // but the current task could look at the table, or nobody at all. Users stay with the
+            // task that has found the context.
+            unsafe { self.owner.shutdown_alone() };
+        }
+    }
+}
+
+impl<T: Staged> Deref for Removed<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.owner
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     prelude::*,
     slab::{
         Cached,
+        Dismantle,
         Shared,
         Unique, //
     },
@@ -96,6 +97,30 @@ pub struct AsyncPoll {
     _pin: PhantomPinned,
 }
 
+// SAFETY: Of the other fields, only the node has a destructor.
+unsafe impl Dismantle for AsyncPoll {
+    /// The file.
+    type Parts = ARef<LocalFile>;
+
+    #[inline]
+    unsafe fn dismantle(this: *mut Self) -> ARef<LocalFile> {
+        // SAFETY: By the requirements of this function, each is used for the last time.
+        unsafe {
+            CancelNode::dismantle(&raw mut (*this).node);
+            (&raw mut (*this).file).read()
+        }
+    }
+}
+
+/// What has become of an operation that was started.
+pub enum Polled<T: Cached> {
+    /// The file is ready: these events are there.
+    Ready(Unique<T>, u16),
+    /// It completes later, or has completed meanwhile: with [`PollOwner::complete()`]. The
+    /// reference has kept the object while it was started.
+    Waiting(Shared<T>),
+}
+
 /// What the wake-ups have led to.
 struct Wakeups {
     /// The work item was scheduled.
@@ -150,8 +175,8 @@ pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync {
 
     /// The operation has ended: with the events that are there, or with none if it was cancelled.
     ///
-    /// Called exactly once if [`AsyncPoll::start()`] succeeds, in any context; perhaps while
-    /// `start()` has not returned yet.
+    /// Called exactly once for each [`AsyncPoll::start()`] that has returned [`Polled::Waiting`], in
+    /// any context; perhaps while `start()` has not returned yet.
     fn complete(this: Shared<Self>, events: u16);
 }
 
@@ -249,14 +274,13 @@ impl AsyncPoll {
 
     /// Starts the operation.
     ///
-    /// Returns a second reference, which has kept the operation for the time of the call. May
-    /// sleep.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
-    pub fn start<T: PollOwner>(this: Unique<T>) -> Result<Shared<T>> {
+    pub fn start<T: PollOwner>(this: Unique<T>) -> Result<Polled<T>> {
         let (submission, completion) = this.share_two();
         let list = submission.cancel_list();
         // SAFETY: By the requirements of `HasAsyncPoll`.
@@ -284,8 +308,8 @@ impl AsyncPoll {
         let mut mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), (&raw mut table).cast()) }
             & poll.events;
 
-        let guard = list.lock.lock();
         if table.queued {
+            let _guard = list.lock.lock();
             let mut cancel = false;
             let queue = LockedQueue::lock(poll);
 
@@ -318,19 +342,19 @@ impl AsyncPoll {
                 };
             }
         }
-        drop(guard);
 
-        if mask != 0 {
-            // SAFETY: The reference was the entry's, which is in no queue.
-            let completion = unsafe { Shared::from_raw(completion) };
-
-            T::complete(completion, Self::mangle(mask));
-        } else if let Some(e) = table.error {
-            // SAFETY: As above.
-            drop(unsafe { Shared::from_raw(completion) });
-            return Err(e);
+        if mask == 0 && table.error.is_none() {
+            return Ok(Polled::Waiting(submission));
         }
-        Ok(submission)
+
+        // SAFETY: The reference was the entry's, which is in no queue: nobody has found it there,
+        // and nobody can cancel the operation. These two are all there are.
+        let this = unsafe { submission.reunite(Shared::from_raw(completion)) };
+
+        match table.error {
+            Some(e) if mask == 0 => Err(e),
+            _ => Ok(Polled::Ready(this, Self::mangle(mask))),
+        }
     }
 
     /// Returns what belongs to who holds the lock of the wait queue.

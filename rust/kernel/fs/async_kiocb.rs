@@ -18,6 +18,7 @@ use crate::{
     prelude::*,
     slab::{
         Cached,
+        Dismantle,
         Shared,
         Unique, //
     },
@@ -28,7 +29,14 @@ use crate::{
         UserIter, //
     },
 };
-use core::ptr::null_mut;
+use core::{
+    ffi::c_void,
+    ptr::{
+        null_mut,
+        without_provenance_mut,
+        NonNull, //
+    }, //
+};
 
 /// The I/O control block of one read or write of a file.
 ///
@@ -90,9 +98,26 @@ pub use impl_has_async_kiocb;
 pub trait AsyncRw: HasAsyncKiocb + Cached + Send + Sync {
     /// The operation has ended, with a number of bytes or a negative errno.
     ///
-    /// Called exactly once for each [`AsyncKiocb::issue()`], in any context, hard interrupts
-    /// included; perhaps while `issue()` has not returned yet.
+    /// Called exactly once for each [`AsyncKiocb::issue()`] that has returned [`Issued::Queued`],
+    /// in any context, hard interrupts included; perhaps while `issue()` has not returned yet.
     fn complete(this: Shared<Self>, res: isize);
+}
+
+/// What has become of a read or write that was started.
+pub enum Issued<T: Cached> {
+    /// It has ended already, with a number of bytes or a negative errno.
+    Complete(Unique<T>, isize),
+    /// It ends later, or has ended meanwhile: with [`AsyncRw::complete()`]. The reference has kept
+    /// the object while the file was called.
+    Queued(Shared<T>),
+}
+
+/// Returns the I/O priority of the current task.
+#[doc(alias = "get_current_ioprio")]
+#[inline]
+pub fn current_ioprio() -> u16 {
+    // SAFETY: May be called by any task.
+    unsafe { bindings::get_current_ioprio() as u16 }
 }
 
 impl AsyncKiocb {
@@ -151,12 +176,11 @@ impl AsyncKiocb {
         Ok(())
     }
 
-    /// Sets the I/O priority to that of the current task.
-    #[doc(alias = "get_current_ioprio")]
+    /// Sets the I/O priority to that of the current task, see [`current_ioprio()`].
     #[inline]
-    pub fn inherit_ioprio(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants, `&mut self` is exclusive; this is a task.
-        unsafe { (*self.inner.get()).ki_ioprio = bindings::get_current_ioprio() as u16 };
+    pub fn inherit_ioprio(self: Pin<&mut Self>, current: u16) {
+        // SAFETY: By the type invariants, `&mut self` is exclusive.
+        unsafe { (*self.inner.get()).ki_ioprio = current };
     }
 
     /// Sets the `RWF_*` flags of this operation.
@@ -182,11 +206,13 @@ impl AsyncKiocb {
 
     /// Checks that the file is open for this operation, and has it.
     ///
+    /// [`issue()`](Self::issue) does so, too, if this was not called before.
+    ///
     /// # Errors
     ///
     /// `EBADF` if it is not open for it, `EINVAL` if it can't do it.
     #[inline]
-    pub fn check_access(&self, dir: Direction) -> Result {
+    pub fn check_access(self: Pin<&mut Self>, dir: Direction) -> Result {
         let file = self.file().as_ptr();
         // SAFETY: The file is valid; neither field changes.
         let (mode, ops) = unsafe { ((*file).f_mode, &*(*file).f_op) };
@@ -201,14 +227,21 @@ impl AsyncKiocb {
         if !there {
             return Err(EINVAL);
         }
+        // SAFETY: By the type invariants, `&mut self` is exclusive.
+        unsafe { (*self.inner.get()).private = Self::checked(dir) };
         Ok(())
+    }
+
+    /// What stands in the field `private`, which belongs to the file later on, after the check.
+    #[inline]
+    fn checked(dir: Direction) -> *mut c_void {
+        without_provenance_mut(dir.rw() as usize + 1)
     }
 
     /// Starts the operation.
     ///
-    /// From here on its outcome, an immediate error of the file included, is told to
-    /// [`AsyncRw::complete()`]. What this function returns is a second reference, which has kept
-    /// the structure alive for the time of the call.
+    /// From here on the operation has an outcome, which may be an immediate error of the file: it is
+    /// returned, or told to [`AsyncRw::complete()`], see [`Issued`].
     ///
     /// A write of a regular file holds off a freeze of the file system until it is complete.
     ///
@@ -220,18 +253,21 @@ impl AsyncKiocb {
     /// [`check_access()`](Self::check_access), `EINVAL` if the position is negative or the end of
     /// the range is, what the security module says, and others.
     pub fn issue<T: AsyncRw>(
-        this: Unique<T>,
+        mut this: Unique<T>,
         dir: Direction,
         mut iter: Pin<&mut UserIter>,
-    ) -> Result<Shared<T>> {
-        // SAFETY: By the requirements of `HasAsyncKiocb`.
-        let me = unsafe {
-            &*core::ptr::from_ref::<T>(&this)
-                .byte_add(T::OFFSET)
-                .cast::<Self>()
+    ) -> Result<Issued<T>> {
+        // SAFETY: By the requirements of `HasAsyncKiocb`. The object is pinned and not shared.
+        let mut me = unsafe {
+            let this: *mut T = this.as_mut().get_unchecked_mut();
+
+            Pin::new_unchecked(&mut *this.byte_add(T::OFFSET).cast::<Self>())
         };
 
-        me.check_access(dir)?;
+        // SAFETY: By the type invariants nobody else uses the structure.
+        if unsafe { (*me.inner.get()).private } != Self::checked(dir) {
+            me.as_mut().check_access(dir)?;
+        }
         me.verify_area(dir, iter.len())?;
 
         let (submission, completion) = this.share_two();
@@ -270,11 +306,18 @@ impl AsyncKiocb {
             None => EINVAL.to_errno() as isize,
         };
 
-        if ret != EIOCBQUEUED.to_errno() as isize {
-            // SAFETY: The file has not called it and won't.
-            unsafe { Self::ki_complete::<T>(kiocb, Self::no_restart(ret)) };
+        if ret == EIOCBQUEUED.to_errno() as isize {
+            return Ok(Issued::Queued(submission));
         }
-        Ok(submission)
+
+        // SAFETY: The file has not called `ki_complete()` and won't, so its reference is ours
+        // again. These two are all there are.
+        let this = unsafe {
+            Self::end_write(kiocb);
+            submission.reunite(Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()))
+        };
+
+        Ok(Issued::Complete(this, Self::no_restart(ret)))
     }
 
     /// Checks that the file allows an operation of `len` bytes at the position.
@@ -318,16 +361,27 @@ impl AsyncKiocb {
         res: crate::ffi::c_long,
     ) {
         // SAFETY: By the requirements of this function.
-        unsafe {
-            if (*kiocb).ki_flags & bindings::IOCB_WRITE as i32 != 0 && Self::is_regular(kiocb) {
-                bindings::kiocb_end_write(kiocb);
-            }
-        }
+        unsafe { Self::end_write(kiocb) };
         // SAFETY: By the requirements of `HasAsyncKiocb` this is the `T`, whose reference belongs
         // to this function.
         let this = unsafe { Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
         T::complete(this, res);
+    }
+
+    /// Lets a freeze of the file system go on, that a write has held off.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` must be that of an operation that was issued and has ended. To be called once.
+    #[inline]
+    unsafe fn end_write(kiocb: *mut bindings::kiocb) {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            if (*kiocb).ki_flags & bindings::IOCB_WRITE as i32 != 0 && Self::is_regular(kiocb) {
+                bindings::kiocb_end_write(kiocb);
+            }
+        }
     }
 
     /// # Safety
@@ -348,5 +402,22 @@ impl PinnedDrop for AsyncKiocb {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants this owns a reference to the file.
         unsafe { bindings::fput((*self.inner.get()).ki_filp) };
+    }
+}
+
+// SAFETY: The file is the only thing that is to be given back.
+unsafe impl Dismantle for AsyncKiocb {
+    /// The file.
+    type Parts = ARef<LocalFile>;
+
+    #[inline]
+    unsafe fn dismantle(this: *mut Self) -> ARef<LocalFile> {
+        // SAFETY: By the type invariants, this owns a reference to the file; by the requirements of
+        // this function nobody else takes it over.
+        unsafe {
+            let file = (*(*this).inner.get()).ki_filp;
+
+            ARef::from_raw(NonNull::new_unchecked(file.cast()))
+        }
     }
 }

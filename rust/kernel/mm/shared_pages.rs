@@ -724,9 +724,11 @@ impl<P> SharedPages<P> {
     /// May sleep.
     #[inline]
     pub fn consumer(&self) -> Consumer<'_> {
+        let guard = self.core.consumer.lock();
+
         Consumer {
-            _guard: self.core.consumer.lock(),
-            pages: Pages { core: &self.core },
+            pages: Pages::new(&self.core),
+            _guard: guard,
         }
     }
 
@@ -735,10 +737,12 @@ impl<P> SharedPages<P> {
     /// May be called in any context. Interrupts are disabled until the guard is dropped.
     #[inline]
     pub fn producer(&self) -> Producer<'_, P> {
+        let guard = self.core.producer.lock();
+
         Producer {
-            _guard: self.core.producer.lock(),
-            pages: Pages { core: &self.core },
+            pages: Pages::new(&self.core),
             data: &self.data,
+            _guard: guard,
         }
     }
 }
@@ -757,24 +761,35 @@ impl<P> PinnedDrop for SharedPages<P> {
 ///
 /// # Panics
 ///
-/// All methods panic on ranges that are not within one page of those there are. Never take an
+/// All methods panic on ranges that are not aligned, or not within one page of those there are. Never take an
 /// offset from the pages themselves without bringing it into the range first.
 pub struct Pages<'a> {
     core: &'a Core,
+    /// Where the first page is.
+    first: *mut u8,
 }
 
-impl Pages<'_> {
+impl<'a> Pages<'a> {
+    /// To be called with one of the locks held.
+    #[inline]
+    fn new(core: &'a Core) -> Self {
+        Self {
+            core,
+            first: core.cache.pages[0].addr.load(Relaxed).cast(),
+        }
+    }
+
     /// Returns the address of a range within one page.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
         let in_page = offset % PAGE_SIZE;
 
         assert!(len <= PAGE_SIZE - in_page);
-        self.core.cache.pages[offset / PAGE_SIZE]
-            .addr
-            .load(Relaxed)
-            .cast::<u8>()
-            .wrapping_add(in_page)
+        match offset / PAGE_SIZE {
+            0 => self.first,
+            index => self.core.cache.pages[index].addr.load(Relaxed).cast(),
+        }
+        .wrapping_add(in_page)
     }
 
     /// Returns a number in the pages, for one access: user space may change it at any time.
@@ -782,7 +797,8 @@ impl Pages<'_> {
     fn number(&self, offset: usize) -> &Atomic<u32> {
         let ptr = self.at(offset, size_of::<u32>()).cast::<u32>();
 
-        assert!(ptr.is_aligned());
+        // Pages are aligned.
+        assert!(offset % align_of::<u32>() == 0);
         // SAFETY: The pages stay where they are while the lock is held. Other accesses are atomic,
         // or those of user space, which can't do more harm than to change the value.
         unsafe { Atomic::from_ptr(ptr) }
@@ -806,10 +822,10 @@ impl Pages<'_> {
     /// not coherent.
     #[inline]
     pub fn flush(&self, offset: usize) {
-        let page = &self.core.cache.pages[offset / PAGE_SIZE];
-
-        // SAFETY: The folio stays while the lock is held.
-        unsafe { bindings::flush_dcache_folio(page.folio.load(Relaxed)) };
+        if let Some(page) = self.core.cache.pages.get(offset / PAGE_SIZE) {
+            // SAFETY: The folio stays while the lock is held.
+            unsafe { bindings::flush_dcache_folio_at(page.folio.as_ptr()) };
+        }
     }
 }
 
@@ -870,7 +886,8 @@ impl<'a, P> Producer<'a, P> {
     pub fn write<V: AsBytes + Copy>(&self, offset: usize, value: V) {
         let ptr = self.pages.at(offset, size_of::<V>()).cast::<V>();
 
-        assert!(ptr.is_aligned());
+        // Pages are aligned.
+        assert!(offset % align_of::<V>() == 0);
         // SAFETY: The range lies within a page, which stays where it is while the lock is held.
         // There is one producer at a time, and the others who may access the range copy it to user
         // space, or are user space.

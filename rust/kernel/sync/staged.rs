@@ -4,14 +4,19 @@
 //!
 //! Many kernel objects end like this: first nobody may start new work on them any longer, and one
 //! waits for those who just do; then the work that they had started earlier comes to its end;
-//! then the object is freed. Each stage is a per-CPU reference count here, so that in normal
-//! operation taking and giving back a reference touches no memory that CPUs share:
+//! then the object is freed:
 //!
 //! ```text
 //! Owner --shutdown()--> no users --> users_gone() --> nothing in flight --> drained()
 //! User<T> --------------^                             ^                         |
 //! InFlight<T> ----------------------------------------+          grace period, drop(T)
 //! ```
+//!
+//! In normal operation, taking and giving back a reference touches no memory that CPUs share, and
+//! needs no locked instruction. Users are counted by a `struct percpu_ref`. Work is counted when it
+//! is started by a counter of each CPU, and when it has ended by a plain number, [`Ended`], which
+//! belongs to whatever lock those who end work hold anyway. The two are compared only after the
+//! last user has gone, when no new work can be started.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
@@ -22,16 +27,17 @@ use crate::{
         Error,
         Result, //
     },
+    percpu::PerCpuCount,
     prelude::*,
     slab::{
-        Cache,
+        Backing,
         Slot, //
     },
-    sync::{
-        rcu,
-        rcu_table::RcuPointer, //
+    sync::rcu,
+    types::{
+        NotThreadSafe,
+        Opaque, //
     },
-    types::Opaque, //
 };
 use core::{
     ffi::c_void,
@@ -43,8 +49,19 @@ use core::{
 
 /// An object that is shut down in two stages.
 pub trait Staged: Send + Sync + Sized + 'static {
-    /// The cache that the object's memory comes from, made for the size of a [`Counts<Self>`].
-    const CACHE: &'static Cache;
+    /// Names the cache that the object's memory comes from, made for the size of a
+    /// [`Counts<Self>`].
+    type Backing: Backing;
+
+    /// Calls `f` with the object's own [`Ended`], whose lock is held for the time of the call.
+    ///
+    /// The lock must be one that may be taken in any context that gives up an [`InFlight`].
+    fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R;
+
+    /// A reference [`InFlight`] was dropped, instead of given up by [`InFlight::end()`].
+    ///
+    /// Called by whoever does so. The lock of [`Ended`] is not held.
+    fn work_dropped(&self) {}
 
     /// There are no users any longer, and there never will be.
     ///
@@ -57,8 +74,52 @@ pub trait Staged: Send + Sync + Sized + 'static {
     ///
     /// Called once, after [`users_gone()`](Self::users_gone), when the last [`InFlight`] is
     /// gone. The object itself is dropped later, by a work item that may sleep, after an RCU grace
-    /// period. May be called in any context, hard interrupts included.
+    /// period. May be called in any context, hard interrupts included, and with the lock of
+    /// [`Ended`] held.
     fn drained(&self);
+}
+
+/// Counts the work on an object that has ended.
+///
+/// An object gets it when it is constructed, and keeps it behind a lock, see
+/// [`Staged::with_ended()`].
+///
+/// # Invariants
+///
+/// `count` is the number of references [`InFlight`] of `object` that were given up, and `goal`,
+/// once the first stage has ended, that of all there ever were.
+pub struct Ended<T: Staged> {
+    object: NonNull<Counts<T>>,
+    count: usize,
+    goal: Option<usize>,
+}
+
+// SAFETY: It is a number, and the object it belongs to can be freed by anybody.
+unsafe impl<T: Staged> Send for Ended<T> {}
+
+impl<T: Staged> Ended<T> {
+    /// The first stage has ended, and this much work was started in it.
+    ///
+    /// # Safety
+    ///
+    /// To be called once, with the right number.
+    unsafe fn set_goal(&mut self, started: usize) {
+        // INVARIANT: By the requirements of this function.
+        self.goal = Some(started);
+        self.check();
+    }
+
+    /// Ends the second stage when there is nothing left.
+    #[inline]
+    fn check(&mut self) {
+        if self.goal == Some(self.count) {
+            // INVARIANT: There will be no other reference.
+            self.goal = None;
+            // SAFETY: The first stage has ended, and by the type invariants all work as well. It
+            // does so once, since there is no goal any longer.
+            unsafe { Counts::drained(self.object) };
+        }
+    }
 }
 
 /// A `struct percpu_ref`.
@@ -121,6 +182,15 @@ impl PercpuRef {
         unsafe { bindings::percpu_ref_put(this.cast_mut().cast()) };
     }
 
+    /// Returns whether there is no reference but the initial one.
+    ///
+    /// The answer is right if nobody takes or drops a reference at the same time; it may be "no"
+    /// where there is none.
+    fn is_unused(&self) -> bool {
+        // SAFETY: By the type invariants the count is initialised.
+        unsafe { bindings::percpu_ref_is_unused(self.as_raw()) }
+    }
+
     /// Drops the initial reference.
     ///
     /// # Safety
@@ -147,8 +217,7 @@ impl PinnedDrop for PercpuRef {
 pub struct Counts<T> {
     #[pin]
     users: PercpuRef,
-    #[pin]
-    in_flight: PercpuRef,
+    started: PerCpuCount,
     #[pin]
     free_work: Opaque<bindings::rcu_work>,
     #[pin]
@@ -156,32 +225,64 @@ pub struct Counts<T> {
 }
 
 impl<T: Staged> Counts<T> {
-    /// The last user is gone: end of the first stage.
+    /// The last user is gone.
     ///
     /// # Safety
     ///
-    /// `users` must be the `users` of a `Counts<T>` whose `users_release()` was not called before.
+    /// `users` must be the `users` of a `Counts<T>` whose first stage has not ended.
     unsafe extern "C" fn users_release(users: *mut bindings::percpu_ref) {
         // SAFETY: By the requirements of this function.
-        let this = unsafe { crate::container_of!(users.cast::<PercpuRef>(), Self, users) };
+        unsafe {
+            let this = crate::container_of!(users.cast::<PercpuRef>(), Self, users);
 
-        // SAFETY: The second stage has not begun, so its initial reference keeps the object.
-        unsafe { &(*this).data }.users_gone();
+            Self::end_of_first_stage(NonNull::new_unchecked(this));
+        }
+    }
 
-        // SAFETY: As above; this is the only place that drops the initial reference.
-        unsafe { PercpuRef::kill(&raw const (*this).in_flight) };
+    /// End of the first stage.
+    ///
+    /// # Safety
+    ///
+    /// To be called once, when there are no users and will be none. The object may be gone
+    /// afterwards.
+    unsafe fn end_of_first_stage(this: NonNull<Self>) {
+        // What may be the last thing in flight must not take the object away before its lock was
+        // released.
+        let _rcu = rcu::read_lock();
+        // SAFETY: The second stage has not ended, and RCU keeps the object when it does.
+        let this = unsafe { this.as_ref() };
+
+        this.data.users_gone();
+
+        // Nobody starts work any longer.
+        let started = this.started.sum();
+
+        // SAFETY: By the requirements of this function.
+        this.data
+            .with_ended(|ended| unsafe { this.own(ended).set_goal(started) });
+    }
+
+    /// Returns the counter, if it is that of this object.
+    #[inline]
+    fn own<'a>(&self, ended: &'a mut Ended<T>) -> &'a mut Ended<T> {
+        if !core::ptr::eq(ended.object.as_ptr(), self) {
+            // Somebody's object would be freed too early.
+            //
+            // SAFETY: Does not return.
+            unsafe { bindings::BUG() };
+        }
+        ended
     }
 
     /// Nothing is in flight any longer: end of the second stage.
     ///
     /// # Safety
     ///
-    /// `in_flight` must be that of a `Counts<T>` whose `in_flight_release()` was not called before.
-    unsafe extern "C" fn in_flight_release(in_flight: *mut bindings::percpu_ref) {
+    /// To be called once. The object is gone after an RCU grace period.
+    unsafe fn drained(this: NonNull<Self>) {
         static NAME: &CStr = c"kernel::sync::staged";
 
-        // SAFETY: By the requirements of this function.
-        let this = unsafe { crate::container_of!(in_flight.cast::<PercpuRef>(), Self, in_flight) };
+        let this = this.as_ptr();
 
         // SAFETY: The object is freed by the work that is queued below.
         unsafe { &(*this).data }.drained();
@@ -221,7 +322,7 @@ impl<T: Staged> Counts<T> {
         // SAFETY: Nobody refers to the object, and it is not used again.
         unsafe { core::ptr::drop_in_place(this) };
         // SAFETY: The memory is a slot of this cache (see `Owner::new()`).
-        drop(unsafe { Slot::from_raw(this.cast(), T::CACHE) });
+        drop(unsafe { Slot::<T::Backing>::from_raw(NonNull::new_unchecked(this.cast())) });
     }
 }
 
@@ -244,23 +345,29 @@ unsafe impl<T: Staged> Send for Owner<T> {}
 unsafe impl<T: Staged> Sync for Owner<T> {}
 
 impl<T: Staged> Owner<T> {
-    /// Allocates an object and constructs it in place.
+    /// Allocates an object and constructs it in place, with the initialiser that `init` returns.
     ///
-    /// May sleep.
+    /// The object keeps what `init` gets, see [`Staged::with_ended()`]. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or what the initialiser returns; whatever the initialiser holds is dropped then.
-    pub fn new<E>(init: impl PinInit<T, E>) -> Result<Self>
+    pub fn new<E, I: PinInit<T, E>>(init: impl FnOnce(Ended<T>) -> I) -> Result<Self>
     where
         Error: From<E>,
     {
-        let slot = T::CACHE.alloc(GFP_KERNEL)?;
-        let ptr = slot.as_ptr_for::<Counts<T>>()?;
+        let slot = Slot::<T::Backing>::alloc(GFP_KERNEL)?;
+        let ptr = slot.as_ptr_for::<Counts<T>>();
+        // INVARIANT: There is no reference yet.
+        let init = init(Ended {
+            object: ptr,
+            count: 0,
+            goal: None,
+        });
 
         let init = try_pin_init!(Counts {
             users <- PercpuRef::new(Counts::<T>::users_release),
-            in_flight <- PercpuRef::new(Counts::<T>::in_flight_release),
+            started: PerCpuCount::new()?,
             free_work: Opaque::uninit(),
             data <- init,
         }? Error);
@@ -283,15 +390,61 @@ impl<T: Staged> Owner<T> {
         unsafe { self.counts().users.get() };
 
         // INVARIANT: The reference was just taken.
-        User { ptr: self.ptr }
+        User {
+            ptr: self.ptr,
+            _not_send: NotThreadSafe,
+        }
     }
 
     /// Begins the end: no new [`User`] can come to be, and as soon as the last one is gone
-    /// [`Staged::users_gone()`] is called.
+    /// [`Staged::users_gone()`] is called, though not before an RCU grace period has passed.
     ///
     /// Does not wait for anything. May be called in any context.
     #[inline]
     pub fn shutdown(self) {}
+
+    /// Begins the end of an object that only the caller can still look up or use.
+    ///
+    /// As [`shutdown()`](Self::shutdown), but if there is no [`User`] the first stage ends at once,
+    /// without a grace period.
+    ///
+    /// # Safety
+    ///
+    /// From now on nobody may look the object up, and all its users must be in the hands of the
+    /// current task.
+    pub(crate) unsafe fn shutdown_alone(self) {
+        // The users that there were are seen to be gone: nobody takes or drops a reference now, by
+        // the requirements of this function.
+        if self.counts().users.is_unused() {
+            let ptr = ManuallyDrop::new(self).ptr;
+
+            // The count is not used any longer; it is freed with the object.
+            //
+            // SAFETY: The owner is gone. There are no users, and nobody can become one.
+            unsafe { Counts::end_of_first_stage(ptr) };
+        }
+    }
+
+    /// Hands the ownership over to a table, see [`Found::from_raw()`].
+    #[inline]
+    pub(crate) fn into_raw(self) -> *mut c_void {
+        ManuallyDrop::new(self).ptr.as_ptr().cast()
+    }
+
+    /// Takes the ownership back.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from [`into_raw()`](Self::into_raw), and be taken back only once.
+    #[inline]
+    pub(crate) unsafe fn from_raw(ptr: *mut c_void) -> Self {
+        // INVARIANT: `into_raw()` has given up what this value takes over.
+        Self {
+            // SAFETY: It comes from `into_raw()`, so it is not null.
+            ptr: unsafe { NonNull::new_unchecked(ptr.cast()) },
+            _p: PhantomData,
+        }
+    }
 
     #[inline]
     fn counts(&self) -> &Counts<T> {
@@ -318,36 +471,6 @@ impl<T: Staged> Drop for Owner<T> {
     }
 }
 
-// SAFETY: The memory is freed after an RCU grace period that begins after `Owner` was consumed.
-unsafe impl<T: Staged> RcuPointer for Owner<T> {
-    type Borrowed<'a> = Found<'a, T>;
-
-    #[inline]
-    fn into_raw(self) -> *mut c_void {
-        ManuallyDrop::new(self).ptr.as_ptr().cast()
-    }
-
-    #[inline]
-    unsafe fn from_raw(ptr: *mut c_void) -> Self {
-        // INVARIANT: `into_raw()` has given up what this value takes over.
-        Self {
-            // SAFETY: It comes from `into_raw()`, so it is not null.
-            ptr: unsafe { NonNull::new_unchecked(ptr.cast()) },
-            _p: PhantomData,
-        }
-    }
-
-    #[inline]
-    unsafe fn borrow<'a>(ptr: *mut c_void) -> Found<'a, T> {
-        // INVARIANT: By the requirements of this function.
-        Found {
-            // SAFETY: It comes from `into_raw()`, so it is not null.
-            ptr: unsafe { NonNull::new_unchecked(ptr.cast()) },
-            _p: PhantomData,
-        }
-    }
-}
-
 /// An object that was found under RCU or a lock, and which may be about to end.
 ///
 /// # Invariants
@@ -358,7 +481,24 @@ pub struct Found<'a, T: Staged> {
     _p: PhantomData<&'a T>,
 }
 
-impl<'a, T: Staged> Found<'a, T> {
+impl<T: Staged> Found<'_, T> {
+    /// Borrows an object from its owner in a table.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from [`Owner::into_raw()`]. For the lifetime of this value, it must not be
+    /// turned back into the owner, or RCU must be read-locked since before that.
+    #[inline]
+    pub(crate) unsafe fn from_raw(ptr: *mut c_void) -> Self {
+        // INVARIANT: By the requirements of this function: the memory stays for a grace period
+        // after the owner was consumed.
+        Self {
+            // SAFETY: It comes from `into_raw()`, so it is not null.
+            ptr: unsafe { NonNull::new_unchecked(ptr.cast()) },
+            _p: PhantomData,
+        }
+    }
+
     /// Becomes a user of the object, unless its shutdown has begun.
     #[doc(alias = "percpu_ref_tryget_live")]
     #[inline]
@@ -368,7 +508,10 @@ impl<'a, T: Staged> Found<'a, T> {
             return None;
         }
         // INVARIANT: The reference was just taken.
-        Some(User { ptr: self.ptr })
+        Some(User {
+            ptr: self.ptr,
+            _not_send: NotThreadSafe,
+        })
     }
 }
 
@@ -384,30 +527,25 @@ impl<T: Staged> Deref for Found<'_, T> {
 
 /// The right to start work on an object.
 ///
+/// Stays with the task that has it.
+///
 /// # Invariants
 ///
 /// `ptr` points to an object, and this value owns a reference of its first stage.
 pub struct User<T: Staged> {
     ptr: NonNull<Counts<T>>,
+    _not_send: NotThreadSafe,
 }
-
-// SAFETY: `T: Send + Sync`, and the reference can be given back from anywhere.
-unsafe impl<T: Staged> Send for User<T> {}
-
-// SAFETY: As above.
-unsafe impl<T: Staged> Sync for User<T> {}
 
 impl<T: Staged> User<T> {
     /// Returns a reference for work that outlives this user.
-    ///
-    /// May be called in any context.
     #[inline]
     pub fn start_work(&self) -> InFlight<T> {
-        // SAFETY: By the type invariants the object is alive, and while there is a user the second
-        // stage cannot end.
-        unsafe { self.counts().in_flight.get() };
+        // Seen by who compares it with what has ended, which is not before this user is gone.
+        self.counts().started.inc();
 
-        // INVARIANT: The reference was just taken.
+        // INVARIANT: By the type invariants the first stage has not ended, and this reference was
+        // just counted.
         InFlight { ptr: self.ptr }
     }
 
@@ -435,11 +573,57 @@ impl<T: Staged> Drop for User<T> {
     }
 }
 
+/// An RCU read-side critical section of a few instructions, in which spinlocks may be taken.
+///
+/// Preemption is disabled in it, which is cheaper than [`rcu::read_lock()`] where that is a
+/// function; where spinlocks sleep (`PREEMPT_RT`) it is that.
+///
+/// C's `rcu_read_lock_sched()`: grace periods wait for all kinds of critical sections.
+pub struct ReadSection {
+    #[cfg(CONFIG_PREEMPT_RT)]
+    _guard: rcu::Guard,
+    _not_send: NotThreadSafe,
+}
+
+impl ReadSection {
+    /// Begins a section, which ends when the value is dropped.
+    ///
+    /// May be called in any context.
+    #[doc(alias = "rcu_read_lock_sched")]
+    #[inline]
+    #[expect(clippy::new_without_default)]
+    pub fn new() -> Self {
+        // SAFETY: Pairs with the call in the destructor, by the same task, since this is not `Send`.
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        unsafe {
+            bindings::rcu_read_lock_sched()
+        };
+
+        Self {
+            #[cfg(CONFIG_PREEMPT_RT)]
+            _guard: rcu::read_lock(),
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for ReadSection {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: The section was begun by `new()`.
+        #[cfg(not(CONFIG_PREEMPT_RT))]
+        unsafe {
+            bindings::rcu_read_unlock_sched()
+        };
+    }
+}
+
 /// Keeps an object for work that has been started and has not ended.
 ///
 /// # Invariants
 ///
-/// `ptr` points to an object, and this value owns a reference of its second stage.
+/// `ptr` points to an object. This reference was counted when the work was started, and will be
+/// when it is given up; the second stage does not end before that.
 pub struct InFlight<T: Staged> {
     ptr: NonNull<Counts<T>>,
 }
@@ -449,6 +633,33 @@ unsafe impl<T: Staged> Send for InFlight<T> {}
 
 // SAFETY: As above.
 unsafe impl<T: Staged> Sync for InFlight<T> {}
+
+impl<T: Staged> InFlight<T> {
+    /// Returns the object, for use after this reference was given up.
+    #[inline]
+    pub fn found<'a>(&self, _section: &'a ReadSection) -> Found<'a, T> {
+        // INVARIANT: The object is alive now, and its memory is freed a grace period after its end.
+        Found {
+            ptr: self.ptr,
+            _p: PhantomData,
+        }
+    }
+
+    /// Gives the reference up, with the lock held that [`Staged::with_ended()`] takes.
+    ///
+    /// Does the same as dropping it, at the price of an addition. If this was the last one,
+    /// [`Staged::drained()`] is called.
+    #[inline]
+    pub fn end(self, ended: &mut Ended<T>) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the type invariants the object is alive.
+        let ended = unsafe { this.ptr.as_ref() }.own(ended);
+
+        // INVARIANT: This is one more.
+        ended.count = ended.count.wrapping_add(1);
+        ended.check();
+    }
+}
 
 impl<T: Staged> Deref for InFlight<T> {
     type Target = T;
@@ -461,10 +672,17 @@ impl<T: Staged> Deref for InFlight<T> {
 }
 
 impl<T: Staged> Drop for InFlight<T> {
-    #[inline]
+    /// Gives the reference up.
+    ///
+    /// Takes the lock of [`Staged::with_ended()`], which must not be held.
     fn drop(&mut self) {
-        // SAFETY: By the type invariants this value owns the reference.
-        unsafe { PercpuRef::put(&raw const (*self.ptr.as_ptr()).in_flight) };
+        let section = ReadSection::new();
+        let object = self.found(&section);
+        // INVARIANT: The reference is given up in the place of `self`, which is not used again.
+        let reference = Self { ptr: self.ptr };
+
+        object.work_dropped();
+        object.with_ended(|ended| reference.end(ended));
     }
 }
 
@@ -478,8 +696,10 @@ mod tests {
                 Atomic,
                 Relaxed, //
             },
+            new_spinlock_irqsave,
             Arc,
-            Completion, //
+            Completion,
+            SpinLockIrqSave, //
         },
     };
 
@@ -510,25 +730,51 @@ mod tests {
         }
     }
 
-    struct Object(Arc<Log>);
+    #[pin_data(PinnedDrop)]
+    struct Object {
+        log: Arc<Log>,
+        #[pin]
+        ended: SpinLockIrqSave<Ended<Object>>,
+    }
 
-    static CACHE: Cache = Cache::new::<Counts<Object>>(c"rust_kunit_staged");
-
-    impl Staged for Object {
-        const CACHE: &'static Cache = &CACHE;
-
-        fn users_gone(&self) {
-            self.0.users_gone.add(1, Relaxed);
-        }
-
-        fn drained(&self) {
-            self.0.drained.add(1, Relaxed);
+    impl Object {
+        fn new(log: Arc<Log>, ended: Ended<Self>) -> impl PinInit<Self> {
+            pin_init!(Self {
+                log,
+                ended <- new_spinlock_irqsave!(ended),
+            })
         }
     }
 
-    impl Drop for Object {
-        fn drop(&mut self) {
-            self.0.dropped.complete_all();
+    enum Objects {}
+
+    static CACHE: Cache<Objects> = Cache::new(c"rust_kunit_staged");
+
+    impl Backing for Objects {
+        type Largest = Counts<Object>;
+        const CACHE: &'static Cache<Self> = &CACHE;
+    }
+
+    impl Staged for Object {
+        type Backing = Objects;
+
+        fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
+            f(&mut self.ended.lock())
+        }
+
+        fn users_gone(&self) {
+            self.log.users_gone.add(1, Relaxed);
+        }
+
+        fn drained(&self) {
+            self.log.drained.add(1, Relaxed);
+        }
+    }
+
+    #[pinned_drop]
+    impl PinnedDrop for Object {
+        fn drop(self: Pin<&mut Self>) {
+            self.log.dropped.complete_all();
         }
     }
 
@@ -536,7 +782,9 @@ mod tests {
         CACHE.init()?;
         let log = Log::new()?;
 
-        Ok((Owner::new(Object(log.clone()))?, log))
+        let owner = Owner::new(|ended| Object::new(log.clone(), ended))?;
+
+        Ok((owner, log))
     }
 
     #[test]
@@ -578,6 +826,76 @@ mod tests {
     }
 
     #[test]
+    fn ends_at_once_without_users() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+
+        drop(user.start_work());
+        let work = user.start_work();
+        drop(user);
+        // SAFETY: Nobody else knows the object.
+        unsafe { owner.shutdown_alone() };
+        // There was no need to wait.
+        assert_eq!(log.stages(), (1, 0));
+        drop(work);
+        assert_eq!(log.stages(), (1, 1));
+        log.dropped.wait_for_completion();
+
+        let (owner, log) = object()?;
+        // SAFETY: As above.
+        unsafe { owner.shutdown_alone() };
+        assert_eq!(log.stages(), (1, 1));
+        log.dropped.wait_for_completion();
+        assert_eq!(log.stages(), (1, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn does_not_end_at_once_with_a_user() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+
+        // SAFETY: Nobody else knows the object, and this is the task of the user.
+        unsafe { owner.shutdown_alone() };
+        rcu::rcu_barrier();
+        assert_eq!(log.stages(), (0, 0));
+        drop(user);
+        assert_eq!(log.stages(), (1, 1));
+        log.dropped.wait_for_completion();
+        Ok(())
+    }
+
+    #[test]
+    fn work_of_many_cpus() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+        let mut all = KVec::new();
+
+        for _ in 0..1000 {
+            all.push(user.start_work(), GFP_KERNEL)?;
+        }
+        drop(user);
+        owner.shutdown();
+        rcu::rcu_barrier();
+        assert_eq!(log.stages(), (1, 0));
+        // Some in the one way, some in the other.
+        while all.len() > 1 {
+            let Some(work) = all.pop() else { break };
+
+            if all.len() % 2 == 0 {
+                let section = ReadSection::new();
+
+                work.found(&section).with_ended(|ended| work.end(ended));
+            }
+        }
+        assert_eq!(log.stages(), (1, 0));
+        drop(all);
+        assert_eq!(log.stages(), (1, 1));
+        log.dropped.wait_for_completion();
+        Ok(())
+    }
+
+    #[test]
     fn no_new_users_after_shutdown() -> Result {
         let (owner, log) = object()?;
         let user = owner.user();
@@ -598,19 +916,22 @@ mod tests {
     fn failing_initialiser_leaves_nothing() -> Result {
         CACHE.init()?;
         let log = Log::new()?;
-        let object = Object(log.clone());
-        // SAFETY: Nothing is initialised.
-        let init = unsafe {
-            pin_init::pin_init_from_closure(move |_: *mut Object| {
-                let _object = object;
-
-                Err::<(), Error>(EBUSY)
-            })
+        let failure: Result = Err(EBUSY);
+        let kept = log.clone();
+        let init = move |ended| {
+            try_pin_init!(Object {
+                log,
+                ended <- new_spinlock_irqsave!({
+                    failure?;
+                    ended
+                }),
+            }? Error)
         };
 
         assert_eq!(Owner::new(init).err(), Some(EBUSY));
-        log.dropped.wait_for_completion();
-        assert_eq!(log.stages(), (0, 0));
+        assert_eq!(kept.stages(), (0, 0));
+        // Nobody else has it.
+        assert!(Arc::into_unique_or_drop(kept).is_some());
         Ok(())
     }
 }

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File descriptors of the current task.
+//!
+//! C header: [`include/linux/fdtable.h`](srctree/include/linux/fdtable.h)
+
+use crate::{
+    bindings,
+    fs::LocalFile, //
+};
+
+/// Returns whether a file descriptor of the current task is that of this file.
+///
+/// If so, [`LocalFile::fget()`] would return the same file, unless it was opened with `O_PATH`; this
+/// takes no reference. Somebody who shares the table may close the descriptor at any time.
+#[doc(alias = "files_lookup_fd_raw")]
+#[inline]
+pub fn is_open_as(file: &LocalFile, fd: u32) -> bool {
+    // SAFETY: May be called by any task. The file is only compared.
+    unsafe { bindings::fd_is_file(fd, file.as_ptr()) }
+}
