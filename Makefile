@@ -6,11 +6,13 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What may be given on the command line or in the environment.
-export AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK
-$(foreach v,AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK,\
+VARIABLES := AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK \
+	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN
+export $(VARIABLES)
+$(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients lint unsafe-audit clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients bench lint unsafe-audit clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -19,6 +21,7 @@ help:
 	@echo 'make selftests  the kselftest programs alone'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
+	@echo 'make bench      instructions per operation: C, Rust and io_uring (CASES="NAME ...")'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
 	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck, unsafe-audit'
@@ -28,9 +31,10 @@ help:
 	@echo 'Variables: AIO=rust|c  EXTRA_CONFIG=FILE  KERNEL_SRC=DIR  BUILD=DIR  CACHE=DIR'
 	@echo '           ACCEL=auto|kvm|tcg (run, shell)  JOBS=N  TESTS="PROGRAM ..."'
 	@echo '           SEEDS=FIRST-LAST  WORDS="64 32"  SHRINK=N (diff-test)'
+	@echo '           RUNS=N  RESULTS=DIR  STRICT=1  IMAGES="C RUST" (bench)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test:
+run shell kernel lint diff-test bench:
 	@scripts/$@
 
 test:

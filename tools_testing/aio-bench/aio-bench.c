@@ -1,0 +1,1404 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Benchmark of the AIO system calls, and of io_uring as their peer.
+ *
+ *   aio-bench [-l] [-n OPS] [-w WINDOWS] [-q QD[,QD...]] [CASE...]
+ *
+ * -l: list the cases and what their figures are.
+ * -n: operations of each window, 8192 if not given.
+ * -w: counted windows of each case, 3 if not given.
+ * -q: queue depths, 1,8,32,128 if not given.
+ *
+ * A CASE is a name or the beginning of one that ends with "*".
+ *
+ * It is to run in a guest whose clock advances by one nanosecond with each executed
+ * instruction (QEMU: -accel tcg -icount shift=0,sleep=off), so that the difference
+ * of two readings of the clock is a number of instructions; where the guest waits, the
+ * clock skips to the next timer, and the waiting is part of the figure. Elsewhere
+ * the figures are nanoseconds.
+ *
+ * A case is warmed up, then counted in windows. Everything that it did in a window is
+ * verified afterwards: each event's result, data and object, that each request
+ * has exactly one, the contents of what was read, the block device's own count of
+ * sectors. A case that did not do what it should is a failure, and no figure is
+ * printed for it. Per case and queue depth there is one line
+ *
+ *   result NAME QD FIGURE OPERATIONS
+ *
+ * and at the end "done"; the exit status is 1 if a case failed.
+ *
+ * What the guest must have: block devices /dev/bench0, bench1 and bench2 of
+ * null_blk with irqmode 0, 1 and 2 (see scripts/guest-bench), /dev/shm as a tmpfs.
+ * There are markers around a window for insnprof.c: instructions that do nothing.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/futex.h>
+#include <linux/io_uring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <stdnoreturn.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+typedef __u64 u64;
+
+#define SIZE		4096
+#define MAX_QD		128
+#define STRIDE		65536	/* between requests that are not merged */
+#define NFDS		4
+#define MAX_OPS		32768
+#define MAX_CTXS	64
+#define POISON		0xa5
+#define TICK		4000000	/* ns, with CONFIG_HZ=250 */
+
+/* Long no-operations, whose displacement the plugin looks for. */
+
+static inline void mark_begin(void)
+{
+	asm volatile("nopl 0x62650001(%%rax)" : : : "memory");
+}
+
+static inline void mark_end(void)
+{
+	asm volatile("nopl 0x62650002(%%rax)" : : : "memory");
+}
+
+static inline void mark_result(void)
+{
+	asm volatile("nopl 0x62650003(%%rax)" : : : "memory");
+}
+
+static inline void mark_reset(void)
+{
+	asm volatile("nopl 0x62650004(%%rax)" : : : "memory");
+}
+
+enum target { NONE, BLOCK, BLOCK_IRQ, NULL_DEV, TMPFS, READY, WOKEN };
+
+struct bench {
+	const char *name;
+	void (*run)(const struct bench *b, unsigned int qd);
+	enum target target;
+	int op;			/* of struct iocb or of struct io_uring_sqe */
+	unsigned int flags;
+	const char *what;
+};
+
+/* Flags. */
+#define FDS		1	/* several descriptors of one file, in turn */
+#define RESFD		2	/* an eventfd is signalled */
+#define USER_REAP	4	/* events are taken from the ring in user space */
+#define REGISTERED	8	/* registered buffers and files */
+#define IOPOLL		16	/* the device is polled */
+#define ONCE		32	/* there are no queue depths */
+#define FEW_FDS		64	/* not at queue depth 1 */
+#define WORKER		128	/* a worker does it, and when it runs varies */
+#define SCATTERED	256	/* not one after the other, so that none are merged */
+
+static unsigned int opt_ops = 8192, opt_windows = 3;
+static unsigned int qds[16] = { 1, 8, 32, 128 }, nqds = 4;
+static bool failed;
+static jmp_buf give_up;
+static const struct bench *current;
+static unsigned int current_qd;
+
+static char *buffers;
+static struct iocb iocbs[MAX_QD];
+static struct iocb *iocb_ptrs[MAX_QD];
+static struct iovec iovecs[MAX_QD];
+static struct io_event *events;		/* all of a window */
+static u64 overhead;			/* of two readings of the clock */
+static int shm_fd = -1;
+
+/* What a case has open; closed after it, also if it fails. */
+static int fds[NFDS], resfd = -1, ring_fd = -1;
+static aio_context_t ctx;
+static void *sq_map, *cq_map;
+static size_t sq_map_size, cq_map_size, sqes_size;
+static struct io_uring_sqe *sqes;
+
+static inline long call6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 asm("r10") = d;
+	register long r8 asm("r8") = e;
+	register long r9 asm("r9") = f;
+	long ret;
+
+	asm volatile("syscall" : "=a" (ret)
+		     : "a" (nr), "D" (a), "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (r9)
+		     : "rcx", "r11", "memory");
+	return ret;
+}
+
+static inline long call3(long nr, long a, long b, long c)
+{
+	long ret;
+
+	asm volatile("syscall" : "=a" (ret) : "a" (nr), "D" (a), "S" (b), "d" (c)
+		     : "rcx", "r11", "memory");
+	return ret;
+}
+
+static inline long io_setup(unsigned int nr, aio_context_t *p)
+{
+	return call3(SYS_io_setup, nr, (long)p, 0);
+}
+
+static inline long io_destroy(aio_context_t c)
+{
+	return call3(SYS_io_destroy, c, 0, 0);
+}
+
+static inline long io_submit(aio_context_t c, long nr, struct iocb **p)
+{
+	return call3(SYS_io_submit, c, nr, (long)p);
+}
+
+static inline long io_getevents(aio_context_t c, long min, long nr, struct io_event *e,
+				struct timespec *t)
+{
+	return call6(SYS_io_getevents, c, min, nr, (long)e, (long)t, 0);
+}
+
+static inline long io_uring_enter(int fd, unsigned int submit, unsigned int min, unsigned int flags)
+{
+	return call6(SYS_io_uring_enter, fd, submit, min, flags, 0, 0);
+}
+
+static u64 now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* What two readings of the clock take by themselves. */
+static void calibrate(void)
+{
+	u64 t0, t;
+	int i;
+
+	overhead = ~0ull;
+	for (i = 0; i < 1000; i++) {
+		t0 = now();
+		mark_begin();
+		mark_end();
+		t = now() - t0;
+		if (t < overhead)
+			overhead = t;
+	}
+	mark_reset();
+}
+
+static void fail_head(void)
+{
+	printf("failed %s %u: ", current->name, current_qd);
+}
+
+static noreturn void fail_tail(void)
+{
+	printf("\n");
+	longjmp(give_up, 1);
+}
+
+#define fail(...)	(fail_head(), printf(__VA_ARGS__), fail_tail())
+
+static void check(const char *what, long ret, long want)
+{
+	if (ret != want)
+		fail("%s: %ld, not %ld (errno %d)", what, ret, want, errno);
+}
+
+static void report(const struct bench *b, unsigned int qd, u64 total, u64 ops)
+{
+	mark_result();
+	printf("result %s %u %.2f %llu\n", b->name, qd, (double)total / ops, ops);
+}
+
+/* A number from a file of /sys or /proc: the field'th one. */
+static u64 number(const char *path, int field)
+{
+	char text[512], *p = text, *end;
+	ssize_t n;
+	u64 v = 0;
+	int fd;
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		fail("%s: %s", path, strerror(errno));
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		fail("%s: empty", path);
+	text[n] = 0;
+	do {
+		v = strtoull(p, &end, 10);
+		if (end == p)
+			fail("%s: no field %d", path, field);
+		p = end;
+	} while (field--);
+	return v;
+}
+
+static u64 aio_nr(void)
+{
+	return number("/proc/sys/fs/aio-nr", 0);
+}
+
+static int must_open(const char *path, int flags)
+{
+	int fd = open(path, flags);
+
+	if (fd < 0)
+		fail("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static u64 pattern(unsigned int slot, unsigned int i)
+{
+	return (slot + 1) * 0x100000001ull + i * 0x9e3779b97f4a7c15ull;
+}
+
+static bool is_read(const struct bench *b);
+static bool is_write(const struct bench *b);
+
+/* A file's descriptors in fds[]. */
+static void open_target(const struct bench *b)
+{
+	static const char * const paths[] = {
+		[BLOCK] = "/dev/bench0",
+		[BLOCK_IRQ] = "/dev/bench1",
+		[NULL_DEV] = "/dev/null",
+	};
+	unsigned int i;
+	char shm[32];
+
+	for (i = 0; i < NFDS; i++) {
+		switch (b->target) {
+		case NONE:
+			break;
+		case BLOCK:
+		case BLOCK_IRQ:
+			fds[i] = must_open(paths[b->target], O_RDWR | O_DIRECT);
+			break;
+		case NULL_DEV:
+			fds[i] = must_open(paths[b->target], O_RDWR);
+			break;
+		case TMPFS:
+			snprintf(shm, sizeof(shm), "/proc/self/fd/%d", shm_fd);
+			fds[i] = must_open(shm, O_RDWR);
+			break;
+		case READY:
+		case WOKEN:
+			fds[i] = eventfd(b->target == READY, EFD_NONBLOCK);
+			if (fds[i] < 0)
+				fail("eventfd: %s", strerror(errno));
+			break;
+		}
+	}
+}
+
+/* The sectors that the block device says it has read or written. */
+static u64 device_count(const struct bench *b)
+{
+	const char *path;
+
+	if (b->target == BLOCK)
+		path = "/sys/block/bench0/stat";
+	else if (b->target == BLOCK_IRQ)
+		path = "/sys/block/bench1/stat";
+	else
+		return 0;
+	return number(path, is_read(b) ? 2 : 6);
+}
+
+static void check_device(const struct bench *b, u64 before, u64 ops)
+{
+	u64 n;
+
+	if (b->target != BLOCK && b->target != BLOCK_IRQ)
+		return;
+	n = device_count(b) - before;
+	if (n != ops * (SIZE / 512))
+		fail("the device has done %llu sectors for %llu operations", n, ops);
+}
+
+static void poison_buffers(const struct bench *b, unsigned int qd)
+{
+	if (is_read(b))
+		memset(buffers, POISON, (size_t)qd * SIZE);
+}
+
+static void check_buffers(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, j;
+
+	/* null_blk without memory leaves the buffer alone. */
+	if (!is_read(b) || b->target != TMPFS)
+		return;
+	for (i = 0; i < qd; i++) {
+		u64 *p = (u64 *)(buffers + (size_t)i * SIZE);
+
+		for (j = 0; j < SIZE / 8; j++) {
+			if (p[j] != pattern(i, j))
+				fail("buffer %u: wrong contents at %u", i, j * 8);
+		}
+	}
+}
+
+static long want_res(const struct bench *b)
+{
+	if (b->target == READY)
+		return POLLIN;
+	if (b->target == WOKEN)
+		return POLLIN;
+	return is_read(b) || is_write(b) ? SIZE : 0;
+}
+
+/*
+ * AIO: batches of qd requests, each an io_submit() and an io_getevents().
+ */
+static void fill_iocbs(const struct bench *b, unsigned int qd)
+{
+	unsigned int i;
+
+	memset(iocbs, 0, sizeof(iocbs));
+	for (i = 0; i < qd; i++) {
+		struct iocb *io = &iocbs[i];
+
+		iocb_ptrs[i] = io;
+		iovecs[i].iov_base = buffers + (size_t)i * SIZE;
+		iovecs[i].iov_len = SIZE;
+		io->aio_data = 1000 + i;
+		io->aio_lio_opcode = b->op;
+		io->aio_fildes = fds[b->flags & FDS ? i % NFDS : 0];
+		if (b->flags & RESFD) {
+			io->aio_flags = IOCB_FLAG_RESFD;
+			io->aio_resfd = resfd;
+		}
+		switch (b->op) {
+		case IOCB_CMD_PREAD:
+		case IOCB_CMD_PWRITE:
+			io->aio_buf = (u64)iovecs[i].iov_base;
+			io->aio_nbytes = SIZE;
+			break;
+		case IOCB_CMD_PREADV:
+		case IOCB_CMD_PWRITEV:
+			io->aio_buf = (u64)&iovecs[i];
+			io->aio_nbytes = 1;
+			break;
+		case IOCB_CMD_POLL:
+			io->aio_buf = POLLIN;
+			break;
+		}
+		if (is_read(b) || is_write(b))
+			io->aio_offset = (u64)i * (b->flags & SCATTERED ? STRIDE : SIZE);
+	}
+}
+
+static void check_events(const struct bench *b, unsigned int qd, unsigned int rounds)
+{
+	bool seen[MAX_QD];
+	unsigned int r, i;
+	long want = want_res(b);
+	struct io_event *e = events;
+
+	for (r = 0; r < rounds; r++) {
+		memset(seen, 0, sizeof(seen));
+		for (i = 0; i < qd; i++, e++) {
+			u64 slot = e->data - 1000;
+
+			if (slot >= qd || seen[slot])
+				fail("event %u of round %u: data %llu", i, r, e->data);
+			seen[slot] = true;
+			if (e->obj != (u64)&iocbs[slot])
+				fail("event %u of round %u: obj %llx", i, r, e->obj);
+			if (e->res != want || e->res2)
+				fail("event %u of round %u: res %lld, %lld", i, r, e->res, e->res2);
+		}
+	}
+}
+
+/* The ring as user space sees it. */
+struct aio_ring {
+	unsigned int id, nr, head, tail, magic, compat, incompat, header_length;
+	struct io_event events[];
+};
+
+static bool usable_ring(void)
+{
+	const struct aio_ring *ring = (void *)ctx;
+
+	return ring->magic == 0xa10a10a1 && !ring->incompat;
+}
+
+static inline void reap(struct io_event *e, unsigned int n)
+{
+	struct aio_ring *ring = (void *)ctx;
+	unsigned int head = ring->head, nr = ring->nr;
+
+	while (n) {
+		if (head == __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)) {
+			sched_yield();
+			continue;
+		}
+		*e++ = ring->events[head];
+		if (++head == nr)
+			head = 0;
+		n--;
+	}
+	__atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
+}
+
+/*
+ * The counted loops, one for each way of waiting, with nothing in them to decide. They
+ * return false if a system call did not do what it should.
+ */
+static bool loop_batches(unsigned int qd, unsigned int rounds)
+{
+	struct io_event *e = events;
+
+	for (; rounds; rounds--, e += qd) {
+		if (io_submit(ctx, qd, iocb_ptrs) != qd)
+			return false;
+		if (io_getevents(ctx, qd, qd, e, NULL) != qd)
+			return false;
+	}
+	return true;
+}
+
+static bool loop_user_reap(unsigned int qd, unsigned int rounds)
+{
+	struct io_event *e = events;
+
+	for (; rounds; rounds--, e += qd) {
+		if (io_submit(ctx, qd, iocb_ptrs) != qd)
+			return false;
+		reap(e, qd);
+	}
+	return true;
+}
+
+static bool loop_woken(unsigned int qd, unsigned int rounds)
+{
+	struct io_event *e = events;
+	u64 one = 1, got;
+
+	for (; rounds; rounds--, e += qd) {
+		if (io_submit(ctx, qd, iocb_ptrs) != qd)
+			return false;
+		if (call3(SYS_write, fds[0], (long)&one, 8) != 8)
+			return false;
+		if (io_getevents(ctx, qd, qd, e, NULL) != qd)
+			return false;
+		if (call3(SYS_read, fds[0], (long)&got, 8) != 8)
+			return false;
+	}
+	return true;
+}
+
+static u64 window_aio(const struct bench *b, unsigned int qd, unsigned int rounds)
+{
+	u64 t0, t, done, signalled;
+	bool ok;
+
+	memset(events, POISON, sizeof(*events) * qd * rounds);
+	poison_buffers(b, qd);
+	done = device_count(b);
+	if (b->flags & USER_REAP) {
+		t0 = now();
+		mark_begin();
+		ok = loop_user_reap(qd, rounds);
+	} else if (b->target == WOKEN) {
+		t0 = now();
+		mark_begin();
+		ok = loop_woken(qd, rounds);
+	} else {
+		t0 = now();
+		mark_begin();
+		ok = loop_batches(qd, rounds);
+	}
+	mark_end();
+	t = now() - t0 - overhead;
+	if (!ok)
+		fail("a system call failed");
+	check_events(b, qd, rounds);
+	check_buffers(b, qd);
+	check_device(b, done, (u64)qd * rounds);
+	if (b->flags & RESFD) {
+		check("read of the eventfd", read(resfd, &signalled, 8), 8);
+		check("eventfd", signalled, (long)qd * rounds);
+	}
+	return t;
+}
+
+/* A poll that is to be woken must not be ready by itself. */
+static void check_not_ready(unsigned int qd)
+{
+	struct timespec zero = { 0, 0 };
+	u64 one = 1;
+
+	check("io_submit", io_submit(ctx, qd, iocb_ptrs), qd);
+	check("io_getevents before the wake-up", io_getevents(ctx, 1, qd, events, &zero), 0);
+	check("write", write(fds[0], &one, 8), 8);
+	check("io_getevents", io_getevents(ctx, qd, qd, events, NULL), qd);
+	check("read", read(fds[0], &one, 8), 8);
+}
+
+static void run_aio(const struct bench *b, unsigned int qd)
+{
+	unsigned int windows = b->flags & WORKER ? 8 * opt_windows : opt_windows;
+	unsigned int rounds = opt_ops / qd, w;
+	u64 total = 0;
+
+	check("io_setup", io_setup(MAX_QD, &ctx), 0);
+	open_target(b);
+	if (b->flags & RESFD)
+		resfd = eventfd(0, EFD_NONBLOCK);
+	fill_iocbs(b, qd);
+	if ((b->flags & USER_REAP) && !usable_ring())
+		fail("the ring cannot be read");
+	if (b->target == WOKEN)
+		check_not_ready(qd);
+	window_aio(b, qd, rounds / 4 + 1);
+	mark_reset();
+	for (w = 0; w < windows; w++)
+		total += window_aio(b, qd, rounds);
+	report(b, qd, total, (u64)rounds * qd * windows);
+}
+
+/* Each call of io_getevents() on a ring without events. */
+static void run_empty(const struct bench *b, unsigned int qd)
+{
+	struct timespec zero = { 0, 0 };
+	unsigned int w, i;
+	u64 total = 0, t0;
+	long bad = 0;
+
+	check("io_setup", io_setup(MAX_QD, &ctx), 0);
+	open_target(b);
+	fill_iocbs(b, 1);
+	/* It finds events if there are any. */
+	check("io_submit", io_submit(ctx, 1, iocb_ptrs), 1);
+	check("io_getevents", io_getevents(ctx, 1, 1, events, &zero), 1);
+	for (w = 0; w <= opt_windows; w++) {
+		t0 = now();
+		mark_begin();
+		for (i = 0; i < opt_ops; i++)
+			bad |= io_getevents(ctx, 1, 1, events, &zero);
+		mark_end();
+		t0 = now() - t0 - overhead;
+		if (w)
+			total += t0;
+		else
+			mark_reset();
+	}
+	check("io_getevents", bad, 0);
+	report(b, qd, total, (u64)opt_ops * opt_windows);
+}
+
+/* io_getevents() alone, of a ring with qd events; per event. */
+static void run_full(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, n = 300;
+	u64 total = 0, t0, t;
+	long got;
+
+	check("io_setup", io_setup(MAX_QD, &ctx), 0);
+	open_target(b);
+	fill_iocbs(b, qd);
+	for (i = 0; i < n + 10; i++) {
+		memset(events, POISON, sizeof(*events) * qd);
+		if (i == 10)
+			mark_reset();
+		check("io_submit", io_submit(ctx, qd, iocb_ptrs), qd);
+		t0 = now();
+		mark_begin();
+		got = io_getevents(ctx, qd, qd, events, NULL);
+		mark_end();
+		t = now() - t0 - overhead;
+		check("io_getevents", got, qd);
+		check_events(b, qd, 1);
+		if (i >= 10)
+			total += t;
+	}
+	report(b, qd, total, (u64)n * qd);
+}
+
+/*
+ * The life of a context: the time of io_setup() and io_destroy() of one, with
+ * nothing, some finished I/O, or I/O in flight between them, which is not counted.
+ */
+enum { LIFE_IDLE, LIFE_USED, LIFE_POLL, LIFE_BLOCK };
+
+static void use_context(const struct bench *b)
+{
+	struct timespec zero = { 0, 0 };
+	unsigned int i;
+
+	switch (b->op) {
+	case LIFE_USED:
+		for (i = 0; i < 1000; i++) {
+			check("io_submit", io_submit(ctx, 1, iocb_ptrs), 1);
+			check("io_getevents", io_getevents(ctx, 1, 1, events, NULL), 1);
+			check("res", events[0].res, SIZE);
+		}
+		break;
+	case LIFE_POLL:
+		check("io_submit", io_submit(ctx, 1, iocb_ptrs), 1);
+		check("io_getevents", io_getevents(ctx, 1, 1, events, &zero), 0);
+		break;
+	case LIFE_BLOCK:
+		check("io_submit", io_submit(ctx, 1, iocb_ptrs), 1);
+		if (number("/sys/block/bench2/inflight", 0) != 1)
+			fail("the device has no request in flight");
+		break;
+	}
+}
+
+static void run_life(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, n = b->op == LIFE_USED ? 60 : 200;
+	u64 total = 0, t0, before = aio_nr(), done = 0;
+	struct bench io = *b;
+	aio_context_t old;
+	long ret;
+
+	switch (b->op) {
+	case LIFE_USED:
+		io.op = IOCB_CMD_PWRITE;
+		break;
+	case LIFE_POLL:
+		io.op = IOCB_CMD_POLL;
+		break;
+	case LIFE_BLOCK:
+		io.op = IOCB_CMD_PREAD;
+		break;
+	}
+	open_target(b);
+	if (b->op == LIFE_BLOCK) {
+		fds[0] = must_open("/dev/bench2", O_RDONLY | O_DIRECT);
+		done = number("/sys/block/bench2/stat", 0);
+	}
+	fill_iocbs(&io, 1);
+	if (io.op == IOCB_CMD_PWRITE || io.op == IOCB_CMD_PREAD) {
+		iocbs[0].aio_buf = (u64)buffers;
+		iocbs[0].aio_nbytes = SIZE;
+	}
+	for (i = 0; i < n + 5; i++) {
+		if (i == 5) {
+			mark_reset();
+			total = 0;
+		}
+		t0 = now();
+		mark_begin();
+		ret = io_setup(MAX_QD, &ctx);
+		mark_end();
+		total += now() - t0 - overhead;
+		check("io_setup", ret, 0);
+		if (b->op == LIFE_IDLE) {
+			if (aio_nr() != before + MAX_QD)
+				fail("fs.aio-nr does not know the context");
+		} else {
+			use_context(b);
+		}
+		old = ctx;
+		t0 = now();
+		mark_begin();
+		ret = io_destroy(ctx);
+		mark_end();
+		total += now() - t0 - overhead;
+		ctx = 0;
+		check("io_destroy", ret, 0);
+		check("io_destroy again", io_destroy(old), -EINVAL);
+		if (b->op == LIFE_BLOCK && number("/sys/block/bench2/inflight", 0))
+			fail("io_destroy has not waited for the request");
+	}
+	if (aio_nr() != before)
+		fail("fs.aio-nr is %llu, was %llu", aio_nr(), before);
+	if (b->op == LIFE_BLOCK)
+		check("requests", number("/sys/block/bench2/stat", 0) - done, n + 5);
+	report(b, qd, total, n);
+}
+
+/*
+ * The end of a process with so many contexts: from its exit to the return of its
+ * parent's wait.
+ */
+struct shared {
+	u64 t0;
+	int ok;
+};
+
+static u64 exit_time(volatile struct shared *s, int contexts, unsigned int phase)
+{
+	u64 t, before = aio_nr();
+	int status, i;
+	pid_t pid;
+
+	s->ok = 0;
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (!pid) {
+		struct timespec until;
+		aio_context_t c;
+		u64 at;
+
+		for (i = 0; i < contexts; i++) {
+			c = 0;
+			if (io_setup(MAX_QD, &c))
+				call3(SYS_exit_group, 1, 0, 0);
+		}
+		if (aio_nr() != before + (u64)MAX_QD * contexts)
+			call3(SYS_exit_group, 2, 0, 0);
+		/*
+		 * What is waited for ends with a tick of the timer: processes end at times
+		 * spread evenly between two ticks, and when all is quiet.
+		 */
+		at = (now() / TICK + 8) * TICK + phase;
+		until = (struct timespec){ at / 1000000000, at % 1000000000 };
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		s->ok = 1;
+		s->t0 = now();
+		mark_begin();
+		call3(SYS_exit_group, 0, 0, 0);
+	}
+	/* waitid() before the child ends: the first time that it runs is ours. */
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid: %s", strerror(errno));
+	mark_end();
+	t = now() - s->t0 - overhead;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) || !s->ok)
+		fail("the child could not make its contexts (status %x)", status);
+	if (aio_nr() != before)
+		fail("fs.aio-nr is %llu, was %llu", aio_nr(), before);
+	return t;
+}
+
+static void run_exit(const struct bench *b, unsigned int qd)
+{
+	struct shared *s;
+	unsigned int i, n = 200;
+	u64 total = 0;
+
+	s = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (s == MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	for (i = 0; i < 3; i++)
+		exit_time(s, b->op, 0);
+	mark_reset();
+	for (i = 0; i < n; i++)
+		total += exit_time(s, b->op, i * TICK / n);
+	munmap(s, SIZE);
+	report(b, qd, total, n);
+}
+
+/*
+ * Two threads, each on a processor of its own, submit to one context and take
+ * events from it.
+ */
+struct submitter {
+	pthread_t thread;
+	unsigned int qd, rounds, cpu;
+	u64 got, res;
+	bool ok;
+};
+
+static pthread_barrier_t barrier;
+
+static void *submit_together(void *arg)
+{
+	struct submitter *s = arg;
+	struct io_event ev[MAX_QD];
+	unsigned int r, i;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(s->cpu, &set);
+	s->ok = !sched_setaffinity(0, sizeof(set), &set);
+	pthread_barrier_wait(&barrier);
+	for (r = 0; s->ok && r < s->rounds; r++) {
+		if (io_submit(ctx, s->qd, iocb_ptrs) != s->qd)
+			s->ok = false;
+		if (io_getevents(ctx, s->qd, s->qd, ev, NULL) != s->qd)
+			s->ok = false;
+		for (i = 0; i < s->qd; i++)
+			s->res += ev[i].res;
+		s->got += s->qd;
+	}
+	pthread_barrier_wait(&barrier);
+	return NULL;
+}
+
+static void run_two(const struct bench *b, unsigned int qd)
+{
+	unsigned int rounds = 8 * opt_ops / qd, w, i;
+	struct submitter s[2] = { };
+	u64 total = 0, t0;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		fail("there is one processor only");
+	check("io_setup", io_setup(2 * MAX_QD, &ctx), 0);
+	open_target(b);
+	fill_iocbs(b, qd);
+	for (w = 0; w <= opt_windows; w++) {
+		if (pthread_barrier_init(&barrier, NULL, 3))
+			fail("pthread_barrier_init");
+		for (i = 0; i < 2; i++) {
+			s[i] = (struct submitter){ .qd = qd, .rounds = rounds, .cpu = i };
+			if (pthread_create(&s[i].thread, NULL, submit_together, &s[i]))
+				fail("pthread_create");
+		}
+		/* They wait for us. */
+		usleep(1000);
+		t0 = now();
+		mark_begin();
+		pthread_barrier_wait(&barrier);
+		pthread_barrier_wait(&barrier);
+		mark_end();
+		t0 = now() - t0 - overhead;
+		for (i = 0; i < 2; i++) {
+			pthread_join(s[i].thread, NULL);
+			if (!s[i].ok)
+				fail("a system call of thread %u failed", i);
+			check("events", s[i].got, (long)qd * rounds);
+			check("sum of the results", s[i].res, (long)qd * rounds * SIZE);
+		}
+		pthread_barrier_destroy(&barrier);
+		if (w)
+			total += t0;
+		else
+			mark_reset();
+	}
+	report(b, qd, total, 2ull * qd * rounds * opt_windows);
+}
+
+/* Synchronous calls, for comparison. */
+static void run_sync(const struct bench *b, unsigned int qd)
+{
+	struct iovec iov = { buffers, SIZE };
+	u64 total = 0, t0, done;
+	unsigned int w, i;
+	long bad, want = b->target == NONE ? getppid() : SIZE;
+
+	open_target(b);
+	for (w = 0; w <= opt_windows; w++) {
+		done = device_count(b);
+		bad = 0;
+		if (b->target == NONE) {
+			t0 = now();
+			mark_begin();
+			for (i = 0; i < opt_ops; i++)
+				bad |= call3(SYS_getppid, 0, 0, 0) ^ want;
+		} else if (is_read(b)) {
+			t0 = now();
+			mark_begin();
+			for (i = 0; i < opt_ops; i++)
+				bad |= call6(SYS_preadv2, fds[0], (long)&iov, 1, 0, 0, 0) ^ want;
+		} else {
+			t0 = now();
+			mark_begin();
+			for (i = 0; i < opt_ops; i++)
+				bad |= call6(SYS_pwritev2, fds[0], (long)&iov, 1, 0, 0, 0) ^ want;
+		}
+		mark_end();
+		t0 = now() - t0 - overhead;
+		check("result", bad, 0);
+		check_device(b, done, opt_ops);
+		if (w)
+			total += t0;
+		else
+			mark_reset();
+	}
+	report(b, qd, total, (u64)opt_ops * opt_windows);
+}
+
+/*
+ * io_uring: batches of qd requests, each an io_uring_enter() that submits and
+ * waits. The submission queue has qd entries, filled once; the completion queue
+ * has room for all of a window, so that what is in it can be verified afterwards,
+ * as the events of AIO are.
+ */
+static struct {
+	unsigned int *sq_tail, *cq_head, *cq_tail, cq_mask;
+	struct io_uring_cqe *cqes;
+} ring;
+
+static unsigned int *sq_ptr(u64 offset)
+{
+	return (unsigned int *)((char *)sq_map + offset);
+}
+
+static unsigned int *cq_ptr(u64 offset)
+{
+	return (unsigned int *)((char *)cq_map + offset);
+}
+
+static void *map_ring(size_t size, u64 offset)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring_fd,
+		       offset);
+
+	if (p == MAP_FAILED)
+		fail("mmap of the ring: %s", strerror(errno));
+	return p;
+}
+
+static void setup_uring(const struct bench *b, unsigned int qd)
+{
+	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE, .cq_entries = MAX_OPS };
+	unsigned int i;
+
+	if (b->flags & IOPOLL)
+		p.flags |= IORING_SETUP_IOPOLL;
+	ring_fd = syscall(SYS_io_uring_setup, qd, &p);
+	if (ring_fd < 0)
+		fail("io_uring_setup: %s", strerror(errno));
+	check("entries of the ring", p.sq_entries, qd);
+	sq_map_size = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
+	cq_map_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+	sq_map = map_ring(sq_map_size, IORING_OFF_SQ_RING);
+	cq_map = map_ring(cq_map_size, IORING_OFF_CQ_RING);
+	sqes_size = qd * sizeof(*sqes);
+	sqes = map_ring(sqes_size, IORING_OFF_SQES);
+	ring.sq_tail = sq_ptr(p.sq_off.tail);
+	ring.cq_head = cq_ptr(p.cq_off.head);
+	ring.cq_tail = cq_ptr(p.cq_off.tail);
+	ring.cq_mask = *cq_ptr(p.cq_off.ring_mask);
+	ring.cqes = (struct io_uring_cqe *)cq_ptr(p.cq_off.cqes);
+	for (i = 0; i < qd; i++)
+		sq_ptr(p.sq_off.array)[i] = i;
+
+	memset(sqes, 0, qd * sizeof(*sqes));
+	for (i = 0; i < qd; i++) {
+		struct io_uring_sqe *s = &sqes[i];
+
+		s->opcode = b->op;
+		s->user_data = 1000 + i;
+		if (b->op == IORING_OP_NOP)
+			continue;
+		s->fd = fds[b->flags & FDS ? i % NFDS : 0];
+		switch (b->op) {
+		case IORING_OP_POLL_ADD:
+			s->poll32_events = POLLIN;
+			continue;
+		case IORING_OP_FSYNC:
+			s->fsync_flags = IORING_FSYNC_DATASYNC;
+			continue;
+		case IORING_OP_READV:
+		case IORING_OP_WRITEV:
+			iovecs[i].iov_base = buffers + (size_t)i * SIZE;
+			iovecs[i].iov_len = SIZE;
+			s->addr = (u64)&iovecs[i];
+			s->len = 1;
+			break;
+		default:
+			s->addr = (u64)(buffers + (size_t)i * SIZE);
+			s->len = SIZE;
+		}
+		s->off = (u64)i * (b->flags & SCATTERED ? STRIDE : SIZE);
+		if (b->flags & REGISTERED) {
+			s->fd = 0;
+			s->flags = IOSQE_FIXED_FILE;
+			s->buf_index = 0;
+		}
+	}
+	if (b->flags & REGISTERED) {
+		struct iovec all = { buffers, (size_t)MAX_QD * SIZE };
+
+		check("registering buffers", syscall(SYS_io_uring_register, ring_fd,
+						     IORING_REGISTER_BUFFERS, &all, 1), 0);
+		check("registering files", syscall(SYS_io_uring_register, ring_fd,
+						   IORING_REGISTER_FILES, fds, 1), 0);
+	}
+	if (b->flags & RESFD)
+		check("registering the eventfd", syscall(SYS_io_uring_register, ring_fd,
+							 IORING_REGISTER_EVENTFD, &resfd, 1), 0);
+}
+
+/*
+ * io_uring_enter() may return with less than was waited for (polling ends when another
+ * task wants the processor).
+ */
+static inline bool wait_cqes(unsigned int cq)
+{
+	unsigned int tail;
+
+	while ((tail = __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE)) != cq) {
+		if (io_uring_enter(ring_fd, 0, cq - tail, IORING_ENTER_GETEVENTS) < 0)
+			return false;
+	}
+	__atomic_store_n(ring.cq_head, cq, __ATOMIC_RELEASE);
+	return true;
+}
+
+static bool loop_uring(unsigned int qd, unsigned int rounds)
+{
+	unsigned int sq = *ring.sq_tail, cq = *ring.cq_head;
+
+	for (; rounds; rounds--) {
+		sq += qd;
+		__atomic_store_n(ring.sq_tail, sq, __ATOMIC_RELEASE);
+		if (io_uring_enter(ring_fd, qd, qd, IORING_ENTER_GETEVENTS) != qd)
+			return false;
+		cq += qd;
+		if (!wait_cqes(cq))
+			return false;
+	}
+	return true;
+}
+
+static bool loop_uring_woken(unsigned int qd, unsigned int rounds)
+{
+	unsigned int sq = *ring.sq_tail, cq = *ring.cq_head;
+	u64 one = 1, got;
+
+	for (; rounds; rounds--) {
+		sq += qd;
+		__atomic_store_n(ring.sq_tail, sq, __ATOMIC_RELEASE);
+		if (io_uring_enter(ring_fd, qd, 0, 0) != qd)
+			return false;
+		if (call3(SYS_write, fds[0], (long)&one, 8) != 8)
+			return false;
+		if (io_uring_enter(ring_fd, 0, qd, IORING_ENTER_GETEVENTS) != 0)
+			return false;
+		cq += qd;
+		if (!wait_cqes(cq))
+			return false;
+		if (call3(SYS_read, fds[0], (long)&got, 8) != 8)
+			return false;
+	}
+	return true;
+}
+
+static void check_cqes(const struct bench *b, unsigned int first, unsigned int qd,
+		       unsigned int rounds)
+{
+	bool seen[MAX_QD];
+	unsigned int r, i;
+	int want = want_res(b);
+
+	for (r = 0; r < rounds; r++) {
+		memset(seen, 0, sizeof(seen));
+		for (i = 0; i < qd; i++, first++) {
+			struct io_uring_cqe *c = &ring.cqes[first & ring.cq_mask];
+			u64 slot = c->user_data - 1000;
+
+			if (slot >= qd || seen[slot])
+				fail("completion %u of round %u: user_data %llu", i, r,
+				     c->user_data);
+			seen[slot] = true;
+			if (c->res != want)
+				fail("completion %u of round %u: res %d", i, r, c->res);
+		}
+	}
+}
+
+static u64 window_uring(const struct bench *b, unsigned int qd, unsigned int rounds)
+{
+	unsigned int first = *ring.cq_head;
+	u64 t0, t, done, signalled;
+	bool ok;
+
+	memset(ring.cqes, POISON, (ring.cq_mask + 1) * sizeof(*ring.cqes));
+	poison_buffers(b, qd);
+	done = device_count(b);
+	if (b->target == WOKEN) {
+		t0 = now();
+		mark_begin();
+		ok = loop_uring_woken(qd, rounds);
+	} else {
+		t0 = now();
+		mark_begin();
+		ok = loop_uring(qd, rounds);
+	}
+	mark_end();
+	t = now() - t0 - overhead;
+	if (!ok)
+		fail("a system call failed, or completions are missing");
+	check_cqes(b, first, qd, rounds);
+	check_buffers(b, qd);
+	check_device(b, done, (u64)qd * rounds);
+	if (b->flags & RESFD) {
+		check("read of the eventfd", read(resfd, &signalled, 8), 8);
+		if (signalled < rounds)
+			fail("eventfd: %llu, not at least %u", signalled, rounds);
+	}
+	return t;
+}
+
+static void run_uring(const struct bench *b, unsigned int qd)
+{
+	unsigned int windows = b->flags & WORKER ? 8 * opt_windows : opt_windows;
+	unsigned int rounds = opt_ops / qd, w;
+	u64 total = 0;
+
+	open_target(b);
+	if (b->flags & RESFD)
+		resfd = eventfd(0, EFD_NONBLOCK);
+	setup_uring(b, qd);
+	window_uring(b, qd, rounds / 4 + 1);
+	mark_reset();
+	for (w = 0; w < windows; w++)
+		total += window_uring(b, qd, rounds);
+	report(b, qd, total, (u64)rounds * qd * windows);
+}
+
+#define AIO(name, target, op, flags, what) \
+	{ "aio-" name, run_aio, target, IOCB_CMD_ ## op, flags, what }
+#define URING(name, target, op, flags, what) \
+	{ "uring-" name, run_uring, target, IORING_OP_ ## op, flags, what }
+
+static const struct bench benches[] = {
+	AIO("read-block", BLOCK, PREAD, 0, "PREAD 4 KiB, null_blk, O_DIRECT"),
+	AIO("write-block", BLOCK, PWRITE, 0, "PWRITE 4 KiB, null_blk, O_DIRECT"),
+	AIO("read-block-scattered", BLOCK, PREAD, SCATTERED, "PREAD, null_blk, none are merged"),
+	AIO("write-block-scattered", BLOCK, PWRITE, SCATTERED, "PWRITE, null_blk, none are merged"),
+	AIO("read-block-irq", BLOCK_IRQ, PREAD, 0, "PREAD, null_blk with irqmode=1"),
+	AIO("write-block-irq", BLOCK_IRQ, PWRITE, 0, "PWRITE, null_blk with irqmode=1"),
+	AIO("readv-block", BLOCK, PREADV, 0, "PREADV, 1 segment, null_blk"),
+	AIO("write-null", NULL_DEV, PWRITE, 0, "PWRITE, /dev/null"),
+	AIO("writev-null", NULL_DEV, PWRITEV, 0, "PWRITEV, 1 segment, /dev/null"),
+	AIO("write-null-4fds", NULL_DEV, PWRITE, FDS | FEW_FDS, "PWRITE, /dev/null, 4 descriptors"),
+	AIO("write-null-resfd", NULL_DEV, PWRITE, RESFD, "PWRITE, /dev/null, eventfd signalled"),
+	AIO("write-null-userreap", NULL_DEV, PWRITE, USER_REAP,
+	    "PWRITE, /dev/null, events taken in user space"),
+	AIO("read-tmpfs", TMPFS, PREAD, 0, "PREAD, tmpfs, cached"),
+	AIO("poll-ready", READY, POLL, 0, "POLL, eventfd, ready at once"),
+	AIO("poll-woken", WOKEN, POLL, 0, "POLL, eventfd, woken by a write (with write and read)"),
+	AIO("fdsync", TMPFS, FDSYNC, WORKER, "FDSYNC, tmpfs"),
+	{ "aio-getevents-empty", run_empty, NULL_DEV, IOCB_CMD_PWRITE, ONCE,
+	  "io_getevents, empty ring, timeout 0" },
+	{ "aio-getevents-full", run_full, NULL_DEV, IOCB_CMD_PWRITE, 0,
+	  "io_getevents alone, per event" },
+	{ "aio-life-idle", run_life, NONE, LIFE_IDLE, ONCE, "io_setup + io_destroy, never used" },
+	{ "aio-life-used", run_life, NULL_DEV, LIFE_USED, ONCE,
+	  "io_setup + io_destroy, after 1,000 I/Os" },
+	{ "aio-life-poll", run_life, WOKEN, LIFE_POLL, ONCE,
+	  "io_setup + io_destroy, with a POLL in flight" },
+	{ "aio-life-block", run_life, NONE, LIFE_BLOCK, ONCE,
+	  "io_setup + io_destroy, with a read in flight (1 ms)" },
+	{ "aio-exit-0", run_exit, NONE, 0, ONCE, "process exit, no context" },
+	{ "aio-exit-1", run_exit, NONE, 1, ONCE, "process exit, 1 context" },
+	{ "aio-exit-64", run_exit, NONE, MAX_CTXS, ONCE, "process exit, 64 contexts" },
+	{ "aio-two-submitters", run_two, NULL_DEV, IOCB_CMD_PWRITE, 0,
+	  "PWRITE, /dev/null, 2 submitters on 2 processors" },
+	URING("read-block", BLOCK, READ, 0, "read, null_blk, O_DIRECT"),
+	URING("write-block", BLOCK, WRITE, 0, "write, null_blk, O_DIRECT"),
+	URING("read-block-scattered", BLOCK, READ, SCATTERED, "read, null_blk, none are merged"),
+	URING("write-block-scattered", BLOCK, WRITE, SCATTERED, "write, null_blk, none are merged"),
+	URING("read-block-irq", BLOCK_IRQ, READ, 0, "read, null_blk with irqmode=1"),
+	URING("write-block-irq", BLOCK_IRQ, WRITE, 0, "write, null_blk with irqmode=1"),
+	URING("readv-block", BLOCK, READV, 0, "readv, null_blk, O_DIRECT"),
+	URING("write-null", NULL_DEV, WRITE, 0, "write, /dev/null"),
+	URING("writev-null", NULL_DEV, WRITEV, 0, "writev, /dev/null"),
+	URING("write-null-4fds", NULL_DEV, WRITE, FDS | FEW_FDS, "write, /dev/null, 4 descriptors"),
+	URING("write-null-resfd", NULL_DEV, WRITE, RESFD, "write, /dev/null, eventfd registered"),
+	URING("read-tmpfs", TMPFS, READ, WORKER, "read, tmpfs, cached"),
+	URING("poll-ready", READY, POLL_ADD, 0, "poll, eventfd, ready at once"),
+	URING("poll-woken", WOKEN, POLL_ADD, 0, "poll, eventfd, woken by a write"),
+	URING("fdsync", TMPFS, FSYNC, WORKER, "fdatasync, tmpfs"),
+	URING("nop", NONE, NOP, 0, "nop"),
+	URING("read-block-reg", BLOCK, READ_FIXED, REGISTERED,
+	      "read, registered buffers and files"),
+	URING("read-block-reg-poll", BLOCK, READ_FIXED, REGISTERED | IOPOLL,
+	      "read, registered, polled"),
+	{ "sync-getppid", run_sync, NONE, 0, ONCE, "getppid" },
+	{ "sync-read-block", run_sync, BLOCK, IOCB_CMD_PREAD, ONCE, "preadv2, null_blk, O_DIRECT" },
+	{ "sync-write-null", run_sync, NULL_DEV, IOCB_CMD_PWRITE, ONCE, "pwritev2, /dev/null" },
+};
+
+static bool is_read(const struct bench *b)
+{
+	if (b->run == run_uring)
+		return b->op == IORING_OP_READ || b->op == IORING_OP_READV ||
+			b->op == IORING_OP_READ_FIXED;
+	return b->target != NONE && b->target != WOKEN && b->target != READY &&
+		(b->op == IOCB_CMD_PREAD || b->op == IOCB_CMD_PREADV);
+}
+
+static bool is_write(const struct bench *b)
+{
+	if (b->run == run_uring)
+		return b->op == IORING_OP_WRITE || b->op == IORING_OP_WRITEV;
+	return b->op == IOCB_CMD_PWRITE || b->op == IOCB_CMD_PWRITEV;
+}
+
+static void clean_up(void)
+{
+	unsigned int i;
+
+	if (ctx)
+		io_destroy(ctx);
+	ctx = 0;
+	if (sq_map)
+		munmap(sq_map, sq_map_size);
+	if (cq_map)
+		munmap(cq_map, cq_map_size);
+	if (sqes)
+		munmap(sqes, sqes_size);
+	sq_map = NULL;
+	cq_map = NULL;
+	sqes = NULL;
+	if (ring_fd >= 0)
+		close(ring_fd);
+	ring_fd = -1;
+	if (resfd >= 0)
+		close(resfd);
+	resfd = -1;
+	for (i = 0; i < NFDS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+static void run_one(const struct bench *b, unsigned int qd)
+{
+	current = b;
+	current_qd = qd;
+	if (!setjmp(give_up))
+		b->run(b, qd);
+	else
+		failed = true;
+	clean_up();
+	fflush(stdout);
+}
+
+static bool wanted(const char *name, char **patterns)
+{
+	size_t n;
+
+	/* Needs two processors, so it runs only if it is asked for by name. */
+	bool two = !strcmp(name, "aio-two-submitters");
+
+	if (!*patterns)
+		return !two;
+	for (; *patterns; patterns++) {
+		n = strlen(*patterns);
+		if (!strcmp(name, *patterns))
+			return true;
+		if (n && (*patterns)[n - 1] == '*' && !strncmp(name, *patterns, n - 1) && !two)
+			return true;
+	}
+	return false;
+}
+
+static void list_cases(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(benches); i++)
+		printf("%s\t%s\n", benches[i].name, benches[i].what);
+}
+
+static void set_up(void)
+{
+	unsigned int i, j;
+	u64 page[SIZE / 8];
+
+	for (i = 0; i < NFDS; i++)
+		fds[i] = -1;
+	buffers = mmap(NULL, (size_t)MAX_QD * SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	events = mmap(NULL, sizeof(*events) * (MAX_OPS + MAX_QD), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	shm_fd = open("/dev/shm", O_TMPFILE | O_RDWR, 0600);
+	if (buffers == MAP_FAILED || events == MAP_FAILED || shm_fd < 0) {
+		perror("aio-bench");
+		exit(1);
+	}
+	for (i = 0; i < MAX_QD; i++) {
+		for (j = 0; j < SIZE / 8; j++)
+			page[j] = pattern(i, j);
+		if (pwrite(shm_fd, page, SIZE, (off_t)i * SIZE) != SIZE) {
+			perror("aio-bench: /dev/shm");
+			exit(1);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int i, q, ran = 0;
+	char *p;
+	int c;
+
+	while ((c = getopt(argc, argv, "ln:w:q:")) != -1) {
+		switch (c) {
+		case 'l':
+			list_cases();
+			return 0;
+		case 'n':
+			opt_ops = atoi(optarg);
+			break;
+		case 'w':
+			opt_windows = atoi(optarg);
+			break;
+		case 'q':
+			nqds = 0;
+			p = strtok(optarg, ",");
+			for (; p && nqds < ARRAY_SIZE(qds); p = strtok(NULL, ","))
+				qds[nqds++] = atoi(p);
+			break;
+		default:
+			return 2;
+		}
+	}
+	if (opt_ops < MAX_QD || opt_ops > MAX_OPS || !opt_windows) {
+		fprintf(stderr, "aio-bench: from %d to %d operations\n", MAX_QD, MAX_OPS);
+		return 2;
+	}
+	for (q = 0; q < nqds; q++) {
+		if (!qds[q] || qds[q] > MAX_QD || (qds[q] & (qds[q] - 1))) {
+			fprintf(stderr, "aio-bench: queue depths are powers of 2 up to %d\n",
+				MAX_QD);
+			return 2;
+		}
+	}
+	set_up();
+	calibrate();
+	for (i = 0; i < ARRAY_SIZE(benches); i++) {
+		const struct bench *b = &benches[i];
+
+		if (!wanted(b->name, argv + optind))
+			continue;
+		ran++;
+		if (b->flags & ONCE) {
+			run_one(b, 1);
+			continue;
+		}
+		for (q = 0; q < nqds; q++) {
+			if (qds[q] > 1 || !(b->flags & FEW_FDS))
+				run_one(b, qds[q]);
+		}
+	}
+	if (!ran) {
+		fprintf(stderr, "aio-bench: no such case\n");
+		return 2;
+	}
+	if (failed)
+		return 1;
+	printf("done\n");
+	return 0;
+}
