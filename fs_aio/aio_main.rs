@@ -29,7 +29,10 @@ mod submit;
 mod syscall;
 mod table;
 
-use kernel::prelude::*;
+use kernel::{
+    mm::shrinker,
+    prelude::*, //
+};
 
 module! {
     type: Aio,
@@ -49,12 +52,18 @@ impl kernel::Module for Aio {
             .and_then(|()| request::CACHE.init())
             .and_then(|()| context::CACHE.init());
 
+        context::ALL.init();
+
         if ready.is_err() {
             // As the C code does: this early there is memory, or something is very wrong.
             panic!("failed to create the aio file system mount or the slab caches");
         }
         if limits::init().is_err() {
             pr_err!("failed to register fs.aio-nr, fs.aio-max-nr and fs.aio-memlock\n");
+        }
+
+        if shrinker::register(c"aio", &context::Pools).is_err() {
+            pr_err!("memory that is kept for requests won't be given back\n");
         }
 
         pr_info!("asynchronous I/O in Rust\n");

@@ -15,6 +15,7 @@
 //! | [`Context::registration`] | spinlock | process |
 //! | [`Context::cancel`] | spinlock, interrupts off | any |
 //! | the wait queue of a file that is polled | spinlock, C's | any |
+//! | [`ALL`]: a context is created, freed, or gives memory back | spinlock | process |
 //! | producer of the ring: events are put in | spinlock, interrupts off | any |
 //! | [`Context::waiters`] | spinlock, interrupts off | any |
 //! | [`Context::drain_waiter`] | spinlock, interrupts off | any |
@@ -58,13 +59,15 @@ use kernel::{
     },
     mm::{
         locked_vm::LockedVm,
-        shared_pages::Mapping, //
+        shared_pages::Mapping,
+        shrinker::Shrink, //
     },
     percpu::num_possible_cpus,
     prelude::*,
     slab::{
         Backing,
         Cache,
+        SlotBatch,
         SlotPool, //
     },
     sync::{
@@ -78,6 +81,7 @@ use kernel::{
         new_spinlock_irqsave,
         new_threshold_queue,
         staged::{
+            All,
             Counts,
             Ended,
             Owner,
@@ -99,6 +103,32 @@ pub(crate) static CACHE: Cache<Memory> = Cache::new(c"kioctx");
 impl Backing for Memory {
     type Largest = Counts<Context>;
     const CACHE: &'static Cache<Self> = &CACHE;
+}
+
+/// All contexts, whatever process they belong to.
+pub(crate) static ALL: All<Context> = All::new();
+
+/// The memory that contexts keep for requests, as something that can be given back.
+pub(crate) struct Pools;
+
+impl Pools {
+    /// So many requests' memory is assumed to be in the pool of a context.
+    const PER_CONTEXT: usize = 16;
+}
+
+impl Shrink for Pools {
+    fn count(&self) -> usize {
+        ALL.len() * Self::PER_CONTEXT
+    }
+
+    fn scan(&self, nr: usize) -> usize {
+        let mut freed = 0;
+
+        ALL.visit(nr.div_ceil(Self::PER_CONTEXT), |context| {
+            freed += context.give_back_memory()
+        });
+        freed
+    }
 }
 
 /// What a context has while it is in the table of its address space.
@@ -214,6 +244,23 @@ impl Context {
         self.index.load(Relaxed)
     }
 
+    /// Frees the memory that is kept for requests, and returns for how many.
+    fn give_back_memory(&self) -> usize {
+        let mut freed = 0;
+
+        loop {
+            // It is freed after the lock was released.
+            let mut some = SlotBatch::<_, 32>::new();
+
+            self.ring
+                .with_producer(|finished| finished.pool.take_batch(&mut some, 32));
+            if some.is_empty() {
+                return freed;
+            }
+            freed += some.len();
+        }
+    }
+
     /// Returns whether the end of the context has begun.
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
@@ -292,6 +339,7 @@ impl Registration {
 
 impl Staged for Context {
     type Backing = Memory;
+    const ALL: &'static All<Self> = &ALL;
 
     fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
         self.ring.with_producer(|finished| f(&mut finished.ended))

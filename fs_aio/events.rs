@@ -25,6 +25,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads what there is; returns whether that is all that is wanted or can be had.
+    #[inline(always)]
     fn read(&mut self) -> bool {
         let to = self.events.wrapping_byte_add(self.got * IoEvent::SIZE);
 
@@ -44,6 +45,14 @@ impl Reader<'_> {
     /// room.
     fn missing(&self) -> usize {
         self.min_nr - self.got
+    }
+
+    /// Waits until there is enough, or it is no use.
+    #[inline(never)]
+    fn wait(&mut self, timeout: Timeout) {
+        let (context, missing) = (self.context, self.missing());
+
+        context.waiters.wait(timeout, missing, || self.look());
     }
 
     fn look(&mut self) -> Step {
@@ -75,6 +84,7 @@ impl Reader<'_> {
 /// # Errors
 ///
 /// `EFAULT` if the events can't be written, `EINVAL` if the end of the context has begun.
+#[inline]
 pub(crate) fn read(
     context: &Context,
     min_nr: usize,
@@ -92,9 +102,7 @@ pub(crate) fn read(
     };
 
     if !reader.read() && !timeout.is_zero() {
-        let missing = reader.missing();
-
-        context.waiters.wait(timeout, missing, || reader.look());
+        reader.wait(timeout);
     }
     reader.result()
 }

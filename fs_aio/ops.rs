@@ -43,6 +43,9 @@ const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 
 /// Starts the operation that an iocb asks for.
 ///
+/// All of them are inlined here, each in one place, and this into the loop over the iocbs: so what
+/// was copied and gathered for an operation need not go through memory.
+///
 /// `compat` tells whether the iocb is that of a 32-bit program on a 64-bit kernel.
 ///
 /// # Errors
@@ -61,12 +64,17 @@ pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool, batch: &mut Ba
         opcode::PWRITE => (Write, rw::Shape::One),
         opcode::PREADV => (Read, rw::Shape::Vector { compat }),
         opcode::PWRITEV => (Write, rw::Shape::Vector { compat }),
-        opcode::FSYNC => return fsync::start(request, iocb, fsync::What::All, batch),
-        opcode::FDSYNC => return fsync::start(request, iocb, fsync::What::Data, batch),
+        opcode @ (opcode::FSYNC | opcode::FDSYNC) => {
+            let what = match opcode {
+                opcode::FSYNC => fsync::What::All,
+                _ => fsync::What::Data,
+            };
+
+            return fsync::start(request, iocb, what, batch);
+        }
         opcode::POLL => return poll::start(request, iocb, batch),
         _ => return Err(EINVAL),
     };
 
-    // In one place, so that it becomes a part of the caller.
     rw::start(request, iocb, dir, shape, batch)
 }

@@ -23,6 +23,7 @@ use kernel::{
     fs::{
         current_ioprio,
         is_open_as,
+        table_is_shared,
         LocalFile, //
     },
     prelude::*,
@@ -47,9 +48,9 @@ use kernel::{
         },
         staged::{
             InFlight,
-            ReadSection,
             User, //
         },
+        ReadSection, //
     },
     uaccess::UserPtr,
     user_scalar::UserScalar, //
@@ -91,8 +92,12 @@ pub(crate) struct Batch<'a> {
     /// closed later than its user can expect.
     file: Option<ARef<LocalFile>>,
     fd: u32,
+    /// Nobody else can change what the descriptor refers to.
+    alone: bool,
     /// There was an operation that did not complete at once.
     queued: bool,
+    /// The last file that was polled was ready at once.
+    pub(crate) ready: bool,
     /// The I/O priority of the task, when it was first asked for.
     ioprio: Option<u16>,
 }
@@ -109,7 +114,9 @@ impl<'a> Batch<'a> {
             asked: false,
             file: None,
             fd: 0,
+            alone: !table_is_shared(),
             queued: false,
+            ready: false,
             ioprio: None,
         }
     }
@@ -200,7 +207,7 @@ impl<'a> Batch<'a> {
     fn file(&mut self, fd: u32) -> Result<ARef<LocalFile>> {
         let last = self.file.take();
         let file = match last {
-            Some(file) if self.fd == fd && is_open_as(&file, fd) => file,
+            Some(file) if self.fd == fd && (self.alone || is_open_as(&file, fd)) => file,
             last => {
                 drop(last);
                 LocalFile::fget(fd)?
@@ -406,14 +413,20 @@ impl<O: Dismantle> Request<O> {
     #[inline]
     pub(crate) fn put(this: Shared<Self>) {
         if let Some(request) = this.into_unique() {
-            let result = request.result.load(Relaxed);
-            let ((parts, head), slot) = request.dismantle();
-            let mut extra = None;
-
-            head.post(result, |pool| extra = pool.put(slot));
-            // Among them the file, which is closed after the event was posted.
-            drop(parts);
-            drop(extra);
+            Self::finish(request);
         }
+    }
+
+    /// Posts the event of a request that has ended.
+    #[inline(never)]
+    fn finish(request: Unique<Self>) {
+        let result = request.result.load(Relaxed);
+        let ((parts, head), slot) = request.dismantle();
+        let mut extra = None;
+
+        head.post(result, |pool| extra = pool.put(slot));
+        // Among them the file, which is closed after the event was posted.
+        drop(parts);
+        drop(extra);
     }
 }

@@ -275,7 +275,7 @@ impl<D> Ring<D> {
             _ => 0,
         };
 
-        ring.write(offset, event);
+        ring.write_words(offset, event.words());
         ring.pages().flush(offset);
 
         // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()` or in
@@ -338,6 +338,7 @@ impl<D> Ring<D> {
     /// # Errors
     ///
     /// `EFAULT` if the events could not be copied; then all of them stay in the ring.
+    #[inline(always)]
     pub(crate) fn pop(&self, events: UserPtr, nr: usize) -> Result<usize> {
         let ring = self.pages.consumer();
         let head = ring.read_u32(header::HEAD);

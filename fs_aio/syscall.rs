@@ -81,7 +81,7 @@ fn to_ret(result: Result<usize>) -> isize {
 }
 
 /// Calls `f` with the address space of the current task.
-#[inline]
+#[inline(always)]
 fn with_mm(f: impl FnOnce(CurrentMm<'_>) -> Result<usize>) -> isize {
     // Threads of the kernel have none, but don't call us.
     to_ret(CurrentMm::of(current!()).ok_or(EINVAL).and_then(f))
@@ -149,6 +149,7 @@ fn io_cancel(ctx_id: usize, iocb: *mut c_void) -> isize {
     })
 }
 
+#[inline(always)]
 fn getevents(
     ctx_id: usize,
     min_nr: isize,

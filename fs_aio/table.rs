@@ -20,12 +20,12 @@ use kernel::{
     },
     prelude::*,
     sync::{
-        rcu,
         staged::{
             Found,
             Owner,
             User, //
         },
+        ReadSection,
         WaitGroup,
         WaitToken, //
     },
@@ -83,20 +83,20 @@ pub(crate) fn insert(
 /// # Errors
 ///
 /// `EINVAL` if there is none, or its end has begun.
-#[inline]
+#[inline(always)]
 pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<User<Context>> {
     let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
     let index = u32::get_user(ring).map_err(|_| EINVAL)?;
 
-    let rcu = rcu::read_lock();
+    let section = ReadSection::new();
     let context = mm::table::<Table>(mm)
-        .get(index as usize, &rcu)
+        .get(index as usize, &section)
         .ok_or(EINVAL)?;
 
     if context.user_id() != user_id {
         return Err(EINVAL);
     }
-    context.try_use(&rcu).ok_or(EINVAL)
+    context.try_use(&section).ok_or(EINVAL)
 }
 
 /// Begins the end of a context, which the caller does not use any longer; `waiter` is dropped when

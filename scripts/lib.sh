@@ -207,12 +207,12 @@ toolchain()
 	export KBUILD_BUILD_USER=aio KBUILD_BUILD_HOST=aio
 }
 
-# Where things are for the kernel that AIO and EXTRA_CONFIG ask for.
+# Where things are for the kernel that AIO, BASE_CONFIG and EXTRA_CONFIG ask for.
 TREE=$BUILD/linux
-VARIANT=$AIO
+VARIANT=${BASE_CONFIG:+$BASE_CONFIG-}$AIO
 if [ -n "${EXTRA_CONFIG:-}" ]; then
 	[ -f "$EXTRA_CONFIG" ] || die "EXTRA_CONFIG: no file '$EXTRA_CONFIG'"
-	VARIANT=$AIO-$(sha256sum "$EXTRA_CONFIG" | cut -c1-12)
+	VARIANT+=-$(sha256sum "$EXTRA_CONFIG" | cut -c1-12)
 fi
 OUT=$BUILD/$VARIANT
 IMAGE=$OUT/arch/x86/boot/bzImage

@@ -72,6 +72,7 @@ impl PollOwner for Request<Poll> {
 ///
 /// `EINVAL` for events that don't exist, for a field of the iocb that this operation does not have,
 /// and for a file that can't be waited for in this way.
+#[inline(always)]
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> Result {
     let events = u16::try_from(iocb.buf()).map_err(|_| EINVAL)?;
 
@@ -86,9 +87,15 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> R
         }))
     })?;
 
-    match AsyncPoll::start(request)? {
-        Polled::Ready(request, events) => batch.complete(request, usize::from(events) as isize),
-        Polled::Waiting(submission) => batch.queued(submission),
+    match AsyncPoll::start(request, batch.ready)? {
+        Polled::Ready(request, events) => {
+            batch.ready = true;
+            batch.complete(request, usize::from(events) as isize);
+        }
+        Polled::Waiting(submission) => {
+            batch.ready = false;
+            batch.queued(submission);
+        }
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub(crate) enum Shape {
 ///
 /// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
 /// `EINVAL` for the file, those of the buffers, and those of the range in the file.
-#[inline]
+#[inline(always)]
 pub(crate) fn start(
     prepared: Prepared,
     iocb: &Iocb,

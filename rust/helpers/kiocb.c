@@ -32,6 +32,14 @@ __rust_helper int rust_helper_ioprio_check_cap(int ioprio)
 	return ioprio_check_cap(ioprio);
 }
 
+/* Whether somebody else can change the table, see fdget(). */
+__rust_helper bool rust_helper_fd_table_is_shared(void)
+{
+	struct files_struct *files = current->files;
+
+	return !files || atomic_read_acquire(&files->count) != 1;
+}
+
 /* Whether @fd of the current task is @file, to which the caller has a reference. */
 __rust_helper bool rust_helper_fd_is_file(unsigned int fd, const struct file *file)
 {
@@ -40,9 +48,6 @@ __rust_helper bool rust_helper_fd_is_file(unsigned int fd, const struct file *fi
 
 	if (unlikely(!files))
 		return false;
-	/* As in fdget(): nobody else can change the table. */
-	if (likely(atomic_read_acquire(&files->count) == 1))
-		return files_lookup_fd_raw(files, fd) == file;
 
 	rcu_read_lock();
 	same = files_lookup_fd_raw(files, fd) == file;

@@ -46,3 +46,29 @@ fault:
 	user_read_access_end();
 	return -EFAULT;
 }
+
+/*
+ * Copies a few groups of four words, which are not more than the object that @from
+ * is in: there is no check of that, unlike in copy_to_user().
+ */
+__rust_helper int rust_helper_put_user_groups(void __user *to, const void *from, size_t n)
+{
+	u64 __user *dst = to;
+	const u64 *src = from;
+
+	might_fault();
+	if (!user_write_access_begin(dst, n * 4 * sizeof(*dst)))
+		return -EFAULT;
+	for (; n; n--, dst += 4, src += 4) {
+		unsafe_put_user(src[0], dst, fault);
+		unsafe_put_user(src[1], dst + 1, fault);
+		unsafe_put_user(src[2], dst + 2, fault);
+		unsafe_put_user(src[3], dst + 3, fault);
+	}
+	user_write_access_end();
+	return 0;
+
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}

@@ -17,8 +17,10 @@ use crate::{
         NotThreadSafe,
         Opaque, //
     },
-    uaccess::UserPtr, //
+    uaccess::UserPtr,
+    user_scalar::read_words, //
 };
+use core::mem::MaybeUninit;
 
 /// The layout of a time in user space.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,30 +39,39 @@ pub enum TimeLayout {
 ///
 /// `EFAULT` if there is no readable memory.
 #[doc(alias = "get_timespec64")]
+#[inline]
 pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {
     if ptr.as_const_ptr().is_null() {
         return Ok(Timeout::Never);
     }
 
-    let ts = Opaque::<bindings::timespec64>::uninit();
-    // SAFETY: `ts` is valid for writes; any address is checked.
-    let ret = unsafe {
-        match layout {
-            TimeLayout::Time64 => bindings::get_timespec64(ts.get(), ptr.as_const_ptr().cast()),
-            TimeLayout::Time32 => bindings::get_old_timespec32(ts.get(), ptr.as_const_ptr()),
-        }
-    };
-    if ret != 0 {
-        return Err(EFAULT);
-    }
+    let nanos = match layout {
+        TimeLayout::Time64 => {
+            let mut time = MaybeUninit::uninit();
+            let [seconds, nanos]: &[i64; 2] = read_words(ptr, &mut time)?;
 
-    // SAFETY: It was just written.
-    let nanos = unsafe { bindings::timespec64_to_ktime(*ts.get()) };
+            // SAFETY: There are no requirements.
+            unsafe { bindings::kernel_timespec_to_ktime(*seconds, *nanos) }
+        }
+        TimeLayout::Time32 => time32_from_user(ptr)?,
+    };
 
     Ok(match nanos {
         bindings::KTIME_MAX => Timeout::Never,
         nanos => Timeout::Nanos(nanos),
     })
+}
+
+#[inline(never)]
+fn time32_from_user(ptr: UserPtr) -> Result<i64> {
+    let ts = Opaque::<bindings::timespec64>::uninit();
+
+    // SAFETY: `ts` is valid for writes; any address is checked.
+    if unsafe { bindings::get_old_timespec32(ts.get(), ptr.as_const_ptr()) } != 0 {
+        return Err(EFAULT);
+    }
+    // SAFETY: It was just written.
+    Ok(unsafe { bindings::timespec64_to_ktime(*ts.get()) })
 }
 
 /// A signal mask of the current task that replaces its own for the time of a system call.

@@ -9,10 +9,7 @@ use crate::{
     error::Result,
     ffi::c_int,
     syscall::TimeLayout,
-    transmute::{
-        AsBytes,
-        FromBytes, //
-    },
+    transmute::FromBytes,
     uaccess::UserPtr,
     user_scalar, //
 };
@@ -176,12 +173,22 @@ impl Iocb {
 #[derive(Clone, Copy)]
 pub struct IoEvent(bindings::io_event);
 
-// SAFETY: Four 64-bit integers without padding.
-unsafe impl AsBytes for IoEvent {}
-
 impl IoEvent {
     /// The size in bytes.
     pub const SIZE: usize = size_of::<bindings::io_event>();
+
+    /// Returns the words that it consists of.
+    #[inline]
+    pub const fn words(self) -> [u64; 4] {
+        const { assert!(Self::SIZE == size_of::<[u64; 4]>()) };
+
+        [
+            self.0.data,
+            self.0.obj,
+            self.0.res as u64,
+            self.0.res2 as u64,
+        ]
+    }
 
     /// Makes an event from `aio_data`, the address of the iocb, and the result.
     #[inline]

@@ -30,6 +30,7 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
+    mem::MaybeUninit,
     ptr::null_mut, //
 };
 
@@ -64,8 +65,8 @@ pub struct CancelNode {
     #[pin]
     links: Opaque<bindings::list_head>,
     list: Atomic<*mut CancelList>,
-    call: UnsafeCell<bindings::kiocb_cancel_fn>,
-    kiocb: UnsafeCell<*mut bindings::kiocb>,
+    call: UnsafeCell<MaybeUninit<bindings::kiocb_cancel_fn>>,
+    kiocb: UnsafeCell<MaybeUninit<*mut bindings::kiocb>>,
     id: u64,
     #[pin]
     _pin: PhantomPinned,
@@ -87,8 +88,8 @@ impl CancelNode {
                 unsafe { bindings::INIT_LIST_HEAD(slot) }
             }),
             list: Atomic::new(null_mut()),
-            call: UnsafeCell::new(None),
-            kiocb: UnsafeCell::new(null_mut()),
+            call: UnsafeCell::new(MaybeUninit::uninit()),
+            kiocb: UnsafeCell::new(MaybeUninit::uninit()),
             id,
             _pin: PhantomPinned,
         })
@@ -226,8 +227,8 @@ impl CancelList {
     unsafe fn cancel_node(node: *const CancelNode) -> Result {
         // SAFETY: By the type invariants of `CancelNode`, and the requirements of this function.
         unsafe {
-            let result = match *(*node).call.get() {
-                Some(call) => to_result(call(*(*node).kiocb.get())),
+            let result = match (*(*node).call.get()).assume_init() {
+                Some(call) => to_result(call((*(*node).kiocb.get()).assume_init())),
                 None => Err(EINVAL),
             };
             bindings::list_del_init_careful((*node).links.get());
@@ -254,8 +255,8 @@ impl CancelList {
         unsafe {
             node.list
                 .store(core::ptr::from_ref(self).cast_mut(), Relaxed);
-            *node.call.get() = call;
-            *node.kiocb.get() = kiocb;
+            (*node.call.get()).write(call);
+            (*node.kiocb.get()).write(kiocb);
             bindings::list_add_tail(node.links.get(), self.head.get());
         }
     }

@@ -16,7 +16,6 @@ use crate::{
             Acquire,
             Atomic, //
         },
-        rcu,
         rcu_table::{
             LockedRcuTable,
             RcuPointer,
@@ -27,6 +26,7 @@ use crate::{
             Owner,
             Staged, //
         },
+        ReadSide, //
     },
     task::CurrentTask,
     types::NotThreadSafe, //
@@ -174,7 +174,7 @@ pub fn table<T: TheContexts>(mm: CurrentMm<'_>) -> Table<'_, T> {
 impl<'a, T: TheContexts> Table<'a, T> {
     /// Finds the context with this index, see [`RcuTable::get()`].
     #[inline]
-    pub fn get<'g>(&self, index: usize, rcu: &'g rcu::Guard) -> Option<Found<'g, T::Context>> {
+    pub fn get<'g>(&self, index: usize, rcu: &'g impl ReadSide) -> Option<Found<'g, T::Context>> {
         self.inner.get(index, rcu)
     }
 

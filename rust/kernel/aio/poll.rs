@@ -192,6 +192,7 @@ impl<'a> LockedQueue<'a> {
     /// Locks the queue, unless the entry was removed from it.
     ///
     /// To be called with interrupts disabled.
+    #[inline]
     fn lock(poll: &'a AsyncPoll) -> Option<Self> {
         let rcu = rcu::read_lock();
         // Pairs with the release in `wake()`, when the queue goes away.
@@ -212,6 +213,7 @@ impl<'a> LockedQueue<'a> {
         queue.has_entry().then_some(queue)
     }
 
+    #[inline]
     fn has_entry(&self) -> bool {
         let links = self.poll.links();
 
@@ -220,12 +222,14 @@ impl<'a> LockedQueue<'a> {
     }
 
     /// Removes the entry.
+    #[inline]
     fn remove_entry(&self) {
         // SAFETY: The lock of the queue that the entry is in is held.
         unsafe { bindings::list_del_init(self.poll.links()) };
     }
 
     /// Returns what belongs to who holds the lock.
+    #[inline]
     fn wakeups(&self) -> &Wakeups {
         // SAFETY: The lock is held, for as long as `self` is.
         unsafe { self.poll.wakeups() }
@@ -233,6 +237,7 @@ impl<'a> LockedQueue<'a> {
 }
 
 impl Drop for LockedQueue<'_> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: The lock is held, and RCU keeps the queue.
         unsafe { bindings::spin_unlock(&raw mut (*self.head).lock) };
@@ -251,6 +256,7 @@ struct PollTable<'a> {
 impl AsyncPoll {
     /// Initialises an operation that waits for `events` (`POLL*`, errors always among them); `id`
     /// is how user space calls it.
+    #[inline]
     pub fn new(file: ARef<LocalFile>, events: u16, id: u64) -> impl PinInit<Self> {
         // SAFETY: There are no requirements.
         let events = unsafe { bindings::demangle_poll(events) };
@@ -274,21 +280,27 @@ impl AsyncPoll {
 
     /// Starts the operation.
     ///
-    /// May sleep.
+    /// With `ask_first`, the file is asked whether it is ready before its wait queue is used: that
+    /// costs less if it is, and more if it is not. May sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
-    pub fn start<T: PollOwner>(this: Unique<T>) -> Result<Polled<T>> {
+    pub fn start<T: PollOwner>(this: Unique<T>, ask_first: bool) -> Result<Polled<T>> {
+        if ask_first {
+            // SAFETY: By the requirements of `HasAsyncPoll`.
+            let mask = unsafe { Self::within::<T>(&this) }.ask();
+
+            if mask != 0 {
+                return Ok(Polled::Ready(this, Self::mangle(mask)));
+            }
+        }
+
         let (submission, completion) = this.share_two();
         let list = submission.cancel_list();
         // SAFETY: By the requirements of `HasAsyncPoll`.
-        let poll = unsafe {
-            &*core::ptr::from_ref::<T>(&submission)
-                .byte_add(T::OFFSET)
-                .cast::<Self>()
-        };
+        let poll = unsafe { Self::within::<T>(&submission) };
 
         poll.init_callbacks::<T>();
         // The reference belongs to the entry.
@@ -343,7 +355,9 @@ impl AsyncPoll {
             }
         }
 
-        if mask == 0 && table.error.is_none() {
+        let error = table.error;
+
+        if mask == 0 && error.is_none() {
             return Ok(Polled::Waiting(submission));
         }
 
@@ -351,10 +365,35 @@ impl AsyncPoll {
         // and nobody can cancel the operation. These two are all there are.
         let this = unsafe { submission.reunite(Shared::from_raw(completion)) };
 
-        match table.error {
+        match error {
             Some(e) if mask == 0 => Err(e),
             _ => Ok(Polled::Ready(this, Self::mangle(mask))),
         }
+    }
+
+    /// Returns the operation in an object.
+    ///
+    /// # Safety
+    ///
+    /// `OFFSET` must be right, see [`HasAsyncPoll`].
+    #[inline]
+    unsafe fn within<T: HasAsyncPoll>(this: &T) -> &Self {
+        // SAFETY: By the requirements of this function.
+        unsafe { &*core::ptr::from_ref(this).byte_add(T::OFFSET).cast() }
+    }
+
+    /// Asks the file which of the events there are.
+    ///
+    /// May sleep.
+    #[inline]
+    fn ask(&self) -> bindings::__poll_t {
+        let mut table = bindings::poll_table_struct {
+            _qproc: None,
+            _key: self.events,
+        };
+
+        // SAFETY: The file is valid. Nothing is queued.
+        unsafe { bindings::vfs_poll(self.file.as_ptr(), &mut table) & self.events }
     }
 
     /// Returns what belongs to who holds the lock of the wait queue.
@@ -367,16 +406,19 @@ impl AsyncPoll {
         unsafe { &*self.wakeups.get() }
     }
 
+    #[inline]
     fn links(&self) -> *mut bindings::list_head {
         // SAFETY: This stays within the entry.
         unsafe { &raw mut (*self.entry.get()).entry }
     }
 
+    #[inline]
     fn mangle(mask: bindings::__poll_t) -> u16 {
         // SAFETY: There are no requirements.
         unsafe { bindings::mangle_poll(mask) }
     }
 
+    #[inline]
     fn init_callbacks<T: PollOwner>(&self) {
         // SAFETY: Nobody else refers to the operation.
         unsafe {
@@ -387,6 +429,7 @@ impl AsyncPoll {
     }
 
     /// Sets the function of the work item, which must not be scheduled.
+    #[inline]
     fn init_work(&self, func: unsafe extern "C" fn(*mut bindings::work_struct)) {
         // SAFETY: The work item is not scheduled, and name and key are static.
         unsafe {
@@ -559,13 +602,7 @@ impl AsyncPoll {
         let mut mask = 0;
 
         if !poll.cancelled.load(Relaxed) {
-            let mut table = bindings::poll_table_struct {
-                _qproc: None,
-                _key: poll.events,
-            };
-
-            // SAFETY: The file is valid. Nothing is queued.
-            mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), &mut table) } & poll.events;
+            mask = poll.ask();
         }
 
         // Who cancels the operation has this lock, and uses the operation until it is released.

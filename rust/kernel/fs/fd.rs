@@ -19,3 +19,12 @@ pub fn is_open_as(file: &LocalFile, fd: u32) -> bool {
     // SAFETY: May be called by any task. The file is only compared.
     unsafe { bindings::fd_is_file(fd, file.as_ptr()) }
 }
+
+/// Returns whether somebody else may change the file descriptors of the current task.
+///
+/// If not, that stays so until the current task has returned to user space, or has created another.
+#[inline]
+pub fn table_is_shared() -> bool {
+    // SAFETY: May be called by any task.
+    unsafe { bindings::fd_table_is_shared() }
+}

@@ -140,12 +140,23 @@ impl<B: Backing> SlotPool<B> {
     /// Moves up to `nr` slots to a batch, as many as it has room for.
     #[inline]
     pub fn take_batch<const N: usize>(&mut self, batch: &mut SlotBatch<B, N>, nr: usize) {
-        for _ in 0..nr.min(N - batch.len) {
-            let Some(ptr) = self.free.pop() else { return };
+        let len = self.free.len();
+        let nr = nr.min(len).min(N - batch.len);
 
-            // INVARIANT: It comes from here.
-            batch.push_raw(ptr);
+        // SAFETY: The last `nr` elements are there, and there is room for them.
+        unsafe {
+            let from = self.free.as_ptr().add(len - nr);
+            let to = batch
+                .slots
+                .as_mut_ptr()
+                .add(batch.len)
+                .cast::<NonNull<u8>>();
+
+            core::ptr::copy_nonoverlapping(from, to, nr);
         }
+        self.free.truncate(len - nr);
+        // INVARIANT: They come from here.
+        batch.len += nr;
     }
 
     /// Moves slots of a batch into the pool, as many as there is room for.

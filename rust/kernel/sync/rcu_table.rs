@@ -22,7 +22,7 @@ use crate::{
             Relaxed,
             Release, //
         },
-        rcu,
+        ReadSide,
         SpinLock,
         SpinLockGuard, //
     },
@@ -168,7 +168,7 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     /// May be called in any context. A processor that speculates past the check of the index stays
     /// in the table (`array_index_nospec()`).
     #[inline]
-    pub fn get<'g>(&self, index: usize, rcu: &'g rcu::Guard) -> Option<P::Borrowed<'g>> {
+    pub fn get<'g>(&self, index: usize, rcu: &'g impl ReadSide) -> Option<P::Borrowed<'g>> {
         let slots = self.slots(rcu);
 
         if index >= slots.len() {
@@ -188,7 +188,7 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     }
 
     #[inline]
-    fn slots<'g>(&self, _rcu: &'g rcu::Guard) -> &'g [Atomic<*mut c_void>] {
+    fn slots<'g>(&self, _rcu: &'g impl ReadSide) -> &'g [Atomic<*mut c_void>] {
         match NonNull::new(self.head.load(Relaxed).cast::<Block>()) {
             // SAFETY: By the type invariants; the block is not freed while RCU is read-locked.
             Some(block) => unsafe { Block::slots(block) },
@@ -343,7 +343,10 @@ impl<P: RcuPointer> LockedRcuTable<'_, P> {
 #[kunit_tests(rust_sync_rcu_table)]
 mod tests {
     use super::*;
-    use crate::sync::new_spinlock;
+    use crate::sync::{
+        new_spinlock,
+        rcu, //
+    };
 
     /// A number on the heap.
     struct Number(*mut u32);

@@ -33,7 +33,20 @@ use crate::{
         Backing,
         Slot, //
     },
-    sync::rcu,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            AtomicFlag,
+            Relaxed,
+            Release, //
+        },
+        rcu,
+        ReadSection,
+        ReadSide,
+        SpinLock,
+        SpinLockGuard, //
+    },
     types::{
         NotThreadSafe,
         Opaque, //
@@ -52,6 +65,9 @@ pub trait Staged: Send + Sync + Sized + 'static {
     /// Names the cache that the object's memory comes from, made for the size of a
     /// [`Counts<Self>`].
     type Backing: Backing;
+
+    /// Where all objects of this type are found.
+    const ALL: &'static All<Self>;
 
     /// Calls `f` with the object's own [`Ended`], whose lock is held for the time of the call.
     ///
@@ -77,6 +93,153 @@ pub trait Staged: Send + Sync + Sized + 'static {
     /// period. May be called in any context, hard interrupts included, and with the lock of
     /// [`Ended`] held.
     fn drained(&self);
+}
+
+/// All objects of a type.
+///
+/// Meant to be a `static`; objects can be made after [`init()`](Self::init) was called.
+///
+/// # Invariants
+///
+/// Once `ready`, `lock` and `head` are initialised, and the latter is the head of a list of the
+/// `node`s of objects, which are all there until they are removed with the lock held.
+pub struct All<T: Staged> {
+    ready: AtomicFlag,
+    lock: Opaque<bindings::spinlock_t>,
+    head: Opaque<bindings::list_head>,
+    /// Of the list; changed with the lock held.
+    len: Atomic<usize>,
+    _p: PhantomData<fn(T)>,
+}
+
+// SAFETY: The list is accessed with the lock held, and `T: Sync`.
+unsafe impl<T: Staged> Sync for All<T> {}
+
+impl<T: Staged> Default for All<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Staged> All<T> {
+    /// There are none.
+    pub const fn new() -> Self {
+        // INVARIANT: It is not ready.
+        Self {
+            ready: AtomicFlag::new(false),
+            lock: Opaque::uninit(),
+            head: Opaque::uninit(),
+            len: Atomic::new(0),
+            _p: PhantomData,
+        }
+    }
+
+    /// Prepares the list.
+    ///
+    /// Must be called once, before anybody makes an object, and by one thread only; a second call
+    /// changes nothing.
+    pub fn init(&'static self) {
+        static NAME: &CStr = c"kernel::sync::staged::All";
+
+        if self.ready.load(Relaxed) {
+            return;
+        }
+        // INVARIANT: Both are initialised before the flag is set.
+        //
+        // SAFETY: Nobody uses them before.
+        unsafe {
+            bindings::__spin_lock_init(
+                self.lock.get(),
+                NAME.as_char_ptr(),
+                crate::static_lock_class!().as_ptr(),
+            );
+            bindings::INIT_LIST_HEAD(self.head.get());
+        }
+        self.ready.store(true, Release);
+    }
+
+    /// Returns how many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len.load(Relaxed)
+    }
+
+    /// Returns whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `f` with up to `nr` objects: those that it was not called with for the longest time.
+    ///
+    /// Some of them may have ended already. A spinlock is held meanwhile, so `f` must not sleep, nor
+    /// make or use up objects. Must not be called by interrupt handlers.
+    pub fn visit(&self, nr: usize, mut f: impl FnMut(&T)) {
+        if !self.ready.load(Acquire) {
+            return;
+        }
+        for _ in 0..nr.min(self.len()) {
+            let _guard = self.lock();
+            let head = self.head.get();
+
+            // SAFETY: The lock is held. By the type invariants, a node is that of an object, which
+            // stays while the lock is held.
+            unsafe {
+                let node = (*head).next;
+                if node == head {
+                    return;
+                }
+                bindings::list_del_init(node);
+                bindings::list_add_tail(node, head);
+
+                let object = crate::container_of!(Opaque::cast_from(node), Counts<T>, node);
+                f(&(*object).data);
+            }
+        }
+    }
+
+    /// To be called when it is ready.
+    fn lock(&self) -> SpinLockGuard<'_, ()> {
+        // SAFETY: By the type invariants it is initialised.
+        unsafe { SpinLock::<()>::from_raw(self.lock.get()) }.lock()
+    }
+
+    /// Adds an object.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if the list was not initialised.
+    ///
+    /// # Safety
+    ///
+    /// The object must be valid, and its node initialised and in no list. It must be
+    /// [removed](Self::remove) before it goes.
+    unsafe fn add(&self, object: NonNull<Counts<T>>) -> Result {
+        if !self.ready.load(Acquire) {
+            return Err(ENOMEM);
+        }
+        let _guard = self.lock();
+
+        // INVARIANT: It is removed before it goes.
+        //
+        // SAFETY: The lock is held, and the node in no list.
+        unsafe { bindings::list_add_tail((*object.as_ptr()).node.get(), self.head.get()) };
+        self.len.store(self.len() + 1, Relaxed);
+        Ok(())
+    }
+
+    /// Removes an object.
+    ///
+    /// # Safety
+    ///
+    /// It must have been [added](Self::add), and not yet removed.
+    unsafe fn remove(&self, object: NonNull<Counts<T>>) {
+        let _guard = self.lock();
+
+        // SAFETY: The lock is held, and the node in the list.
+        unsafe { bindings::list_del_init((*object.as_ptr()).node.get()) };
+        self.len.store(self.len() - 1, Relaxed);
+    }
 }
 
 /// Counts the work on an object that has ended.
@@ -166,7 +329,7 @@ impl PercpuRef {
 
     /// Takes a reference, unless the initial one has been dropped.
     #[inline]
-    fn try_get_live(&self, _rcu: &rcu::Guard) -> bool {
+    fn try_get_live(&self, _rcu: &impl ReadSide) -> bool {
         // SAFETY: By the type invariants the count is initialised; RCU is read-locked.
         unsafe { bindings::percpu_ref_tryget_live_rcu(self.as_raw()) }
     }
@@ -220,6 +383,9 @@ pub struct Counts<T> {
     started: PerCpuCount,
     #[pin]
     free_work: Opaque<bindings::rcu_work>,
+    /// In the list of all objects.
+    #[pin]
+    node: Opaque<bindings::list_head>,
     #[pin]
     data: T,
 }
@@ -319,8 +485,12 @@ impl<T: Staged> Counts<T> {
             crate::container_of!(rwork.cast::<Opaque<bindings::rcu_work>>(), Self, free_work)
         };
 
-        // SAFETY: Nobody refers to the object, and it is not used again.
-        unsafe { core::ptr::drop_in_place(this) };
+        // SAFETY: The object was added when it was made. Nobody else refers to it, and it is not used
+        // again.
+        unsafe {
+            T::ALL.remove(NonNull::new_unchecked(this));
+            core::ptr::drop_in_place(this);
+        }
         // SAFETY: The memory is a slot of this cache (see `Owner::new()`).
         drop(unsafe { Slot::<T::Backing>::from_raw(NonNull::new_unchecked(this.cast())) });
     }
@@ -369,11 +539,22 @@ impl<T: Staged> Owner<T> {
             users <- PercpuRef::new(Counts::<T>::users_release),
             started: PerCpuCount::new()?,
             free_work: Opaque::uninit(),
+            node <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes.
+                unsafe { bindings::INIT_LIST_HEAD(slot) }
+            }),
             data <- init,
         }? Error);
 
         // SAFETY: The slot is large enough, aligned, and ours. It stays where it is.
         unsafe { pin_init::raw_try_init(ptr.as_ptr(), init) }?;
+
+        // SAFETY: The object was just initialised; `Counts::free()` removes it.
+        if let Err(e) = unsafe { T::ALL.add(ptr) } {
+            // SAFETY: Nobody knows it. The memory goes with the slot.
+            unsafe { core::ptr::drop_in_place(ptr.as_ptr()) };
+            return Err(e);
+        }
         core::mem::forget(slot);
 
         // INVARIANT: The object was just initialised.
@@ -502,7 +683,7 @@ impl<T: Staged> Found<'_, T> {
     /// Becomes a user of the object, unless its shutdown has begun.
     #[doc(alias = "percpu_ref_tryget_live")]
     #[inline]
-    pub fn try_use(&self, rcu: &rcu::Guard) -> Option<User<T>> {
+    pub fn try_use(&self, rcu: &impl ReadSide) -> Option<User<T>> {
         // SAFETY: By the type invariants the object is there.
         if !unsafe { &(*self.ptr.as_ptr()).users }.try_get_live(rcu) {
             return None;
@@ -573,51 +754,6 @@ impl<T: Staged> Drop for User<T> {
     }
 }
 
-/// An RCU read-side critical section of a few instructions, in which spinlocks may be taken.
-///
-/// Preemption is disabled in it, which is cheaper than [`rcu::read_lock()`] where that is a
-/// function; where spinlocks sleep (`PREEMPT_RT`) it is that.
-///
-/// C's `rcu_read_lock_sched()`: grace periods wait for all kinds of critical sections.
-pub struct ReadSection {
-    #[cfg(CONFIG_PREEMPT_RT)]
-    _guard: rcu::Guard,
-    _not_send: NotThreadSafe,
-}
-
-impl ReadSection {
-    /// Begins a section, which ends when the value is dropped.
-    ///
-    /// May be called in any context.
-    #[doc(alias = "rcu_read_lock_sched")]
-    #[inline]
-    #[expect(clippy::new_without_default)]
-    pub fn new() -> Self {
-        // SAFETY: Pairs with the call in the destructor, by the same task, since this is not `Send`.
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        unsafe {
-            bindings::rcu_read_lock_sched()
-        };
-
-        Self {
-            #[cfg(CONFIG_PREEMPT_RT)]
-            _guard: rcu::read_lock(),
-            _not_send: NotThreadSafe,
-        }
-    }
-}
-
-impl Drop for ReadSection {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: The section was begun by `new()`.
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        unsafe {
-            bindings::rcu_read_unlock_sched()
-        };
-    }
-}
-
 /// Keeps an object for work that has been started and has not ended.
 ///
 /// # Invariants
@@ -637,7 +773,7 @@ unsafe impl<T: Staged> Sync for InFlight<T> {}
 impl<T: Staged> InFlight<T> {
     /// Returns the object, for use after this reference was given up.
     #[inline]
-    pub fn found<'a>(&self, _section: &'a ReadSection) -> Found<'a, T> {
+    pub fn found<'a>(&self, _rcu: &'a impl ReadSide) -> Found<'a, T> {
         // INVARIANT: The object is alive now, and its memory is freed a grace period after its end.
         Found {
             ptr: self.ptr,
@@ -692,10 +828,6 @@ mod tests {
     use crate::{
         slab::Cache,
         sync::{
-            atomic::{
-                Atomic,
-                Relaxed, //
-            },
             new_spinlock_irqsave,
             Arc,
             Completion,
@@ -755,8 +887,11 @@ mod tests {
         const CACHE: &'static Cache<Self> = &CACHE;
     }
 
+    static ALL: All<Object> = All::new();
+
     impl Staged for Object {
         type Backing = Objects;
+        const ALL: &'static All<Self> = &ALL;
 
         fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
             f(&mut self.ended.lock())
@@ -866,6 +1001,33 @@ mod tests {
     }
 
     #[test]
+    fn all_are_visited_in_turn() -> Result {
+        let (first, first_log) = object()?;
+        let (second, second_log) = object()?;
+        let mut seen = (0, 0);
+
+        // Others may be on their way out, of the cases before.
+        for _ in 0..4 {
+            ALL.visit(ALL.len(), |object| {
+                if core::ptr::eq(&*object.log, &*first_log) {
+                    seen.0 += 1;
+                } else if core::ptr::eq(&*object.log, &*second_log) {
+                    seen.1 += 1;
+                }
+            });
+        }
+        assert!(seen.0 >= 3 && seen.1 >= 3);
+        drop(first);
+        drop(second);
+        first_log.dropped.wait_for_completion();
+        second_log.dropped.wait_for_completion();
+        ALL.visit(ALL.len(), |object| {
+            assert!(!core::ptr::eq(&*object.log, &*first_log));
+        });
+        Ok(())
+    }
+
+    #[test]
     fn work_of_many_cpus() -> Result {
         let (owner, log) = object()?;
         let user = owner.user();
@@ -915,6 +1077,7 @@ mod tests {
     #[test]
     fn failing_initialiser_leaves_nothing() -> Result {
         CACHE.init()?;
+        ALL.init();
         let log = Log::new()?;
         let failure: Result = Err(EBUSY);
         let kept = log.clone();
