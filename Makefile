@@ -7,12 +7,13 @@ MAKEFLAGS += --no-print-directory
 
 # What may be given on the command line or in the environment.
 VARIABLES := AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK \
-	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN
+	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN \
+	DEBUG CPUS SEED THREADS KERNEL_IMAGE SECONDS_EACH
 export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients bench lint unsafe-audit clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench lint unsafe-audit clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -21,6 +22,7 @@ help:
 	@echo 'make selftests  the kselftest programs alone'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
+	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'
 	@echo 'make bench      instructions per operation: C, Rust and io_uring (CASES="NAME ...")'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
@@ -32,9 +34,10 @@ help:
 	@echo '           ACCEL=auto|kvm|tcg (run, shell)  JOBS=N  TESTS="PROGRAM ..."'
 	@echo '           SEEDS=FIRST-LAST  WORDS="64 32"  SHRINK=N (diff-test)'
 	@echo '           RUNS=N  RESULTS=DIR  STRICT=1  IMAGES="C RUST" (bench)'
+	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test bench:
+run shell kernel lint diff-test test-debug bench:
 	@scripts/$@
 
 test:

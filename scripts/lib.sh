@@ -216,3 +216,16 @@ if [ -n "${EXTRA_CONFIG:-}" ]; then
 fi
 OUT=$BUILD/$VARIANT
 IMAGE=$OUT/arch/x86/boot/bzImage
+
+# The selftests, built from the laid tree, against its own UAPI headers, by the host's
+# compiler.
+build_selftests()
+{
+	local out=$BUILD/selftests
+	mkdir -p "$out"
+	make -C "$TREE" O="$out" CC=gcc HOSTCC=gcc headers
+	rm -rf "$out/install"
+	make -C "$TREE/tools/testing/selftests" O="$out" TARGETS=aio FORCE_TARGETS=1 CC=gcc \
+		INSTALL_PATH="$out/install" install
+	grep '^aio:' "$out/install/kselftest-list.txt"
+}
