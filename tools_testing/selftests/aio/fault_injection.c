@@ -44,13 +44,14 @@ enum source { SLAB, PAGES, USERCOPY, SOURCES };
 static const char * const source_dir[SOURCES] = {
 	DEBUGFS "/failslab", DEBUGFS "/fail_page_alloc", DEBUGFS "/fail_usercopy",
 };
+
 static const char * const source_name[SOURCES] = { "slab", "page", "user copy" };
 
 static int nth_fd = -1;
 static bool bad;		/* the case at hand has failed */
 static unsigned int total[SOURCES];
 
-static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
+static void __printf(1, 2) wrong(const char *format, ...)
 {
 	va_list args;
 
@@ -369,7 +370,7 @@ static void after_getevents(struct world *w, long ret, enum source failed, unsig
 		wrong("point %u: io_getevents() returned %ld", n, ret);
 	more = aio_drain(w->ctx);
 	if (more != 3 - (ret > 0 ? ret : 0))
-		wrong("point %u: io_getevents() returned %ld, and then there were %ld", n, ret, more);
+		wrong("point %u: io_getevents() returned %ld, then there were %ld", n, ret, more);
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	if (sigismember(&mask, SIGUSR1))
 		wrong("point %u: the signal mask has not come back", n);
@@ -595,7 +596,7 @@ static bool allowed(const struct test *test, enum source failed, long ret)
 
 static void show(const char *name, const unsigned int *points, unsigned int survived)
 {
-	ksft_print_msg("%-26s %3u points: slab %u, page %u, user copy %u; the call succeeded in %u\n",
+	ksft_print_msg("%-26s %3u points: slab %u, page %u, user copy %u; %u succeeded\n",
 		       name, points[SLAB] + points[PAGES] + points[USERCOPY], points[SLAB],
 		       points[PAGES], points[USERCOPY], survived);
 	total[SLAB] += points[SLAB];
@@ -673,8 +674,8 @@ static void run(const struct test *test, struct world *w, long inodes)
 		wrong("no end after %u points", n);
 	for (i = 0; i < SOURCES; i++)
 		if (points[i] < test->least[i])
-			wrong("only %u points of %s, at least %u expected", points[i], source_name[i],
-			      test->least[i]);
+			wrong("only %u points of %s, at least %u expected", points[i],
+			      source_name[i], test->least[i]);
 	if (inodes >= 0 && !strncmp(test->name, "io_setup: no", 12) &&
 	    !aio_ring_inodes_back_to(inodes))
 		wrong("ring inodes are left");
@@ -740,7 +741,7 @@ static bool can_inject(void)
 
 int main(void)
 {
-	const int n = sizeof(tests) / sizeof(tests[0]);
+	const int n = ARRAY_SIZE(tests);
 	struct aio_slow_disk slow = { 0 };
 	struct world w = { .disk = -1 };
 	struct state before, after;
@@ -749,7 +750,7 @@ int main(void)
 
 	ksft_print_header();
 	if (geteuid() || !can_inject())
-		ksft_exit_skip("the kernel has no fail-nth, failslab, fail_page_alloc, fail_usercopy\n");
+		ksft_exit_skip("no fail-nth, failslab, fail_page_alloc, fail_usercopy\n");
 	ksft_set_plan(n + 3);
 
 	w.file = aio_disk_file(O_RDWR);

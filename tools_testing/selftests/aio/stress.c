@@ -42,7 +42,7 @@
 #define SHARED		256	/* iocbs that all threads of a process write */
 #define FD_BASE		200
 #define FD_SHARED	190
-#define TAGS		(1UL << 20)
+#define TAGS		0x100000UL
 #define FILE_LIMIT	(4UL << 20)
 
 /* Signals that do nothing where there is no handler yet: in a new life after exec. */
@@ -163,9 +163,6 @@ static struct common *common;
 #define SET(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELEASE)
 #define SWAP(x, v)	__atomic_exchange_n(&(x), v, __ATOMIC_ACQ_REL)
 
-/* A context and the number of pages of its ring, in one word. */
-typedef unsigned long handle_t;
-
 struct thread {
 	unsigned int nr;	/* of all processes */
 	pid_t tid;
@@ -182,7 +179,8 @@ struct thread {
 	char *buffer;
 };
 
-static handle_t contexts[CLEAN + DIRTY];
+/* Contexts, with the number of pages of the ring in the low bits. */
+static unsigned long contexts[CLEAN + DIRTY];
 static struct thread threads[PER_CELL];
 static unsigned int nr_threads, cell;
 static struct iocb *shared_iocbs;
@@ -221,11 +219,11 @@ static bool percent(unsigned int n)
 	return below(100) < n;
 }
 
-#define ANY(array)	((array)[below(sizeof(array) / sizeof((array)[0]))])
+#define ANY(array)	((array)[below(ARRAY_SIZE(array))])
 
 /* ------------------------------------------------------ results */
 
-static void __attribute__((format(printf, 1, 2))) complain(const char *format, ...)
+static void __printf(1, 2) complain(const char *format, ...)
 {
 	unsigned int n = ADD(common->complaints, 1);
 	size_t size = sizeof(common->complaint[0]), len = 0;
@@ -282,7 +280,7 @@ static bool event_possible(unsigned int opcode, long long res)
 		return opcode == IOCB_CMD_FSYNC || opcode == IOCB_CMD_FDSYNC ? !res :
 			opcode == IOCB_CMD_POLL ? res <= 0xffff :
 			res <= AIO_MAX_RW_COUNT;
-	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(errors); i++)
 		if (res == -errors[i])
 			return opcode != IOCB_CMD_POLL;
 	return false;
@@ -445,18 +443,26 @@ static void *address(void)
 	unsigned long handle;
 
 	switch (below(10)) {
-	case 0: return NULL;
-	case 1: return bad_none;
-	case 2: return bad_readonly;
-	case 3: return bad_edge;
-	case 4: return bad_gone;
-	case 5: return (void *)-PAGE;
-	case 6: return (void *)(1UL << (8 * sizeof(long) - 1));
+	case 0:
+		return NULL;
+	case 1:
+		return bad_none;
+	case 2:
+		return bad_readonly;
+	case 3:
+		return bad_edge;
+	case 4:
+		return bad_gone;
+	case 5:
+		return (void *)-PAGE;
+	case 6:
+		return (void *)(LONG_MAX / 2 + 1UL);
 	case 7:
 		/* A ring as a buffer, but one that may be harmed. */
 		handle = GET(contexts[CLEAN + below(DIRTY)]);
 		return (void *)(handle & ~(PAGE - 1));
-	default: return self->buffer + below(BUFFER);
+	default:
+		return self->buffer + below(BUFFER);
 	}
 }
 
@@ -468,14 +474,22 @@ static const __u16 opcodes[] = {
 static enum kind kind_of(unsigned int opcode)
 {
 	switch (opcode) {
-	case IOCB_CMD_PREAD: return PREAD;
-	case IOCB_CMD_PWRITE: return PWRITE;
-	case IOCB_CMD_FSYNC: return FSYNC;
-	case IOCB_CMD_FDSYNC: return FDSYNC;
-	case IOCB_CMD_POLL: return POLL;
-	case IOCB_CMD_PREADV: return PREADV;
-	case IOCB_CMD_PWRITEV: return PWRITEV;
-	default: return HOSTILE;
+	case IOCB_CMD_PREAD:
+		return PREAD;
+	case IOCB_CMD_PWRITE:
+		return PWRITE;
+	case IOCB_CMD_FSYNC:
+		return FSYNC;
+	case IOCB_CMD_FDSYNC:
+		return FDSYNC;
+	case IOCB_CMD_POLL:
+		return POLL;
+	case IOCB_CMD_PREADV:
+		return PREADV;
+	case IOCB_CMD_PWRITEV:
+		return PWRITEV;
+	default:
+		return HOSTILE;
 	}
 }
 
@@ -492,8 +506,8 @@ static void make_good(struct iocb *iocb, struct iovec *vec)
 	};
 	static const __u8 flushable[] = { MEM, DISK, DISK_DIRECT, SLOW, SLOW2 };
 	static const __u8 pollable[] = {
-		PIPE_R, PIPE_W, WAIT_R, EVENT, EVENT2, EVENT, SOCK_A, SOCK_B, TIMER, EPOLL, SIGNALFD,
-		SIGNALFD, WAIT_R, MEM,
+		PIPE_R, PIPE_W, WAIT_R, WAIT_R, EVENT, EVENT, EVENT2, SOCK_A, SOCK_B, TIMER,
+		EPOLL, SIGNALFD, SIGNALFD, MEM,
 	};
 	unsigned int opcode = ANY(opcodes), kind, i, n;
 	size_t len = (1 + below(3)) * PAGE;
@@ -560,29 +574,49 @@ static void make_hostile(struct iocb *iocb, struct iovec *vec)
 	make_good(iocb, vec);
 	while (n--) {
 		switch (below(12)) {
-		case 0: iocb->aio_lio_opcode = percent(50) ? below(16) : rnd(); break;
-		case 1: iocb->aio_fildes = percent(50) ? FD_BASE + below(FILES) : rnd(); break;
-		case 2: iocb->aio_buf = (uintptr_t)address(); break;
-		case 3: iocb->aio_nbytes = percent(50) ? below(3000) : rnd() << below(40); break;
-		case 4: iocb->aio_offset = percent(50) ? -below(3) - 1 : LLONG_MAX - below(4096); break;
-		case 5: iocb->aio_reserved2 = rnd(); break;
-		case 6: iocb->aio_flags = rnd(); break;
+		case 0:
+			iocb->aio_lio_opcode = percent(50) ? below(16) : rnd();
+			break;
+		case 1:
+			iocb->aio_fildes = percent(50) ? FD_BASE + below(FILES) : rnd();
+			break;
+		case 2:
+			iocb->aio_buf = (uintptr_t)address();
+			break;
+		case 3:
+			iocb->aio_nbytes = percent(50) ? below(3000) : rnd() << below(40);
+			break;
+		case 4:
+			iocb->aio_offset = percent(50) ? -below(3) - 1 : LLONG_MAX - below(4096);
+			break;
+		case 5:
+			iocb->aio_reserved2 = rnd();
+			break;
+		case 6:
+			iocb->aio_flags = rnd();
+			break;
 		case 7:
 			iocb->aio_flags |= IOCB_FLAG_RESFD;
 			iocb->aio_resfd = percent(80) ? FD_BASE + below(FILES) : rnd();
 			break;
-		case 8: iocb->aio_rw_flags = percent(70) ? 1 << below(10) : rnd(); break;
+		case 8:
+			iocb->aio_rw_flags = percent(70) ? 1 << below(10) : rnd();
+			break;
 		case 9:
 			iocb->aio_flags |= IOCB_FLAG_IOPRIO;
 			iocb->aio_reqprio = rnd();
 			break;
 		case 10:
-			for (i = 0; i < 4; i++)
-				vec[i] = (struct iovec){ address(), percent(80) ? below(9000) : rnd() };
+			for (i = 0; i < 4; i++) {
+				vec[i].iov_base = address();
+				vec[i].iov_len = percent(80) ? below(9000) : rnd();
+			}
 			iocb->aio_buf = (uintptr_t)vec;
 			iocb->aio_nbytes = percent(80) ? below(5) : rnd();
 			break;
-		default: iocb->aio_key = rnd(); break;
+		default:
+			iocb->aio_key = rnd();
+			break;
 		}
 	}
 	/* Requests that wait in io_submit() have no place in a batch of these. */
@@ -593,7 +627,7 @@ static void make_hostile(struct iocb *iocb, struct iovec *vec)
 
 /* ------------------------------------------------------ contexts */
 
-static handle_t handle_of(aio_context_t ctx, unsigned int nr)
+static unsigned long handle_of(aio_context_t ctx, unsigned int nr)
 {
 	unsigned int least = common->possible_cpus * 4;
 	size_t events = (nr > least ? nr : least) * 2 + 2;
@@ -601,12 +635,12 @@ static handle_t handle_of(aio_context_t ctx, unsigned int nr)
 	return ctx | (AIO_RING_HEADER + events * AIO_EVENT_SIZE + PAGE - 1) / PAGE;
 }
 
-static aio_context_t ctx_of(handle_t handle)
+static aio_context_t ctx_of(unsigned long handle)
 {
 	return handle & ~(PAGE - 1);
 }
 
-static size_t bytes_of(handle_t handle)
+static size_t bytes_of(unsigned long handle)
 {
 	return (handle & (PAGE - 1)) * PAGE;
 }
@@ -624,12 +658,12 @@ static void *clean_arena(void)
 	return (void *)(ARENA + slot * ARENA_PAGES * PAGE);
 }
 
-static handle_t any_context(bool dirty)
+static unsigned long any_context(bool dirty)
 {
 	return GET(contexts[dirty ? CLEAN + below(DIRTY) : below(CLEAN)]);
 }
 
-static void destroy(handle_t handle, enum kind kind)
+static void destroy(unsigned long handle, enum kind kind)
 {
 	result(kind, io_destroy(ctx_of(handle)), 0, EINVAL);
 }
@@ -641,7 +675,7 @@ static void op_setup(void)
 	bool fill = percent(70);
 	void *at = arena();
 	aio_context_t ctx = 0;
-	handle_t new, old;
+	unsigned long new, old;
 	long ret;
 
 	/* Rather in an empty place. */
@@ -692,7 +726,7 @@ static void op_setup_bad(void)
 static void op_destroy(void)
 {
 	unsigned int slot = below(CLEAN + DIRTY);
-	handle_t handle = percent(50) ? SWAP(contexts[slot], 0) : GET(contexts[slot]);
+	unsigned long handle = percent(50) ? SWAP(contexts[slot], 0) : GET(contexts[slot]);
 
 	destroy(handle, DESTROY);
 }
@@ -700,9 +734,15 @@ static void op_destroy(void)
 static void op_destroy_bad(void)
 {
 	switch (below(4)) {
-	case 0: destroy((uintptr_t)address() & ~(PAGE - 1), DESTROY_BAD); break;
-	case 1: destroy((handle_t)rnd(), DESTROY_BAD); break;
-	case 2: destroy((uintptr_t)arena(), DESTROY_BAD); break;
+	case 0:
+		destroy((uintptr_t)address() & ~(PAGE - 1), DESTROY_BAD);
+		break;
+	case 1:
+		destroy((unsigned long)rnd(), DESTROY_BAD);
+		break;
+	case 2:
+		destroy((uintptr_t)arena(), DESTROY_BAD);
+		break;
 	default:
 		result(DESTROY_BAD, io_destroy(ctx_of(any_context(true)) + 32 * below(20)), 0,
 		       EINVAL);
@@ -711,7 +751,9 @@ static void op_destroy_bad(void)
 
 /* ------------------------------------------------------ requests */
 
-#define SUBMIT_ERRORS	EINVAL, EFAULT, EBADF, EAGAIN, EOPNOTSUPP, EPERM, EOVERFLOW
+static const int submit_errors[] = {
+	EINVAL, EFAULT, EBADF, EAGAIN, EOPNOTSUPP, EPERM, EOVERFLOW, 0,
+};
 
 static void count_batch(struct iocb **list, bool *hostile, long nr, long ret)
 {
@@ -737,7 +779,7 @@ static void op_submit(void)
 {
 	struct iocb *list[MAX_BATCH];
 	bool hostile[MAX_BATCH];
-	handle_t handle = any_context(false);
+	unsigned long handle = any_context(false);
 	unsigned int nr = 1 + below(percent(70) ? 4 : MAX_BATCH), i;
 	long ret;
 
@@ -753,7 +795,7 @@ static void op_submit(void)
 		list[i]->aio_data = tag(self, list[i]->aio_lio_opcode & 0xff);
 	}
 	ret = io_submit(ctx_of(handle), nr, list);
-	result(SUBMIT, ret, nr, SUBMIT_ERRORS);
+	__result(SUBMIT, ret, nr, submit_errors);
 	count_batch(list, hostile, nr, ret);
 }
 
@@ -761,7 +803,7 @@ static void op_submit(void)
 static void op_submit_dirty(void)
 {
 	struct iocb *list[MAX_BATCH];
-	handle_t handle = any_context(true);
+	unsigned long handle = any_context(true);
 	unsigned int nr = 1 + below(MAX_BATCH), i;
 
 	for (i = 0; i < nr; i++) {
@@ -775,7 +817,7 @@ static void op_submit_dirty(void)
 			make_good(&iocb, shared_vectors[n]);
 		*list[i] = iocb;
 	}
-	result(SUBMIT_DIRTY, io_submit(ctx_of(handle), nr, list), nr, SUBMIT_ERRORS);
+	__result(SUBMIT_DIRTY, io_submit(ctx_of(handle), nr, list), nr, submit_errors);
 }
 
 static void op_submit_bad(void)
@@ -786,7 +828,7 @@ static void op_submit_bad(void)
 	aio_context_t ctx = percent(70) ? ctx_of(any_context(true)) : (uintptr_t)address();
 	void *where = percent(50) || nr > 2 ? address() : list;
 
-	result(SUBMIT_BAD, io_submit(ctx, nr, where), LONG_MAX, SUBMIT_ERRORS);
+	__result(SUBMIT_BAD, io_submit(ctx, nr, where), LONG_MAX, submit_errors);
 }
 
 /* The whole way, exactly, in a context that this thread has for itself. */
@@ -808,8 +850,7 @@ static void op_roundtrip(void)
 			return;
 		}
 		if (ret) {
-			complain("io_setup() of one's own: %ld",
-			 ret);
+			complain("io_setup() of one's own: %ld", ret);
 			return;
 		}
 	}
@@ -878,8 +919,7 @@ static void op_roundtrip(void)
 	if (failed || percent(10)) {
 		ret = io_destroy(self->own);
 		if (ret)
-			complain("io_destroy() of one's own: %ld",
-			 ret);
+			complain("io_destroy() of one's own: %ld", ret);
 		self->own = 0;
 	}
 }
@@ -950,7 +990,7 @@ static void got_events(enum kind kind, long ret, long nr, struct io_event *event
 static void op_getevents(void)
 {
 	bool dirty = percent(30);
-	handle_t handle = any_context(dirty);
+	unsigned long handle = any_context(dirty);
 	struct io_event events[MAX_BATCH];
 	long nr = 1 + below(MAX_BATCH), min = percent(50) ? 0 : below(nr + 1);
 	struct timespec ts;
@@ -967,16 +1007,17 @@ static void op_getevents_bad(void)
 	struct timespec ts = { percent(50) ? 0 : -1, percent(50) ? 0 : -1 };
 	long min = ANY(numbers), nr = ANY(numbers);
 	void *where = percent(20) ? bad_none : percent(20) ? bad_readonly : bad_edge;
+	struct timespec *when = percent(10) ? (struct timespec *)bad_none : &ts;
 
 	/* What waits for ever is ended by the ticker. */
-	result(GETEVENTS_BAD, io_getevents(ctx, min, nr, where, percent(10) ? (void *)bad_none : &ts),
-	       LONG_MAX, EINVAL, EFAULT, EINTR);
+	result(GETEVENTS_BAD, io_getevents(ctx, min, nr, where, when), LONG_MAX, EINVAL, EFAULT,
+	       EINTR);
 }
 
 static void op_pgetevents(void)
 {
 	bool dirty = percent(30), bad = percent(5);
-	handle_t handle = any_context(dirty);
+	unsigned long handle = any_context(dirty);
 	struct io_event events[MAX_BATCH];
 	struct aio_sigset set;
 	long nr = 1 + below(MAX_BATCH), min = percent(50) ? 0 : below(nr + 1), ret;
@@ -1015,7 +1056,7 @@ static void op_signal(void)
 static void op_mremap(void)
 {
 	unsigned int slot = CLEAN + below(DIRTY);
-	handle_t old = GET(contexts[slot]), new;
+	unsigned long old = GET(contexts[slot]), new;
 	void *at = arena(), *got;
 
 	got = mremap((void *)ctx_of(old), bytes_of(old), bytes_of(old),
@@ -1023,22 +1064,30 @@ static void op_mremap(void)
 	result(MREMAP, got == MAP_FAILED ? -errno : 0, 0, EINVAL, EFAULT, ENOMEM);
 	if (got == MAP_FAILED)
 		return;
-	new = (handle_t)got | (old & (PAGE - 1));
+	new = (unsigned long)got | (old & (PAGE - 1));
 	__atomic_compare_exchange_n(&contexts[slot], &old, new, false, __ATOMIC_ACQ_REL,
 				    __ATOMIC_RELAXED);
 }
 
 static void op_mremap_part(void)
 {
-	handle_t handle = any_context(true);
+	unsigned long handle = any_context(true);
 	size_t len = bytes_of(handle), from = percent(50) ? PAGE : 0, old = len, new = len;
 	void *got;
 
 	switch (below(4)) {
-	case 0: old = 0; break;
-	case 1: old = PAGE; break;
-	case 2: new = len + PAGE; break;
-	default: old = len > from ? len - from : len; break;
+	case 0:
+		old = 0;
+		break;
+	case 1:
+		old = PAGE;
+		break;
+	case 2:
+		new = len + PAGE;
+		break;
+	default:
+		old = len > from ? len - from : len;
+		break;
 	}
 	/* The kernel must not choose the place: it would be one for other rings. */
 	got = mremap((void *)ctx_of(handle) + from, old, new, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -1048,7 +1097,7 @@ static void op_mremap_part(void)
 
 static void op_munmap(void)
 {
-	handle_t handle = any_context(true);
+	unsigned long handle = any_context(true);
 	size_t len = bytes_of(handle);
 	char *at = (char *)ctx_of(handle);
 
@@ -1069,7 +1118,7 @@ static void op_madvise(void)
 		MADV_DONTNEED, MADV_REMOVE, MADV_WILLNEED, 20 /* COLD */, 21 /* PAGEOUT */,
 		22 /* POPULATE_READ */, 23 /* POPULATE_WRITE */, MADV_DOFORK, MADV_MERGEABLE,
 	};
-	handle_t handle = any_context(true);
+	unsigned long handle = any_context(true);
 	void *at = (void *)ctx_of(handle);
 	long ret;
 
@@ -1084,7 +1133,7 @@ static void op_madvise(void)
 		ret = madvise(at, bytes_of(handle), ANY(advice));
 	}
 	result(MADVISE, ret ? -errno : 0, 0, EINVAL, ENOMEM, EFAULT, EBADF, EACCES, EPERM, EBUSY,
-	       EAGAIN, EHWPOISON, EOPNOTSUPP, EIO, ENOSYS, ENODEV);
+	       EAGAIN, EHWPOISON, EOPNOTSUPP, EIO, ENODEV);
 }
 
 static void op_scribble(void)
@@ -1105,11 +1154,21 @@ static void op_scribble(void)
 	}
 	may_fault = 1;
 	switch (what) {
-	case 0 ... 4: ring->head = value; break;
-	case 5 ... 7: ring->head = ring->tail; break;
-	case 8 ... 9: ring->head = ring->nr + (int)below(3) - 1; break;
-	case 10 ... 13: ring->tail = value; break;
-	case 14: ring->nr = value; break;
+	case 0 ... 4:
+		ring->head = value;
+		break;
+	case 5 ... 7:
+		ring->head = ring->tail;
+		break;
+	case 8 ... 9:
+		ring->head = ring->nr + (int)below(3) - 1;
+		break;
+	case 10 ... 13:
+		ring->tail = value;
+		break;
+	case 14:
+		ring->nr = value;
+		break;
 	case 15: {
 		__u32 id = ring->id;
 
@@ -1119,9 +1178,15 @@ static void op_scribble(void)
 		ring->id = id;
 		break;
 	}
-	case 16: ring->magic = value; break;
-	case 17: ring->header_length = value; break;
-	default: ring->events[n].obj = value; break;
+	case 16:
+		ring->magic = value;
+		break;
+	case 17:
+		ring->header_length = value;
+		break;
+	default:
+		ring->events[n].obj = value;
+		break;
 	}
 	may_fault = 0;
 	count(SCRIBBLE, 0);
@@ -1142,7 +1207,7 @@ static long child_status(pid_t pid)
 }
 
 /* No library function that takes a lock: another thread may have had it. */
-static int fork_child(handle_t parents)
+static int fork_child(unsigned long parents)
 {
 	struct iocb iocb, *list[1] = { &iocb };
 	struct io_event event;
@@ -1182,7 +1247,7 @@ static int fork_child(handle_t parents)
 static void op_fork(void)
 {
 	/* A clean one, that is, at an address that is used for nothing else. */
-	handle_t handle = self->own ? handle_of(self->own, 16) : 0;
+	unsigned long handle = self->own ? handle_of(self->own, 16) : 0;
 	pid_t pid = fork();
 	long ret;
 
@@ -1201,7 +1266,7 @@ static void op_fork(void)
 /* A process that shares the memory, and leaves behind what waits for its signals. */
 static int share_child(void *arg)
 {
-	handle_t handle = (handle_t)arg;
+	unsigned long handle = (unsigned long)arg;
 	struct iocb *iocb = &shared_iocbs[below(SHARED)], *list[3] = { iocb, iocb, iocb };
 	struct timespec zero = { 0 };
 	struct io_event events[4];
@@ -1222,11 +1287,11 @@ static int share_child(void *arg)
 
 static void op_share_vm(void)
 {
-	handle_t handle = any_context(true);
-	static char stacks[PER_CELL][32768] __attribute__((aligned(16)));
+	unsigned long handle = any_context(true);
+	static struct { long double align[2048]; } stacks[PER_CELL];
 	int pid;
 
-	pid = clone(share_child, stacks[self - threads] + sizeof(stacks[0]),
+	pid = clone(share_child, &stacks[self - threads + 1],
 		    CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)handle);
 	if (pid < 0) {
 		result(SHARE_VM, -errno, 0, EAGAIN);
@@ -1259,11 +1324,13 @@ static void op_replace(void)
 {
 	unsigned int slot = below(FILES), kind = percent(90) ? slot : below(FILES);
 
+	long ret;
+
 	if (kind != slot && percent(50))
-		result(REPLACE, dup3(fd_of(kind), fd_of(slot), O_CLOEXEC) < 0 ? -errno : 0, 0, EBADF,
-		       EBUSY);
+		ret = aio_result(dup3(fd_of(kind), fd_of(slot), O_CLOEXEC));
 	else
-		result(REPLACE, install(kind, slot), 0, EBADF, EINVAL);
+		ret = install(kind, slot);
+	result(REPLACE, ret, INT_MAX, EBADF, EBUSY, EINVAL);
 }
 
 static void op_close(void)
@@ -1294,8 +1361,8 @@ static void op_touch(void)
 		ret = aio_result(read(fd_of(kind), buf, sizeof(buf)));
 	else if (p.revents & POLLOUT)
 		ret = aio_result(write(fd_of(kind), buf, len));
-	result(TOUCH, ret, LONG_MAX, EAGAIN, EBADF, EPIPE, EINTR, EINVAL, EFBIG, EISDIR, EIO, ENOSPC,
-	       ECONNRESET, ENOTCONN, EFAULT);
+	result(TOUCH, ret, LONG_MAX, EAGAIN, EBADF, EPIPE, EINTR, EINVAL, EFBIG, EISDIR, EIO,
+	       ENOSPC, ECONNRESET, ENOTCONN, EFAULT);
 }
 
 /* ------------------------------------------------------ the machine */
@@ -1317,13 +1384,14 @@ static void op_rlimit(void)
 
 static void op_sysctl(void)
 {
+	long long max = percent(80) ? common->max_nr : 100 + (long long)below(5000);
 	char text[32];
 
 	if (common->can_memlock_sysctl && percent(70)) {
 		result(SYSCTL, aio_write_text(AIO_MEMLOCK, percent(70) ? "1" : "0"), 0, EINTR);
 		return;
 	}
-	snprintf(text, sizeof(text), "%lld", percent(80) ? common->max_nr : 100 + (long long)below(5000));
+	snprintf(text, sizeof(text), "%lld", max);
 	result(SYSCTL, aio_write_text("/proc/sys/fs/aio-max-nr", text), 0, EINTR);
 }
 
@@ -1333,7 +1401,8 @@ static void op_hotplug(void)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%lu/online",
 		 1 + below(common->cpus - 1));
-	result(HOTPLUG, aio_write_text(path, percent(60) ? "1" : "0"), 0, EBUSY, EINVAL, EINTR, EAGAIN);
+	result(HOTPLUG, aio_write_text(path, percent(60) ? "1" : "0"), 0, EBUSY, EINVAL, EINTR,
+	       EAGAIN);
 }
 
 static void (*const functions[OPS])(void) = {
@@ -1436,7 +1505,7 @@ static int run_cell(unsigned int nr)
 	drop_ipc_lock();
 	setrlimit(RLIMIT_FSIZE, &files);
 	setrlimit(RLIMIT_CORE, &core);
-	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	sigaction(SIG_OPS, &action, NULL);
 	sigaction(SIG_TICKER, &action, NULL);
@@ -1785,7 +1854,7 @@ int main(int argc, char **argv)
 	static const char * const caches[] = { "kioctx", "aio_kiocb" };
 	long inodes, objects[2], nr, now;
 	unsigned long ops = 20000, seed = 1;
-	unsigned int nr_workers = 8, patience = 120, i;
+	unsigned int nr_workers = 8, cells, patience = 120, i;
 	struct aio_slow_disk slow = { 0 };
 	char *only = NULL, *dir = NULL;
 	bool verbose = false, ended, good;
@@ -1796,18 +1865,34 @@ int main(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "s:n:t:w:k:v", options, NULL)) != -1) {
 		switch (opt) {
-		case 's': seed = strtoul(optarg, NULL, 0); break;
-		case 'n': ops = strtoul(optarg, NULL, 0); break;
-		case 't': nr_workers = strtoul(optarg, NULL, 0); break;
-		case 'w': patience = strtoul(optarg, NULL, 0); break;
-		case 'k': only = optarg; break;
-		case 'v': verbose = true; break;
-		case 'C': as_cell = atoi(optarg); break;
-		default: return 2;
+		case 's':
+			seed = strtoul(optarg, NULL, 0);
+			break;
+		case 'n':
+			ops = strtoul(optarg, NULL, 0);
+			break;
+		case 't':
+			nr_workers = strtoul(optarg, NULL, 0);
+			break;
+		case 'w':
+			patience = strtoul(optarg, NULL, 0);
+			break;
+		case 'k':
+			only = optarg;
+			break;
+		case 'v':
+			verbose = true;
+			break;
+		case 'C':
+			as_cell = atoi(optarg);
+			break;
+		default:
+			return 2;
 		}
 	}
 	if (as_cell >= 0) {
-		common = mmap(NULL, sizeof(*common), PROT_READ | PROT_WRITE, MAP_SHARED, FD_SHARED, 0);
+		common = mmap(NULL, sizeof(*common), PROT_READ | PROT_WRITE, MAP_SHARED,
+			      FD_SHARED, 0);
 		return common == MAP_FAILED ? 1 : run_cell(as_cell);
 	}
 	if (!nr_workers || nr_workers > MAX_THREADS)
@@ -1815,8 +1900,8 @@ int main(int argc, char **argv)
 
 	ksft_print_header();
 	ksft_set_plan(8);
-	if (io_setup(1, &probe) == -ENOSYS)
-		ksft_exit_skip("the kernel has no AIO\n");
+	if (io_setup(1, &probe))
+		ksft_exit_skip("no AIO here\n");
 	io_destroy(probe);
 
 	fd = memfd_create("stress", 0);
@@ -1863,7 +1948,8 @@ int main(int argc, char **argv)
 		       is_32bit_pointer() ? ", 32 bit" : "");
 
 	start = aio_now_ns();
-	ended = supervise((nr_workers + PER_CELL - 1) / PER_CELL, patience);
+	cells = (nr_workers + PER_CELL - 1) / PER_CELL;
+	ended = supervise(cells, patience);
 	if (common->can_cpu)
 		online_all();
 	if (common->can_sysctl) {
@@ -1878,8 +1964,8 @@ int main(int argc, char **argv)
 		;
 
 	table(verbose);
-	ksft_print_msg("%lld s, %u lives of %u processes, %lu accesses to rings that were not there\n",
-		       (aio_now_ns() - start) / 1000000000, common->lives, (nr_workers + PER_CELL - 1) / PER_CELL, common->faults);
+	ksft_print_msg("%lld s, %u lives of %u processes, %lu accesses to missing rings\n",
+		       (aio_now_ns() - start) / 1000000000, common->lives, cells, common->faults);
 	for (i = 0; i < common->complaints && i < 20; i++)
 		ksft_print_msg("%s\n", common->complaint[i]);
 	if (common->complaints > 20)
