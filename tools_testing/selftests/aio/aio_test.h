@@ -525,6 +525,18 @@ static inline bool aio_wait_blocked(volatile pid_t *tid, long nr)
 	return false;
 }
 
+/* How often a thread of this process has gone to sleep, -1 if that is not told. */
+static inline long aio_sleeps(pid_t tid)
+{
+	char path[64], buf[8192], *p;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	if (aio_read_text(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	p = strstr(buf, "\nvoluntary_ctxt_switches:");
+	return p ? strtol(p + 25, NULL, 10) : -1;
+}
+
 /* Keeps the caller on the processor that it is on now. */
 static inline int aio_pin_cpu(void)
 {

@@ -422,6 +422,33 @@ TEST_F(events, waits_for_min_nr)
 	EXPECT_TRUE(numbered(self->got, 5, 0));
 }
 
+/*
+ * A reader sleeps until there are as many events as it wants; each that comes
+ * before does not wake it, only to go to sleep again.
+ */
+TEST_F(events, sleeps_until_enough)
+{
+	struct aio_caller reader = {
+		.ctx = self->ctx, .min_nr = 10, .nr = NR, .events = self->got,
+	};
+	long before;
+	int i;
+
+	ASSERT_TRUE(aio_start_blocked(&reader, aio_getevents_thread,
+				      __NR_io_getevents));
+	before = aio_sleeps(reader.tid);
+	if (before < 0)
+		SKIP(return, "the kernel does not count context switches");
+	for (i = 0; i < 9; i++) {
+		ASSERT_EQ(1, make(1));
+		aio_sleep_ms(10);
+		EXPECT_EQ(before, aio_sleeps(reader.tid));
+	}
+	ASSERT_EQ(1, make(1));
+	EXPECT_EQ(10, aio_join(&reader));
+	EXPECT_TRUE(numbered(self->got, 10, 0));
+}
+
 /* Two callers wait for different numbers; each gets what it waits for. */
 TEST_F(events, waiters_for_different_numbers)
 {

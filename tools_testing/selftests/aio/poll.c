@@ -10,7 +10,9 @@
  * form loops; a wait queue that goes away completes the request; and pending
  * requests hinder neither io_destroy() nor the end of the process.
  */
+#include <linux/userfaultfd.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -313,6 +315,56 @@ TEST_F(poll, timerfd)
 			ASSERT_EQ(sizeof(count),
 				  read(efd, &count, sizeof(count)));
 	}
+}
+
+static void *toucher(void *arg)
+{
+	*(volatile char *)arg = 1;
+	return NULL;
+}
+
+/*
+ * A userfaultfd locks its wait queue with interrupts enabled, unlike most
+ * others: lockdep has something to say if a lock that is taken in interrupts
+ * is taken below it.
+ */
+TEST_F(poll, userfaultfd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zero = { 0 };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	size_t page = getpagesize();
+	struct uffd_msg msg;
+	pthread_t thread;
+	char *p;
+	int i;
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	p = aio_pages(8 * page, PROT_READ | PROT_WRITE);
+	range.range.start = (uintptr_t)p;
+	range.range.len = 8 * page;
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &range));
+	for (i = 0; i < 8; i++) {
+		prep_poll(&self->iocb, fd, POLLIN);
+		EXPECT_PENDING(&self->iocb);
+		/* Cancelling takes the locks in the other order. */
+		if (i & 1) {
+			ASSERT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, &self->event));
+			EXPECT_COMPLETION(&self->iocb, 0, POLLIN);
+			EXPECT_PENDING(&self->iocb);
+		}
+		ASSERT_EQ(0, pthread_create(&thread, NULL, toucher, p + i * page));
+		EXPECT_COMPLETION(&self->iocb, POLLIN, 0);
+		ASSERT_EQ((ssize_t)sizeof(msg), read(fd, &msg, sizeof(msg)));
+		zero.range.start = msg.arg.pagefault.address & ~(page - 1);
+		zero.range.len = page;
+		ASSERT_EQ(0, ioctl(fd, UFFDIO_ZEROPAGE, &zero));
+		pthread_join(thread, NULL);
+	}
+	close(fd);
 }
 
 TEST_F(poll, epoll_file)

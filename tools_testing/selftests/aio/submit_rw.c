@@ -1031,6 +1031,74 @@ TEST_F_TIMEOUT(rw, capacity_is_constant, 300)
 	EXPECT_EQ(before, aio_drain(self->ctx));
 }
 
+/* All slots, those that wait in the numbers of other processors among them. */
+static long fill_from_everywhere(aio_context_t ctx, int null_fd)
+{
+	cpu_set_t all, one;
+	struct iocb iocb;
+	long ret, sum = 0;
+	int cpu;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof(one), &one))
+			return -errno;
+		ret = aio_fill(ctx, &iocb, null_fd);
+		if (ret < 0)
+			return ret;
+		sum += ret;
+	}
+	sched_setaffinity(0, sizeof(all), &all);
+	return sum;
+}
+
+/*
+ * The same for requests that a disk completes, in interrupts, on whatever
+ * processor: no slot is lost to two that count at the same time.
+ */
+TEST(capacity_after_disk)
+{
+	enum { BATCH = 32, ROUNDS = 300 };
+	int null_fd = open("/dev/null", O_RDWR), i, n, fd;
+	struct iocb iocbs[BATCH], *list[BATCH];
+	struct io_event events[BATCH];
+	struct aio_slow_disk disk;
+	aio_context_t ctx = 0;
+	long before, done;
+	char *buf;
+
+	if (!aio_slow_disk_make(&disk, 1))
+		SKIP(return, "no root or no null_blk");
+	fd = open(disk.dev, O_RDWR | O_DIRECT);
+	buf = aio_pages(BATCH * 4096, PROT_READ | PROT_WRITE);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, io_setup(BATCH, &ctx));
+	before = fill_from_everywhere(ctx, null_fd);
+	EXPECT_EQ(before, aio_drain(ctx));
+	for (i = 0; i < ROUNDS; i++) {
+		for (n = 0; n < BATCH; n++) {
+			aio_prep(&iocbs[n], n & 1 ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD, fd,
+				 buf + n * 4096, 4096, n * 4096);
+			list[n] = &iocbs[n];
+		}
+		ASSERT_EQ(BATCH, io_submit(ctx, BATCH, list));
+		/* Some come while this still submits others. */
+		for (done = 0; done < BATCH; done += n) {
+			n = io_getevents(ctx, 1, BATCH - done, events, NULL);
+			ASSERT_LT(0, n);
+		}
+	}
+	EXPECT_EQ(before, fill_from_everywhere(ctx, null_fd));
+	EXPECT_EQ(before, aio_drain(ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	close(fd);
+	aio_slow_disk_remove(&disk);
+}
+
 /* ------------------------------------------------------ RWF_ flags */
 
 /*
