@@ -4,7 +4,6 @@
 
 use crate::request::{
     Batch,
-    Prepared,
     Request, //
 };
 use core::mem::ManuallyDrop;
@@ -15,6 +14,7 @@ use kernel::{
     },
     prelude::*,
     slab::Counted,
+    uaccess::UserPtr,
     uio::Direction, //
 };
 
@@ -43,17 +43,22 @@ const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 
 /// Starts the operation that an iocb asks for.
 ///
-/// All of them are inlined here, each in one place, and this into the loop over the iocbs: so what
-/// was copied and gathered for an operation need not go through memory.
-///
 /// `compat` tells whether the iocb is that of a 32-bit program on a 64-bit kernel.
+///
+/// Reads and writes are inlined here, and this into the loop over the iocbs: so what was copied and
+/// gathered for them need not go through memory.
 ///
 /// # Errors
 ///
-/// `EINVAL` if there is no such operation, or what keeps it from being started. Otherwise its
-/// outcome will be in an event.
+/// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
+/// being started. Otherwise its outcome will be in an event.
 #[inline]
-pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool, batch: &mut Batch<'_>) -> Result {
+pub(crate) fn start(
+    iocb: &Iocb,
+    user_iocb: UserPtr,
+    compat: bool,
+    batch: &mut Batch<'_>,
+) -> Result {
     use Direction::{
         Read,
         Write, //
@@ -64,17 +69,27 @@ pub(crate) fn start(request: Prepared, iocb: &Iocb, compat: bool, batch: &mut Ba
         opcode::PWRITE => (Write, rw::Shape::One),
         opcode::PREADV => (Read, rw::Shape::Vector { compat }),
         opcode::PWRITEV => (Write, rw::Shape::Vector { compat }),
-        opcode @ (opcode::FSYNC | opcode::FDSYNC) => {
-            let what = match opcode {
-                opcode::FSYNC => fsync::What::All,
-                _ => fsync::What::Data,
-            };
+        _ => {
+            // Only a copy of its own has to be in memory.
+            let iocb = *iocb;
 
-            return fsync::start(request, iocb, what, batch);
+            return start_other(&iocb, user_iocb, batch);
         }
-        opcode::POLL => return poll::start(request, iocb, batch),
-        _ => return Err(EINVAL),
     };
 
-    rw::start(request, iocb, dir, shape, batch)
+    rw::start(batch.prepare(iocb, user_iocb)?, iocb, dir, shape, batch)
+}
+
+/// Starts an operation that is no read or write.
+#[inline(never)]
+fn start_other(iocb: &Iocb, user_iocb: UserPtr, batch: &mut Batch<'_>) -> Result {
+    let request = batch.prepare(iocb, user_iocb)?;
+
+    match iocb.opcode() {
+        opcode::FSYNC => fsync::start(request, iocb, fsync::What::All, batch),
+        opcode::FDSYNC => fsync::start(request, iocb, fsync::What::Data, batch),
+        opcode::POLL => poll::start(request, iocb, batch),
+        // That there is no such operation is the last thing to be found out.
+        _ => Err(EINVAL),
+    }
 }

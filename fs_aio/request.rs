@@ -127,7 +127,7 @@ impl<'a> Batch<'a> {
     ///
     /// In this order: `EAGAIN` without memory or room in the ring, `EBADF` without the file, the
     /// errors of the eventfd, `EFAULT` if `aio_key` can't be written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prepare(&mut self, iocb: &Iocb, user_iocb: UserPtr) -> Result<Prepared> {
         let memory = self.memory()?;
         let context = self.reserve()?;
@@ -152,20 +152,29 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns memory for a request.
-    #[inline]
+    #[inline(always)]
     fn memory(&mut self) -> Result<Slot<Memory>> {
-        if self.memory.is_empty() && !self.asked {
+        match self.memory.pop() {
+            Some(memory) => Ok(memory),
+            None => self.more_memory(),
+        }
+    }
+
+    /// The context is asked for memory once, then the allocator.
+    #[inline(never)]
+    fn more_memory(&mut self) -> Result<Slot<Memory>> {
+        if !self.asked {
             let (memory, left) = (&mut self.memory, self.left);
 
             self.asked = true;
             self.context
                 .ring
                 .with_producer(|finished| finished.pool.take_batch(memory, left));
+            if let Some(memory) = self.memory.pop() {
+                return Ok(memory);
+            }
         }
-        match self.memory.pop() {
-            Some(memory) => Ok(memory),
-            None => Slot::alloc(GFP_KERNEL).map_err(|_| EAGAIN),
-        }
+        Slot::alloc(GFP_KERNEL).map_err(|_| EAGAIN)
     }
 
     /// Reserves room for an event in the ring.
@@ -254,7 +263,10 @@ impl<'a> Batch<'a> {
     pub(crate) fn queued<O: Dismantle>(&mut self, submission: Shared<Request<O>>) {
         self.queued = true;
         self.left -= 1;
-        Request::put(submission);
+        // The other reference is still there, most likely.
+        if let Some(request) = submission.into_unique_shared() {
+            Request::finish(request);
+        }
     }
 }
 

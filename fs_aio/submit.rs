@@ -75,14 +75,14 @@ fn address(iocbs: UserPtr, index: usize, abi: Abi) -> Result<UserPtr> {
 /// # Errors
 ///
 /// In this order: `EFAULT` if it can't be read, `EINVAL` for what is reserved or does not fit,
-/// those of [`Batch::prepare()`], those of the operation.
+/// those of [`ops::start()`].
 #[inline]
 fn submit_one(batch: &mut Batch<'_>, user_iocb: UserPtr, compat: bool) -> Result {
     let mut iocb = MaybeUninit::uninit();
     let iocb = Iocb::from_user(user_iocb, &mut iocb)?;
 
     check(iocb)?;
-    ops::start(batch.prepare(iocb, user_iocb)?, iocb, compat, batch)
+    ops::start(iocb, user_iocb, compat, batch)
 }
 
 /// Checks what is common to all operations.

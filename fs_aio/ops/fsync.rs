@@ -77,7 +77,6 @@ impl WorkItem for Request<Fsync> {
 ///
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
-#[inline(always)]
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
     if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
         return Err(EINVAL);

@@ -36,8 +36,7 @@ use kernel::{
     uaccess::UserPtr,
     uio::{
         Buffers,
-        Direction,
-        UserIter, //
+        Direction, //
     },
 };
 
@@ -127,18 +126,15 @@ pub(crate) fn start(
         _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
     }
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
-    kiocb.as_mut().check_access(dir)?;
 
-    UserIter::with(dir, buffers(iocb, shape), |iter| {
-        match AsyncKiocb::issue(request, dir, iter)? {
-            Issued::Complete(request, res) => {
-                request.context().cancel.remove(&request.op.cancel);
-                batch.complete(request, res);
-            }
-            Issued::Queued(submission) => batch.queued(submission),
+    match AsyncKiocb::issue(request, dir, buffers(iocb, shape))? {
+        Issued::Complete(request, res) => {
+            request.context().cancel.remove(&request.op.cancel);
+            batch.complete(request, res);
         }
-        Ok(())
-    })
+        Issued::Queued(submission) => batch.queued(submission),
+    }
+    Ok(())
 }
 
 #[inline]

@@ -4,18 +4,21 @@
 
 __rust_helper int rust_helper_get_user_u32(u32 *val, const u32 __user *ptr)
 {
-	return get_user(*val, ptr);
+	might_fault();
+	return get_user_inline(*val, ptr);
 }
 
 __rust_helper int rust_helper_get_user_ulong(unsigned long *val,
 					     const unsigned long __user *ptr)
 {
-	return get_user(*val, ptr);
+	might_fault();
+	return get_user_inline(*val, ptr);
 }
 
 __rust_helper int rust_helper_put_user_u32(u32 val, u32 __user *ptr)
 {
-	return put_user(val, ptr);
+	might_fault();
+	return put_user_inline(val, ptr);
 }
 
 __rust_helper int rust_helper_put_user_ulong(unsigned long val,
@@ -35,7 +38,9 @@ __rust_helper int rust_helper_get_user_words(void *to, const void __user *from, 
 		return copy_from_user(to, from, n * sizeof(*src)) ? -EFAULT : 0;
 
 	might_fault();
-	if (!user_read_access_begin(src, n * sizeof(*src)))
+	if (can_do_masked_user_access())
+		src = masked_user_read_access_begin(src);
+	else if (!user_read_access_begin(src, n * sizeof(*src)))
 		return -EFAULT;
 	for (i = 0; i < n; i++)
 		unsafe_get_user(dst[i], src + i, fault);
@@ -57,7 +62,9 @@ __rust_helper int rust_helper_put_user_groups(void __user *to, const void *from,
 	const u64 *src = from;
 
 	might_fault();
-	if (!user_write_access_begin(dst, n * 4 * sizeof(*dst)))
+	if (can_do_masked_user_access())
+		dst = masked_user_write_access_begin(dst);
+	else if (!user_write_access_begin(dst, n * 4 * sizeof(*dst)))
 		return -EFAULT;
 	for (; n; n--, dst += 4, src += 4) {
 		unsafe_put_user(src[0], dst, fault);

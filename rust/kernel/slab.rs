@@ -338,18 +338,30 @@ impl<T: Cached> Shared<T> {
     /// [`Some`], and all that the others did before is visible to it.
     #[inline]
     pub fn into_unique(self) -> Option<Unique<T>> {
+        // SAFETY: By the type invariants the object is alive.
+        let refcount = unsafe { &(*self.ptr.as_ptr()).refcount };
+
+        // Whoever has the last reference need not contend for it.
+        if refcount.as_atomic().load(Acquire) == 1 {
+            // INVARIANT: The count is one, and it belongs to this value.
+            return Some(Unique(self));
+        }
+        self.into_unique_shared()
+    }
+
+    /// Does the same as [`into_unique()`](Self::into_unique), for less if there is another reference
+    /// still.
+    #[inline]
+    pub fn into_unique_shared(self) -> Option<Unique<T>> {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants the object is alive.
         let refcount = unsafe { &(*this.ptr.as_ptr()).refcount };
 
-        // Whoever has the last reference need not contend for it. Otherwise nobody else has one
-        // after this, so nobody else can look at the count.
-        if refcount.as_atomic().load(Acquire) != 1 {
-            if !refcount.dec_and_test() {
-                return None;
-            }
-            refcount.set(1);
+        if !refcount.dec_and_test() {
+            return None;
         }
+        // Nobody else has a reference, so nobody else can look at the count.
+        refcount.set(1);
 
         // INVARIANT: The count is one, and it belongs to this value.
         Some(Unique(Shared { ptr: this.ptr }))

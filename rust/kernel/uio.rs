@@ -11,7 +11,6 @@ use crate::{
         Error,
         Result, //
     },
-    prelude::*,
     types::Opaque,
     uaccess::UserPtr, //
 };
@@ -73,18 +72,14 @@ pub enum Buffers {
 /// The number of elements of an array for which no memory is allocated.
 const FAST: usize = bindings::UIO_FASTIOV as usize;
 
+/// Room for a short array of buffers, on the stack.
+pub(crate) type FastArray = MaybeUninit<[bindings::iovec; FAST]>;
+
 /// Buffers of the current process, as an iterator that files understand.
-///
-/// # Invariants
-///
-/// `iter` is initialised; what it refers to is valid as long as this value, which is pinned, so
-/// that it can't take the place of another.
-pub struct UserIter {
-    iter: Opaque<bindings::iov_iter>,
-}
+pub(crate) struct UserIter(Opaque<bindings::iov_iter>);
 
 /// An array that `__import_iovec()` has allocated, or null.
-struct Allocated(*mut bindings::iovec);
+pub(crate) struct Allocated(*mut bindings::iovec);
 
 impl Drop for Allocated {
     #[inline]
@@ -97,7 +92,16 @@ impl Drop for Allocated {
 }
 
 impl UserIter {
-    /// Imports the buffers and calls `f` with them.
+    /// Returns an iterator of nothing, which must not be used before it is told of what.
+    #[inline]
+    pub(crate) fn uninit() -> Self {
+        Self(Opaque::uninit())
+    }
+
+    /// Makes it one of these buffers.
+    ///
+    /// What is returned, and `fast`, must stay as long as the iterator is used. These are three
+    /// values and not one because the compiler would set all of that to zero.
     ///
     /// May sleep. The addresses are checked to be those of a process, but nothing more: faults
     /// turn up when data is copied.
@@ -105,35 +109,28 @@ impl UserIter {
     /// # Errors
     ///
     /// `EFAULT` if the addresses, or the array, are not those of a process; `EINVAL` if the array
-    /// has too many elements or a negative length; `ENOMEM`. Those of `f`.
+    /// has too many elements or a negative length; `ENOMEM`.
     #[inline]
-    pub fn with<R>(
+    pub(crate) fn import(
+        &mut self,
         dir: Direction,
         buffers: Buffers,
-        f: impl FnOnce(Pin<&mut UserIter>) -> Result<R>,
-    ) -> Result<R> {
-        // Not in one structure: the compiler would set all of it to zero.
-        let mut fast = MaybeUninit::<[bindings::iovec; FAST]>::uninit();
-        let mut _allocated = Allocated(null_mut());
-        let mut iter = UserIter {
-            iter: Opaque::uninit(),
-        };
-
-        // INVARIANT: On success the iterator is initialised, and what it refers to lies in user
-        // memory, in `fast` and in `_allocated`, all of which outlive the call.
+        fast: &mut FastArray,
+    ) -> Result<Allocated> {
         match buffers {
-            // SAFETY: The iterator is valid for writes.
-            Buffers::One { addr, len } => to_result(unsafe {
-                bindings::import_ubuf_inline(dir.iter(), addr.as_mut_ptr(), len, iter.iter.get())
-            })?,
+            Buffers::One { addr, len } => {
+                // SAFETY: The iterator is valid for writes.
+                to_result(unsafe {
+                    bindings::import_ubuf_inline(dir.iter(), addr.as_mut_ptr(), len, self.0.get())
+                })?;
+                Ok(Allocated(null_mut()))
+            }
             Buffers::Vector {
                 addr,
                 count,
                 compat,
-            } => _allocated = iter.import_vector(dir, addr, count, compat, &mut fast)?,
+            } => self.import_vector(dir, addr, count, compat, fast),
         }
-        // SAFETY: It is not moved before it is gone.
-        f(unsafe { Pin::new_unchecked(&mut iter) })
     }
 
     /// Imports an array of buffers, into `fast` or an array of its own, which is returned.
@@ -144,7 +141,7 @@ impl UserIter {
         addr: UserPtr,
         count: usize,
         compat: bool,
-        fast: &mut MaybeUninit<[bindings::iovec; FAST]>,
+        fast: &mut FastArray,
     ) -> Result<Allocated> {
         let fast = fast.as_mut_ptr().cast::<bindings::iovec>();
         let mut array = fast;
@@ -160,7 +157,7 @@ impl UserIter {
                 count as u32,
                 bindings::UIO_FASTIOV,
                 &mut array,
-                self.iter.get(),
+                self.0.get(),
                 compat,
             )
         };
@@ -177,12 +174,16 @@ impl UserIter {
     }
 
     /// Returns the number of bytes that are left.
+    ///
+    /// # Safety
+    ///
+    /// It must have been made an iterator of buffers.
     #[doc(alias = "iov_iter_count")]
     #[inline]
-    pub fn len(&self) -> usize {
-        // SAFETY: By the type invariants.
+    pub(crate) unsafe fn len(&self) -> usize {
+        // SAFETY: By the requirements of this function.
         unsafe {
-            (*self.iter.get())
+            (*self.0.get())
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .as_ref()
@@ -190,15 +191,9 @@ impl UserIter {
         }
     }
 
-    /// Returns whether no bytes are left.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Returns the C structure.
     #[inline]
-    pub(crate) fn as_raw(self: Pin<&mut Self>) -> *mut bindings::iov_iter {
-        self.iter.get()
+    pub(crate) fn as_raw(&mut self) -> *mut bindings::iov_iter {
+        self.0.get()
     }
 }

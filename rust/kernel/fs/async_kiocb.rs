@@ -25,17 +25,15 @@ use crate::{
     sync::aref::ARef,
     types::Opaque,
     uio::{
+        Buffers,
         Direction,
+        FastArray,
         UserIter, //
     },
 };
-use core::{
-    ffi::c_void,
-    ptr::{
-        null_mut,
-        without_provenance_mut,
-        NonNull, //
-    }, //
+use core::ptr::{
+    null_mut,
+    NonNull, //
 };
 
 /// The I/O control block of one read or write of a file.
@@ -131,15 +129,17 @@ impl AsyncKiocb {
             inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
                 let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
                 let flags = if eventfd { bindings::IOCB_EVENTFD as i32 } else { 0 };
-                let kiocb = bindings::kiocb {
-                    ki_filp: file,
-                    // SAFETY: The file is valid. The field is read as C does.
-                    ki_flags: unsafe { (*file).f_iocb_flags } as i32 | flags,
-                    ..pin_init::zeroed()
-                };
 
-                // SAFETY: `slot` is valid for writes.
-                unsafe { slot.write(kiocb) };
+                // What is left out is written by `issue()`, or belongs to the file.
+                //
+                // SAFETY: `slot` is valid for writes; the file is valid. Its field is read as C does.
+                unsafe {
+                    (&raw mut (*slot).ki_filp).write(file);
+                    (&raw mut (*slot).ki_pos).write(0);
+                    (&raw mut (*slot).ki_flags).write((*file).f_iocb_flags as i32 | flags);
+                    (&raw mut (*slot).ki_ioprio).write(0);
+                    (&raw mut (*slot).ki_write_stream).write(0);
+                }
             }),
         })
     }
@@ -196,6 +196,10 @@ impl AsyncKiocb {
     pub fn set_rw_flags(self: Pin<&mut Self>, flags: i32, dir: Direction) -> Result {
         let kiocb = self.inner.get();
 
+        // Without flags there is nothing to do, and nobody else asks for a poll.
+        if flags == 0 {
+            return Ok(());
+        }
         // SAFETY: By the type invariants, `&mut self` is exclusive and the file valid.
         unsafe {
             to_result(bindings::kiocb_set_rw_flags(kiocb, flags, dir.rw()))?;
@@ -206,13 +210,11 @@ impl AsyncKiocb {
 
     /// Checks that the file is open for this operation, and has it.
     ///
-    /// [`issue()`](Self::issue) does so, too, if this was not called before.
-    ///
     /// # Errors
     ///
     /// `EBADF` if it is not open for it, `EINVAL` if it can't do it.
     #[inline]
-    pub fn check_access(self: Pin<&mut Self>, dir: Direction) -> Result {
+    fn check_access(&self, dir: Direction) -> Result {
         let file = self.file().as_ptr();
         // SAFETY: The file is valid; neither field changes.
         let (mode, ops) = unsafe { ((*file).f_mode, &*(*file).f_op) };
@@ -227,18 +229,10 @@ impl AsyncKiocb {
         if !there {
             return Err(EINVAL);
         }
-        // SAFETY: By the type invariants, `&mut self` is exclusive.
-        unsafe { (*self.inner.get()).private = Self::checked(dir) };
         Ok(())
     }
 
-    /// What stands in the field `private`, which belongs to the file later on, after the check.
-    #[inline]
-    fn checked(dir: Direction) -> *mut c_void {
-        without_provenance_mut(dir.rw() as usize + 1)
-    }
-
-    /// Starts the operation.
+    /// Starts the operation, on these buffers of the current process.
     ///
     /// From here on the operation has an outcome, which may be an immediate error of the file: it is
     /// returned, or told to [`AsyncRw::complete()`], see [`Issued`].
@@ -249,26 +243,31 @@ impl AsyncKiocb {
     ///
     /// # Errors
     ///
-    /// The operation was not started, and the object is gone: those of
-    /// [`check_access()`](Self::check_access), `EINVAL` if the position is negative or the end of
-    /// the range is, what the security module says, and others.
+    /// The operation was not started, and the object is gone. In this order: `EBADF` if the file is
+    /// not open for it, `EINVAL` if it can't do it; `EFAULT` if the addresses of the buffers are not
+    /// those of a process, `EINVAL` if there are too many or their length is negative, `ENOMEM`;
+    /// `EINVAL` if the position is negative or the end of the range is, what the security module
+    /// says, and others.
+    #[inline]
     pub fn issue<T: AsyncRw>(
-        mut this: Unique<T>,
+        this: Unique<T>,
         dir: Direction,
-        mut iter: Pin<&mut UserIter>,
+        buffers: Buffers,
     ) -> Result<Issued<T>> {
-        // SAFETY: By the requirements of `HasAsyncKiocb`. The object is pinned and not shared.
-        let mut me = unsafe {
-            let this: *mut T = this.as_mut().get_unchecked_mut();
-
-            Pin::new_unchecked(&mut *this.byte_add(T::OFFSET).cast::<Self>())
+        // SAFETY: By the requirements of `HasAsyncKiocb`.
+        let me = unsafe {
+            &*core::ptr::from_ref::<T>(&this)
+                .byte_add(T::OFFSET)
+                .cast::<Self>()
         };
+        let mut fast = FastArray::uninit();
+        let mut iter = UserIter::uninit();
 
-        // SAFETY: By the type invariants nobody else uses the structure.
-        if unsafe { (*me.inner.get()).private } != Self::checked(dir) {
-            me.as_mut().check_access(dir)?;
-        }
-        me.verify_area(dir, iter.len())?;
+        me.check_access(dir)?;
+        // Lives until the file has returned, as `fast` does.
+        let _allocated = iter.import(dir, buffers, &mut fast)?;
+        // SAFETY: It was just imported.
+        me.verify_area(dir, unsafe { iter.len() })?;
 
         let (submission, completion) = this.share_two();
         // The reference belongs to `ki_complete()`.
@@ -301,7 +300,7 @@ impl AsyncKiocb {
 
         let ret = match call {
             // SAFETY: The file is valid, and so is the structure: `submission` keeps both.
-            Some(call) => unsafe { call(kiocb, iter.as_mut().as_raw()) },
+            Some(call) => unsafe { call(kiocb, iter.as_raw()) },
             // `check_access()` has seen it.
             None => EINVAL.to_errno() as isize,
         };
