@@ -263,10 +263,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn queued<O: Dismantle>(&mut self, submission: Shared<Request<O>>) {
         self.queued = true;
         self.left -= 1;
-        // The other reference is still there, most likely.
-        if let Some(request) = submission.into_unique_shared() {
-            Request::finish(request);
-        }
+        Request::put(submission);
     }
 }
 

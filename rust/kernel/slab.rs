@@ -346,16 +346,8 @@ impl<T: Cached> Shared<T> {
             // INVARIANT: The count is one, and it belongs to this value.
             return Some(Unique(self));
         }
-        self.into_unique_shared()
-    }
 
-    /// Does the same as [`into_unique()`](Self::into_unique), for less if there is another reference
-    /// still.
-    #[inline]
-    pub fn into_unique_shared(self) -> Option<Unique<T>> {
         let this = ManuallyDrop::new(self);
-        // SAFETY: By the type invariants the object is alive.
-        let refcount = unsafe { &(*this.ptr.as_ptr()).refcount };
 
         if !refcount.dec_and_test() {
             return None;
