@@ -915,6 +915,7 @@ mod tests {
 
     fn object() -> Result<(Owner<Object>, Arc<Log>)> {
         CACHE.init()?;
+        ALL.init();
         let log = Log::new()?;
 
         let owner = Owner::new(|ended| Object::new(log.clone(), ended))?;
