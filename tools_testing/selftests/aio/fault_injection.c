@@ -604,6 +604,9 @@ static void show(const char *name, const unsigned int *points, unsigned int surv
 	total[USERCOPY] += points[USERCOPY];
 }
 
+/* The Rust implementation copies iocbs, times and few events so. */
+static bool in_line;
+
 static void run(const struct test *test, struct world *w, long inodes)
 {
 	unsigned int points[SOURCES] = { 0 }, survived = 0, n, quiet = 0, pass = 1;
@@ -623,6 +626,8 @@ static void run(const struct test *test, struct world *w, long inodes)
 		long ret;
 
 		w->parameter = test->parameter;
+		/* Contexts keep the memory of requests: a call is to allocate it. */
+		aio_write_text("/proc/sys/vm/drop_caches", "2");
 		/* Before the first look: what it makes may stay. */
 		if (n == 1 && pass == 1) {
 			if (!test->before(w)) {
@@ -672,8 +677,9 @@ static void run(const struct test *test, struct world *w, long inodes)
 	}
 	if (n == MOST_POINTS)
 		wrong("no end after %u points", n);
+	/* Where few words are copied in line, the copy can't be made to fail. */
 	for (i = 0; i < SOURCES; i++)
-		if (points[i] < test->least[i])
+		if (points[i] < test->least[i] && !(i == USERCOPY && in_line))
 			wrong("only %u points of %s, at least %u expected", points[i],
 			      source_name[i], test->least[i]);
 	if (inodes >= 0 && !strncmp(test->name, "io_setup: no", 12) &&
@@ -752,6 +758,7 @@ int main(void)
 	if (geteuid() || !can_inject())
 		ksft_exit_skip("no fail-nth, failslab, fail_page_alloc, fail_usercopy\n");
 	ksft_set_plan(n + 3);
+	in_line = aio_is_rust();
 
 	w.file = aio_disk_file(O_RDWR);
 	w.event = eventfd(0, EFD_NONBLOCK);
