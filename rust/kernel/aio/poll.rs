@@ -175,8 +175,8 @@ pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync {
 
     /// The operation has ended: with the events that are there, or with none if it was cancelled.
     ///
-    /// Called exactly once for each [`AsyncPoll::start()`] that has returned [`Polled::Waiting`], in
-    /// any context; perhaps while `start()` has not returned yet.
+    /// Called exactly once for each [`AsyncPoll::start()`] that has returned [`Polled::Waiting`],
+    /// in any context; perhaps while `start()` has not returned yet.
     fn complete(this: Shared<Self>, events: u16);
 }
 

@@ -132,7 +132,8 @@ impl AsyncKiocb {
 
                 // What is left out is written by `issue()`, or belongs to the file.
                 //
-                // SAFETY: `slot` is valid for writes; the file is valid. Its field is read as C does.
+                // SAFETY: `slot` is valid for writes; the file is valid. Its field is read as C
+                // does.
                 unsafe {
                     (&raw mut (*slot).ki_filp).write(file);
                     (&raw mut (*slot).ki_pos).write(0);
@@ -234,8 +235,8 @@ impl AsyncKiocb {
 
     /// Starts the operation, on these buffers of the current process.
     ///
-    /// From here on the operation has an outcome, which may be an immediate error of the file: it is
-    /// returned, or told to [`AsyncRw::complete()`], see [`Issued`].
+    /// From here on the operation has an outcome, which may be an immediate error of the file: it
+    /// is returned, or told to [`AsyncRw::complete()`], see [`Issued`].
     ///
     /// A write of a regular file holds off a freeze of the file system until it is complete.
     ///
@@ -244,10 +245,10 @@ impl AsyncKiocb {
     /// # Errors
     ///
     /// The operation was not started, and the object is gone. In this order: `EBADF` if the file is
-    /// not open for it, `EINVAL` if it can't do it; `EFAULT` if the addresses of the buffers are not
-    /// those of a process, `EINVAL` if there are too many or their length is negative, `ENOMEM`;
-    /// `EINVAL` if the position is negative or the end of the range is, what the security module
-    /// says, and others.
+    /// not open for it, `EINVAL` if it can't do it; `EFAULT` if the addresses of the buffers are
+    /// not those of a process, `EINVAL` if there are too many or their length is negative,
+    /// `ENOMEM`; `EINVAL` if the position is negative or the end of the range is, what the security
+    /// module says, and others.
     #[inline]
     pub fn issue<T: AsyncRw>(
         this: Unique<T>,

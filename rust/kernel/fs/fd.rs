@@ -11,8 +11,8 @@ use crate::{
 
 /// Returns whether a file descriptor of the current task is that of this file.
 ///
-/// If so, [`LocalFile::fget()`] would return the same file, unless it was opened with `O_PATH`; this
-/// takes no reference. Somebody who shares the table may close the descriptor at any time.
+/// If so, [`LocalFile::fget()`] would return the same file, unless it was opened with `O_PATH`;
+/// this takes no reference. Somebody who shares the table may close the descriptor at any time.
 #[doc(alias = "files_lookup_fd_raw")]
 #[inline]
 pub fn is_open_as(file: &LocalFile, fd: u32) -> bool {

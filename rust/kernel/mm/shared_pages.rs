@@ -760,8 +760,8 @@ impl<P> PinnedDrop for SharedPages<P> {
 ///
 /// # Panics
 ///
-/// All methods panic on ranges that are not aligned, or not within one page of those there are. Never take an
-/// offset from the pages themselves without bringing it into the range first.
+/// All methods panic on ranges that are not aligned, or not within one page of those there are.
+/// Never take an offset from the pages themselves without bringing it into the range first.
 pub struct Pages<'a> {
     core: &'a Core,
     /// Where the first page is.

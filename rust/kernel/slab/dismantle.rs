@@ -39,7 +39,11 @@ pub unsafe trait Dismantle {
 /// }
 ///
 /// impl_dismantle! {
-///     impl<T: Send> Dismantle for Named<T> { taken {} moved { name: KBox<u32> } dropped { value } }
+///     impl<T: Send> Dismantle for Named<T> {
+///         taken {}
+///         moved { name: KBox<u32> }
+///         dropped { value }
+///     }
 /// }
 ///
 /// enum Names {}

@@ -3,8 +3,8 @@
 //! Free memory that is kept for the next objects.
 //!
 //! Taking a [`Slot`] from a pool costs less than a round trip to the slab allocator, and where the
-//! pool lies behind a lock that is taken anyway, it costs next to nothing. What a pool keeps is lost
-//! to others, so it should be small, and be emptied when memory is short.
+//! pool lies behind a lock that is taken anyway, it costs next to nothing. What a pool keeps is
+//! lost to others, so it should be small, and be emptied when memory is short.
 //!
 //! KASAN takes memory in a pool as freed: a use of it is reported.
 

@@ -49,7 +49,8 @@ impl ReadSection {
     #[doc(alias = "rcu_read_lock_sched")]
     #[inline]
     pub fn new() -> Self {
-        // SAFETY: Pairs with the call in the destructor, by the same task, since this is not `Send`.
+        // SAFETY: Pairs with the call in the destructor, by the same task, since this is not
+        // `Send`.
         #[cfg(not(any(CONFIG_PREEMPT_RT, CONFIG_DEBUG_LOCK_ALLOC)))]
         unsafe {
             bindings::rcu_read_lock_sched()

@@ -172,8 +172,8 @@ impl<T: Staged> All<T> {
 
     /// Calls `f` with up to `nr` objects: those that it was not called with for the longest time.
     ///
-    /// Some of them may have ended already. A spinlock is held meanwhile, so `f` must not sleep, nor
-    /// make or use up objects. Must not be called by interrupt handlers.
+    /// Some of them may have ended already. A spinlock is held meanwhile, so `f` must not sleep,
+    /// nor make or use up objects. Must not be called by interrupt handlers.
     pub fn visit(&self, nr: usize, mut f: impl FnMut(&T)) {
         if !self.ready.load(Acquire) {
             return;
@@ -485,8 +485,8 @@ impl<T: Staged> Counts<T> {
             crate::container_of!(rwork.cast::<Opaque<bindings::rcu_work>>(), Self, free_work)
         };
 
-        // SAFETY: The object was added when it was made. Nobody else refers to it, and it is not used
-        // again.
+        // SAFETY: The object was added when it was made. Nobody else refers to it, and it is not
+        // used again.
         unsafe {
             T::ALL.remove(NonNull::new_unchecked(this));
             core::ptr::drop_in_place(this);
