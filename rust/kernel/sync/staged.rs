@@ -38,6 +38,7 @@ use crate::{
             Acquire,
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed,
             Release, //
         },
@@ -104,6 +105,7 @@ pub trait Staged: Send + Sync + Sized + 'static {
 /// Once `ready`, `lock` and `head` are initialised, and the latter is the head of a list of the
 /// `node`s of objects, which are all there until they are removed with the lock held.
 pub struct All<T: Staged> {
+    begun: AtomicFlag,
     ready: AtomicFlag,
     lock: Opaque<bindings::spinlock_t>,
     head: Opaque<bindings::list_head>,
@@ -126,6 +128,7 @@ impl<T: Staged> All<T> {
     pub const fn new() -> Self {
         // INVARIANT: It is not ready.
         Self {
+            begun: AtomicFlag::new(false),
             ready: AtomicFlag::new(false),
             lock: Opaque::uninit(),
             head: Opaque::uninit(),
@@ -136,17 +139,16 @@ impl<T: Staged> All<T> {
 
     /// Prepares the list.
     ///
-    /// Must be called once, before anybody makes an object, and by one thread only; a second call
-    /// changes nothing.
+    /// Must be called once, before anybody makes an object; a second call changes nothing.
     pub fn init(&'static self) {
         static NAME: &CStr = c"kernel::sync::staged::All";
 
-        if self.ready.load(Relaxed) {
+        if self.begun.xchg(true, Full) {
             return;
         }
         // INVARIANT: Both are initialised before the flag is set.
         //
-        // SAFETY: Nobody uses them before.
+        // SAFETY: This is done once, and nobody uses them before.
         unsafe {
             bindings::__spin_lock_init(
                 self.lock.get(),
