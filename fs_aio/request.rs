@@ -304,25 +304,41 @@ pub(crate) struct Head {
 impl Head {
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
+    /// Afterwards `io_destroy()` may return, and its caller expects that nothing is left of the
+    /// request: so whatever user space could still see of it, its file above all, must have been
+    /// given up before, unless the submitter is still there.
+    ///
     /// May be called in any context.
     #[inline]
     fn post(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
-        let in_flight = self.context;
         let section = ReadSection::new();
-        // It may come to its end as soon as the event is there.
-        let context = in_flight.found(&section);
+        // It may come to its end as soon as the reference was given up.
+        let context = self.context.found(&section);
+        let eventfd = self.eventfd;
+        let mut in_flight = Some(self.context);
 
         let available = context.ring.push(event, &context.slots, |finished| {
             more(&mut finished.pool);
-            in_flight.end(&mut finished.ended);
+            // Nothing comes after the event.
+            if eventfd.is_none() {
+                if let Some(in_flight) = in_flight.take() {
+                    in_flight.end(&mut finished.ended);
+                }
+            }
         });
 
-        if let Some(eventfd) = self.eventfd {
+        if let Some(eventfd) = eventfd {
             eventfd.signal();
         }
         // After the tail of the ring was stored, see there.
         context.waiters.wake(available as usize);
+
+        if let Some(in_flight) = in_flight {
+            context
+                .ring
+                .with_producer(|finished| in_flight.end(&mut finished.ended));
+        }
     }
 }
 
@@ -433,9 +449,9 @@ impl<O: Dismantle> Request<O> {
         let ((parts, head), slot) = request.dismantle();
         let mut extra = None;
 
-        head.post(result, |pool| extra = pool.put(slot));
-        // Among them the file, which is closed after the event was posted.
+        // Among them the file: who has seen the event, or the end of the context, can rely on it.
         drop(parts);
+        head.post(result, |pool| extra = pool.put(slot));
         drop(extra);
     }
 }

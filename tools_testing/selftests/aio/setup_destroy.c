@@ -9,6 +9,7 @@
  * threads, and what io_destroy() promises: one winner, no request left when it
  * returns, readers woken with EINVAL.
  */
+#include <poll.h>
 #include "../kselftest_harness.h"
 #include "aio_test.h"
 
@@ -717,6 +718,81 @@ TEST(destroy_waits_for_disk)
 	EXPECT_EQ(64, count);
 	close(fd);
 	aio_slow_disk_remove(&disk);
+}
+
+struct looker {
+	pthread_t thread;
+	aio_context_t ctx;
+	int eventfd, pipe[2];
+	volatile bool done;
+	/* What was found. */
+	long ret, written;
+	__u64 count;
+};
+
+/* Ends a context, and looks at once what is left of its request. */
+static void *destroy_and_look(void *arg)
+{
+	struct looker *l = arg;
+
+	l->ret = io_destroy(l->ctx);
+	if (read(l->eventfd, &l->count, sizeof(l->count)) != sizeof(l->count))
+		l->count = 0;
+	close(l->pipe[0]);
+	l->written = aio_result(write(l->pipe[1], "x", 1));
+	l->done = true;
+	return NULL;
+}
+
+FIXTURE(nothing) {};
+FIXTURE_SETUP(nothing) {}
+FIXTURE_TEARDOWN(nothing) {}
+
+/*
+ * When io_destroy() returns, nobody works on a request any longer: its eventfd has
+ * been signalled, and it does not keep its file open. Raced with a completion that
+ * is under way, and with the cancellation.
+ */
+TEST_F_TIMEOUT(nothing, is_left_of_a_request_when_destroy_returns, 300)
+{
+	int efd = eventfd(0, EFD_NONBLOCK), round, late_signals = 0, open_files = 0;
+	struct iocb iocb;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (round = 0; round < 500; round++) {
+		struct looker l = { .eventfd = efd };
+
+		ASSERT_EQ(0, pipe(l.pipe));
+		ASSERT_EQ(0, io_setup(1, &l.ctx));
+		aio_prep(&iocb, IOCB_CMD_POLL, l.pipe[0], (void *)POLLIN, 0, 0);
+		iocb.aio_flags = IOCB_FLAG_RESFD;
+		iocb.aio_resfd = efd;
+		ASSERT_EQ(1, aio_submit_one(l.ctx, &iocb));
+		ASSERT_EQ(0, pthread_create(&l.thread, NULL, destroy_and_look, &l));
+		/*
+		 * Most of io_destroy() is waiting, at the end of which the request is
+		 * cancelled; every fourth time nothing else happens to it.
+		 */
+		if (round % 4) {
+			usleep(round % 16 * 1500);
+			if (!l.done)
+				aio_result(write(l.pipe[1], "x", 1));
+		}
+		pthread_join(l.thread, NULL);
+		EXPECT_EQ(0, l.ret);
+		if (l.count != 1) {
+			late_signals++;
+			/* It comes later, and must not be seen in the next round. */
+			while (read(efd, &l.count, sizeof(l.count)) < 0)
+				sched_yield();
+		}
+		/* The last to have the other end has closed it. */
+		if (l.written != -EPIPE)
+			open_files++;
+		close(l.pipe[1]);
+	}
+	EXPECT_EQ(0, late_signals);
+	EXPECT_EQ(0, open_files);
 }
 
 TEST_HARNESS_MAIN

@@ -714,7 +714,7 @@ TEST_F_TIMEOUT(usb, destroy_races_with_completion, 120)
 	self->iocb[0].aio_resfd = efd;
 	self->iocb[1].aio_flags = IOCB_FLAG_RESFD;
 	self->iocb[1].aio_resfd = efd;
-	for (round = 0; round < 50; round++) {
+	for (round = 0; round < 200; round++) {
 		struct aio_caller destroyer = { 0 };
 		struct usbdevfs_urb urb = {
 			.type = USBDEVFS_URB_TYPE_BULK,
