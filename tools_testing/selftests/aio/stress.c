@@ -1451,6 +1451,8 @@ static enum kind choose(void)
 	return ROUNDTRIP;
 }
 
+static pthread_barrier_t all_there;
+
 static void *work(void *arg)
 {
 	struct stream *stream;
@@ -1459,6 +1461,8 @@ static void *work(void *arg)
 
 	self = arg;
 	stream = &common->streams[self->nr];
+	/* While one thread is in exec, no other can be made: EAGAIN. */
+	pthread_barrier_wait(&all_there);
 	SET(self->tid, aio_gettid());
 	while ((n = GET(stream->next)) < stream->count) {
 		SET(stream->next, n + 1);
@@ -1544,11 +1548,16 @@ static int run_cell(unsigned int nr)
 		t->buffer = memory;
 		t->iocbs = iocbs;
 	}
-	for (i = 0; i < nr_threads; i++)
-		if (pthread_create(&ids[i], NULL, work, &threads[i])) {
-			complain("no thread");
+	pthread_barrier_init(&all_there, NULL, nr_threads + 1);
+	for (i = 0; i < nr_threads; i++) {
+		int ret = pthread_create(&ids[i], NULL, work, &threads[i]);
+
+		if (ret) {
+			complain("no thread: %s", strerror(ret));
 			return 1;
 		}
+	}
+	pthread_barrier_wait(&all_there);
 
 	/* The ticker: who is where he was is woken. */
 	do {
