@@ -17,12 +17,16 @@ RESULT = re.compile(r"^(not )?ok\s+(\d+)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.I)
 XFAIL = re.compile(r"#\s*(XFAIL|TODO)\b", re.I)
+# Of what programs say, not of interest where a test fails; and how much is.
+QUIET = re.compile(r"#\s+(RUN|OK)\b|TAP version|1\.\.\d")
+WORDS = 15
 
 
 class Tally:
     def __init__(self, label):
         self.label = label
         self.passed, self.failed, self.skipped = 0, [], []
+        self.said, self.words = [], []
 
     def add(self, line, prefix):
         """Count a result line; tell whether it was a failure."""
@@ -39,9 +43,20 @@ class Tally:
             self.passed += 1
         return False
 
+    def hear(self, line):
+        """Keep what a program says about its next result."""
+        if RESULT.match(line):
+            if line.startswith("not ok") and not XFAIL.search(line) and not SKIP.search(line):
+                self.said += [line] + self.words[-WORDS:]
+            self.words = []
+        elif not QUIET.match(line):
+            self.words.append(line)
+
     def report(self):
         for title, reason in self.failed:
             print(f"  FAILED   {self.label}: {title}{': ' + reason if reason else ''}")
+        for line in self.said:
+            print("    " + line)
         for title, reason in self.skipped:
             print(f"  skipped  {self.label}: {title}: {reason}")
         print(self.passed, len(self.failed), len(self.skipped))
@@ -57,7 +72,10 @@ def kselftest(path, label, status):
             line = line.rstrip("\r\n")
             if line.startswith("# selftests: "):
                 inner, failed, plan = [], False, None
-            elif line.startswith("# ") and RESULT.match(line[2:]):
+                continue
+            if line.startswith("# "):
+                tally.hear(line[2:])
+            if line.startswith("# ") and RESULT.match(line[2:]):
                 inner.append(line[2:])
             elif line.startswith("# ") and PLAN.match(line[2:]):
                 plan = int(PLAN.match(line[2:]).group(1))
