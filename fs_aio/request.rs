@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
         let extra = memory.push(slot);
         let last = self.left <= 1;
 
-        head.post(result, |pool| {
+        head.post(result, Some(self.context), |pool| {
             if last {
                 pool.put_batch(memory);
             }
@@ -304,13 +304,18 @@ pub(crate) struct Head {
 impl Head {
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
-    /// Afterwards `io_destroy()` may return, and its caller expects that nothing is left of the
-    /// request: so whatever user space could still see of it, its file above all, must have been
-    /// given up before, unless the submitter is still there.
+    /// Afterwards `io_destroy()` may return, unless `by` is a user of the context, and its caller
+    /// expects that nothing is left of the request: so whatever user space could still see of it,
+    /// its file above all, must have been given up before.
     ///
     /// May be called in any context.
     #[inline]
-    fn post(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
+    fn post(
+        self,
+        result: isize,
+        by: Option<&User<Context>>,
+        more: impl FnOnce(&mut SlotPool<Memory>),
+    ) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let section = ReadSection::new();
         // It may come to its end as soon as the reference was given up.
@@ -320,8 +325,8 @@ impl Head {
 
         let available = context.ring.push(event, &context.slots, |finished| {
             more(&mut finished.pool);
-            // Nothing comes after the event.
-            if eventfd.is_none() {
+            // Nothing comes after the event, or it does not matter.
+            if eventfd.is_none() || by.is_some() {
                 if let Some(in_flight) = in_flight.take() {
                     in_flight.end(&mut finished.ended);
                 }
@@ -451,7 +456,7 @@ impl<O: Dismantle> Request<O> {
 
         // Among them the file: who has seen the event, or the end of the context, can rely on it.
         drop(parts);
-        head.post(result, |pool| extra = pool.put(slot));
+        head.post(result, None, |pool| extra = pool.put(slot));
         drop(extra);
     }
 }
