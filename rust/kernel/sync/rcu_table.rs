@@ -422,6 +422,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_was_never_made() -> Result {
+        with_table(|table| {
+            assert_eq!(table.lock().iter().count(), 0);
+            assert!(table.lock().remove(0).is_none());
+            assert!(table.get(0, &rcu::read_lock()).is_none());
+            Ok(())
+        })
+    }
+
+    #[test]
     fn grows_and_reuses_the_lowest_index() -> Result {
         with_table(|table| {
             assert!(table.get(0, &rcu::read_lock()).is_none());

@@ -835,6 +835,10 @@ mod tests {
             Completion,
             SpinLockIrqSave, //
         },
+        time::{
+            delay::udelay,
+            Delta, //
+        },
     };
 
     /// What has happened to an object.
@@ -842,6 +846,7 @@ mod tests {
     struct Log {
         users_gone: Atomic<u32>,
         drained: Atomic<u32>,
+        gone: Atomic<u32>,
         #[pin]
         dropped: Completion,
     }
@@ -852,6 +857,7 @@ mod tests {
                 pin_init!(Self {
                     users_gone: Atomic::new(0),
                     drained: Atomic::new(0),
+                    gone: Atomic::new(0),
                     dropped <- Completion::new(),
                 }),
                 GFP_KERNEL,
@@ -911,6 +917,7 @@ mod tests {
     #[pinned_drop]
     impl PinnedDrop for Object {
         fn drop(self: Pin<&mut Self>) {
+            self.log.gone.add(1, Relaxed);
             self.log.dropped.complete_all();
         }
     }
@@ -1057,6 +1064,33 @@ mod tests {
         drop(all);
         assert_eq!(log.stages(), (1, 1));
         log.dropped.wait_for_completion();
+        Ok(())
+    }
+
+    #[test]
+    fn lives_on_for_readers() -> Result {
+        let (owner, log) = object()?;
+        let user = owner.user();
+        let work = user.start_work();
+
+        drop(user);
+        owner.shutdown();
+        rcu::rcu_barrier();
+        {
+            let guard = rcu::read_lock();
+            let found = work.found(&guard);
+
+            drop(work);
+            assert_eq!(log.stages(), (1, 1));
+            // Time enough for whoever would free it.
+            for _ in 0..20 {
+                udelay(Delta::from_millis(1));
+                assert_eq!(log.gone.load(Relaxed), 0);
+            }
+            assert!(core::ptr::eq(&*found.log, &*log));
+        }
+        log.dropped.wait_for_completion();
+        assert_eq!(log.gone.load(Relaxed), 1);
         Ok(())
     }
 

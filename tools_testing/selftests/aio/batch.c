@@ -241,16 +241,28 @@ TEST(room_of_broken_batches)
 	close(null_fd);
 }
 
-/* Requests that use the memory of others, of another kind, have nothing of them. */
+/*
+ * Requests that use the memory of others, of another kind, have nothing of them. A
+ * disk refuses a write with a write stream that it does not have, such as one that
+ * nobody has set.
+ */
 TEST(memory_is_used_again)
 {
 	enum { N = 48 };
+	static const long results[] = { POLLIN, 1, 0, 4096 };
 	struct iocb iocb[N], *list[N];
 	struct io_event events[N];
-	int efd = eventfd(0, 0), file = aio_mem_file(), i, round;
+	int efd = eventfd(0, 0), file = aio_mem_file(), i, round, kinds = 3, disk_fd = -1;
+	char *page = aio_pages(4096, PROT_READ | PROT_WRITE);
+	struct aio_slow_disk disk;
 	aio_context_t ctx = 0;
 	char buf[N];
 
+	if (aio_slow_disk_make(&disk, 1)) {
+		disk_fd = open(disk.dev, O_RDWR | O_DIRECT);
+		ASSERT_GE(disk_fd, 0);
+		kinds = 4;
+	}
 	ASSERT_GE(efd, 0);
 	ASSERT_EQ(0, io_setup(N, &ctx));
 	for (round = 0; round < 50; round++) {
@@ -258,7 +270,7 @@ TEST(memory_is_used_again)
 
 		for (i = 0; i < N; i++) {
 			list[i] = &iocb[i];
-			switch ((i + round) % 3) {
+			switch ((i + round) % kinds) {
 			case 0:
 				aio_prep(&iocb[i], IOCB_CMD_POLL, efd, (void *)POLLIN, 0, 0);
 				break;
@@ -267,6 +279,9 @@ TEST(memory_is_used_again)
 				break;
 			case 2:
 				aio_prep(&iocb[i], IOCB_CMD_FDSYNC, file, NULL, 0, 0);
+				break;
+			case 3:
+				aio_prep(&iocb[i], IOCB_CMD_PWRITE, disk_fd, page, 4096, 0);
 				break;
 			}
 			iocb[i].aio_data = round * N + i;
@@ -279,7 +294,7 @@ TEST(memory_is_used_again)
 
 			ASSERT_LT(n, N);
 			EXPECT_EQ((uintptr_t)&iocb[n], events[i].obj);
-			EXPECT_EQ(((n + round) % 3 == 2) ? 0 : 1, events[i].res);
+			EXPECT_EQ(results[(n + round) % kinds], events[i].res);
 			EXPECT_EQ(0, events[i].res2);
 			/* Each once. */
 			iocb[n].aio_data = ~0ULL;
@@ -291,6 +306,10 @@ TEST(memory_is_used_again)
 	EXPECT_EQ(0, io_destroy(ctx));
 	close(efd);
 	close(file);
+	if (disk_fd >= 0) {
+		close(disk_fd);
+		aio_slow_disk_remove(&disk);
+	}
 }
 
 TEST_HARNESS_MAIN

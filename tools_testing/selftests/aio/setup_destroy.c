@@ -474,6 +474,49 @@ TEST(destroy_unmaps)
 	EXPECT_EQ(ENOMEM, errno);
 }
 
+static long nr_dirty(void)
+{
+	FILE *f = fopen("/proc/vmstat", "re");
+	char line[128];
+	long nr = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "nr_dirty %ld", &nr) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+/* There is nothing to write back: neither a ring in use nor its end is accounted. */
+TEST(rings_are_not_dirty)
+{
+	enum { ROUNDS = 300, EVENTS = 4096 };
+	size_t page = getpagesize(), pages = 0, i;
+	long before, after;
+	int round;
+
+	before = nr_dirty();
+	if (before < 0)
+		SKIP(return, "no nr_dirty in /proc/vmstat");
+	for (round = 0; round < ROUNDS; round++) {
+		aio_context_t ctx = 0;
+		volatile char *ring;
+		size_t len;
+
+		ASSERT_EQ(0, io_setup(EVENTS, &ctx));
+		ring = (volatile char *)ctx;
+		len = AIO_RING_HEADER + (size_t)aio_ring(ctx)->nr * AIO_EVENT_SIZE;
+		for (i = page / 2; i < len; i += page, pages++)
+			ring[i] = 1;
+		ASSERT_EQ(0, io_destroy(ctx));
+	}
+	after = nr_dirty();
+	/* Others may write a little meanwhile. */
+	EXPECT_LT(10000, pages);
+	EXPECT_LT(labs(after - before), pages / 4);
+}
+
 TEST_SIGNAL(destroyed_ring_faults, SIGSEGV)
 {
 	aio_context_t ctx = 0;
