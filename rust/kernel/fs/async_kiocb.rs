@@ -118,6 +118,22 @@ pub fn current_ioprio() -> u16 {
     unsafe { bindings::get_current_ioprio() as u16 }
 }
 
+/// A field that is new does not compile: [`AsyncKiocb::new()`] or [`AsyncKiocb::issue()`] has to
+/// write it, unless it belongs to the file.
+const _: fn(bindings::kiocb) = |kiocb| {
+    let bindings::kiocb {
+        ki_filp: _,
+        ki_pos: _,
+        ki_complete: _,
+        private: _,
+        ki_flags: _,
+        ki_ioprio: _,
+        ki_write_stream: _,
+        // The file's.
+        ki_waitq: _,
+    } = kiocb;
+};
+
 impl AsyncKiocb {
     /// Initialises a control block for `file`: position zero, the flags of the file.
     ///
