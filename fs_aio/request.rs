@@ -246,7 +246,8 @@ impl<'a> Batch<'a> {
         let extra = memory.push(slot);
         let last = self.left <= 1;
 
-        head.post(result, Some(self.context), |pool| {
+        // This is a user of the context.
+        head.post(result, |pool| {
             if last {
                 pool.put_batch(memory);
             }
@@ -304,46 +305,53 @@ pub(crate) struct Head {
 impl Head {
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
-    /// Afterwards `io_destroy()` may return, unless `by` is a user of the context, and its caller
-    /// expects that nothing is left of the request: so whatever user space could still see of it,
-    /// its file above all, must have been given up before.
+    /// With it the request is counted as ended. So then `io_destroy()` may return, whose caller
+    /// expects that nothing is left of the request: whatever user space could still see of it, its
+    /// file above all, must have been given up before, and there must be no eventfd, unless there
+    /// is a user of the context. See [`post_and_signal()`](Self::post_and_signal).
     ///
     /// May be called in any context.
     #[inline]
-    fn post(
-        self,
-        result: isize,
-        by: Option<&User<Context>>,
-        more: impl FnOnce(&mut SlotPool<Memory>),
-    ) {
+    fn post(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
+        let in_flight = self.context;
         let section = ReadSection::new();
-        // It may come to its end as soon as the reference was given up.
-        let context = self.context.found(&section);
-        let eventfd = self.eventfd;
-        let mut in_flight = Some(self.context);
+        // It may come to its end as soon as the event is there.
+        let context = in_flight.found(&section);
 
         let available = context.ring.push(event, &context.slots, |finished| {
             more(&mut finished.pool);
-            // Nothing comes after the event, or it does not matter.
-            if eventfd.is_none() || by.is_some() {
-                if let Some(in_flight) = in_flight.take() {
-                    in_flight.end(&mut finished.ended);
-                }
-            }
+            in_flight.end(&mut finished.ended);
         });
 
-        if let Some(eventfd) = eventfd {
+        if let Some(eventfd) = self.eventfd {
             eventfd.signal();
         }
         // After the tail of the ring was stored, see there.
         context.waiters.wake(available as usize);
+    }
 
-        if let Some(in_flight) = in_flight {
-            context
-                .ring
-                .with_producer(|finished| in_flight.end(&mut finished.ended));
+    /// The same, but the request is counted as ended after its eventfd was signalled.
+    ///
+    /// For that the lock of the producer is taken once more.
+    #[inline]
+    fn post_and_signal(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
+        let event = IoEvent::new(self.data, self.obj, result as i64);
+        let in_flight = self.context;
+        let section = ReadSection::new();
+        let context = in_flight.found(&section);
+
+        let available = context
+            .ring
+            .push(event, &context.slots, |finished| more(&mut finished.pool));
+
+        if let Some(eventfd) = self.eventfd {
+            eventfd.signal();
         }
+        context.waiters.wake(available as usize);
+        context
+            .ring
+            .with_producer(|finished| in_flight.end(&mut finished.ended));
     }
 }
 
@@ -450,13 +458,35 @@ impl<O: Dismantle> Request<O> {
     /// Posts the event of a request that has ended.
     #[inline(never)]
     fn finish(request: Unique<Self>) {
-        let result = request.result.load(Relaxed);
-        let ((parts, head), slot) = request.dismantle();
+        if request.has_eventfd() {
+            return Self::finish_and_signal(request);
+        }
+        let (result, head, slot) = Self::take_apart(request);
         let mut extra = None;
 
-        // Among them the file: who has seen the event, or the end of the context, can rely on it.
-        drop(parts);
-        head.post(result, None, |pool| extra = pool.put(slot));
+        head.post(result, |pool| extra = pool.put(slot));
         drop(extra);
+    }
+
+    /// The same with an eventfd.
+    #[inline(never)]
+    fn finish_and_signal(request: Unique<Self>) {
+        let (result, head, slot) = Self::take_apart(request);
+        let mut extra = None;
+
+        head.post_and_signal(result, |pool| extra = pool.put(slot));
+        drop(extra);
+    }
+
+    /// Gives up what the operation has.
+    ///
+    /// The file is part of it: who has seen the event, or the end of the context, can rely on it.
+    #[inline(always)]
+    fn take_apart(request: Unique<Self>) -> (isize, Head, Slot<Memory>) {
+        let result = request.result.load(Relaxed);
+        let ((parts, head), slot) = request.dismantle();
+
+        drop(parts);
+        (result, head, slot)
     }
 }
