@@ -13,6 +13,7 @@
 
 set -euo pipefail
 here=$(realpath "$(dirname "$0")")
+# shellcheck source=scripts/lib.sh
 . "$here/../../../scripts/lib.sh"
 
 bugs=${PLANTED:-all}
