@@ -6,7 +6,8 @@
 #
 #   PLANTED   the bugs: all, or numbers with spaces between them
 #   IMAGES    "PART=BZIMAGE ..." of kernels with the bugs, if they are built
-#   OPS       operations of the stress for each (default 3000)
+#   OPS       operations of the stress for each that does not say how many (default
+#             3000)
 #
 # Run by "make test-debug PLANTED=all".
 
@@ -81,9 +82,13 @@ for n in "${numbers[@]}"; do
 	fi
 	echo "bug $n: $name" >&2
 	tests=none stress=$ops
-	if [ "$test" != stress ]; then tests=$test stress=0; fi
+	case $test in
+	stress) ;;
+	stress:*) stress=${test#*:} ;;
+	*) tests=$test stress=0 ;;
+	esac
 	DEBUG=$part KERNEL_IMAGE=${images[$part]} TESTS=$tests OPS=$stress CPUS=2 SEED=1 THREADS=8 \
-		APPEND="aio_planted=$n" STAGES=0 STAGE=0 "$SCRIPTS/test-debug" >"$results/$n" || true
+		APPEND="aio_planted=$n ${APPEND:-}" STAGES=0 STAGE=0 "$SCRIPTS/test-debug" >"$results/$n" || true
 	rm -rf "$results/$n.logs"
 	cp -r "$BUILD/test-debug" "$results/$n.logs"
 	# Not the sample with which the check itself is checked.
