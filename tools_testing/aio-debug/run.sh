@@ -88,12 +88,14 @@ for n in "${numbers[@]}"; do
 	*) tests=$test stress=0 ;;
 	esac
 	DEBUG=$part KERNEL_IMAGE=${images[$part]} TESTS=$tests OPS=$stress CPUS=2 SEED=1 THREADS=8 \
-		APPEND="aio_planted=$n ${APPEND:-}" STAGES=0 STAGE=0 "$SCRIPTS/test-debug" >"$results/$n" || true
+		APPEND="aio_planted=$n ${APPEND:-}" STAGES=0 STAGE=0 \
+		"$SCRIPTS/test-debug" >"$results/$n" || true
 	rm -rf "$results/$n.logs"
 	cp -r "$BUILD/test-debug" "$results/$n.logs"
 	# Not the sample with which the check itself is checked.
 	rm -f "$results/$n.logs/sample.log"
-	found=$(grep -hoE -m 1 "($pattern).*" "$results/$n" "$results/$n.logs"/* | head -n 1 | tr -d '\r' || true)
+	found=$(grep -hoE -m 1 "($pattern).*" "$results/$n" "$results/$n.logs"/* | head -n 1 |
+		tr -d '\r' || true)
 	if [ -z "$found" ] || ! grep -q '^  FAILED' "$results/$n"; then
 		found=missed
 		missed=$((missed + 1))

@@ -58,14 +58,14 @@ FIXTURE_TEARDOWN(batch)
 }
 
 /* Submits three iocbs, the second of which waits at the gate. */
-static bool start(FIXTURE_DATA(batch) *self)
+static bool start(struct _test_data_batch *self)
 {
 	aio_prep(&self->iocb[1], IOCB_CMD_PREAD, self->gate[0], self->in, 1, 0);
 	self->b.nr = 3;
 	return aio_start_blocked(&self->b.caller, submit_batch, SYS_io_submit);
 }
 
-static long go_on(FIXTURE_DATA(batch) *self)
+static long go_on(struct _test_data_batch *self)
 {
 	if (write(self->gate[1], "x", 1) != 1)
 		return -1;

@@ -474,7 +474,7 @@ TEST(destroy_unmaps)
 	EXPECT_EQ(ENOMEM, errno);
 }
 
-static long nr_dirty(void)
+static long dirty_pages(void)
 {
 	FILE *f = fopen("/proc/vmstat", "re");
 	char line[128];
@@ -496,7 +496,7 @@ TEST(rings_are_not_dirty)
 	long before, after;
 	int round;
 
-	before = nr_dirty();
+	before = dirty_pages();
 	if (before < 0)
 		SKIP(return, "no nr_dirty in /proc/vmstat");
 	for (round = 0; round < ROUNDS; round++) {
@@ -511,7 +511,7 @@ TEST(rings_are_not_dirty)
 			ring[i] = 1;
 		ASSERT_EQ(0, io_destroy(ctx));
 	}
-	after = nr_dirty();
+	after = dirty_pages();
 	/* Others may write a little meanwhile. */
 	EXPECT_LT(10000, pages);
 	EXPECT_LT(labs(after - before), pages / 4);
