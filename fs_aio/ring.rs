@@ -486,7 +486,7 @@ mod tests {
             taken += 1;
         }
         for i in 0..taken {
-            ring.push(event(i.into()), &slots, |_| ());
+            ring.push(event(i.into()), &slots, |()| ());
         }
         assert_eq!(slots.take(1), 0);
         ring.reclaim(&slots);
@@ -509,7 +509,7 @@ mod tests {
             taken += 1;
         }
         for i in 0..20 {
-            ring.push(event(i), &slots, |_| ());
+            ring.push(event(i), &slots, |()| ());
         }
         for head in [u32::MAX, 1 << 31, 0xdead_beef, 20, 19, 126, 127] {
             ring.pages.producer().pages().write_u32(header::HEAD, head);
@@ -526,7 +526,7 @@ mod tests {
 
         for i in 0..1000u32 {
             assert_eq!(slots.take(1), 1);
-            let available = ring.push(event(i.into()), &slots, |_| ());
+            let available = ring.push(event(i.into()), &slots, |()| ());
             let next = (i + 1) % ring.nr_events();
 
             assert_eq!(available, 1);

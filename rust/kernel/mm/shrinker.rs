@@ -81,5 +81,5 @@ unsafe extern "C" fn scan<S: Shrink>(
     control: *mut bindings::shrink_control,
 ) -> c_ulong {
     // SAFETY: By the requirements of this function.
-    unsafe { who::<S>(shrinker).scan((*control).nr_to_scan as usize) as c_ulong }
+    unsafe { who::<S>(shrinker).scan((*control).nr_to_scan) as c_ulong }
 }
