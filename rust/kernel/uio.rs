@@ -182,13 +182,7 @@ impl UserIter {
     #[inline]
     pub(crate) unsafe fn len(&self) -> usize {
         // SAFETY: By the requirements of this function.
-        unsafe {
-            (*self.0.get())
-                .__bindgen_anon_1
-                .__bindgen_anon_1
-                .as_ref()
-                .count
-        }
+        unsafe { len(self.0.get()) }
     }
 
     /// Returns the C structure.
@@ -196,4 +190,15 @@ impl UserIter {
     pub(crate) fn as_raw(&mut self) -> *mut bindings::iov_iter {
         self.0.get()
     }
+}
+
+/// Returns the number of bytes that an iterator has left.
+///
+/// # Safety
+///
+/// `iter` must be valid.
+#[inline]
+pub(crate) unsafe fn len(iter: *const bindings::iov_iter) -> usize {
+    // SAFETY: By the requirements of this function.
+    unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
 }

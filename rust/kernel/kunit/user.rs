@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What tests of system calls need: the memory and the files of a process.
+//!
+//! The task of a KUnit test is a thread of the kernel, with no memory and no files of its own. Here
+//! it gets both: an address space, for as long as the test case runs, and descriptors of files that
+//! do what the test says.
+//!
+//! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
+
+use crate::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fs::{
+        file::FileDescriptorReservation,
+        File,
+        LocalFile, //
+    },
+    kunit::in_kunit_test,
+    new_poll_condvar, new_spinlock,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        poll::{
+            PollCondVar,
+            PollTable, //
+        },
+        rcu::synchronize_rcu,
+        Arc,
+        SpinLock, //
+    },
+    types::NotThreadSafe,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+    uio,
+};
+use core::{
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+
+/// Memory of the test's process; behind it is a page that can't be accessed.
+///
+/// It is unmapped when this is dropped.
+///
+/// # Invariants
+///
+/// The current task has an address space, which stays until the task ends, and `len` bytes are
+/// mapped at `addr` in it, followed by a page without access.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{kunit::user::UserMemory, uaccess::UserSlice};
+///
+/// let memory = UserMemory::new(1)?;
+///
+/// memory.write(8, &7u32)?;
+/// assert_eq!(memory.read::<u32>(8)?, 7);
+/// assert_eq!(memory.read::<u64>(0)?, 0);
+/// // One byte too far.
+/// assert_eq!(memory.read::<u64>(memory.len() - 7), Err(EFAULT));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct UserMemory {
+    addr: usize,
+    len: usize,
+    _not_send: NotThreadSafe,
+}
+
+impl UserMemory {
+    /// Maps `nr_pages` zeroed pages, into an address space that is created if there is none.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` outside of a test, `ENOMEM`.
+    #[doc(alias = "kunit_attach_mm")]
+    pub fn new(nr_pages: usize) -> Result<Self> {
+        let len = nr_pages * PAGE_SIZE;
+
+        if !in_kunit_test() {
+            return Err(EPERM);
+        }
+        // SAFETY: This is the task of a test, which is a thread of the kernel.
+        to_result(unsafe { bindings::kunit_attach_mm() })?;
+
+        let addr = Self::map(0, len + PAGE_SIZE, bindings::PROT_NONE, 0)?;
+        // INVARIANT: It is mapped; the last page stays without access.
+        let this = Self {
+            addr,
+            len,
+            _not_send: NotThreadSafe,
+        };
+
+        Self::map(
+            addr,
+            len,
+            bindings::PROT_READ | bindings::PROT_WRITE,
+            bindings::MAP_FIXED,
+        )?;
+        Ok(this)
+    }
+
+    fn map(addr: usize, len: usize, prot: u32, flags: u32) -> Result<usize> {
+        let flags = bindings::MAP_PRIVATE | bindings::MAP_ANONYMOUS | flags;
+        // SAFETY: The current task has an address space.
+        let addr =
+            unsafe { bindings::vm_mmap(null_mut(), addr, len, prot as usize, flags as usize, 0) };
+
+        Ok(from_err_ptr(addr as *mut c_void)? as usize)
+    }
+
+    /// Returns the size in bytes.
+    #[expect(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns the address of a byte.
+    pub fn at(&self, offset: usize) -> UserPtr {
+        UserPtr::from_addr(self.addr + offset)
+    }
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if that is not all within the memory.
+    pub fn write<T: crate::transmute::AsBytes>(&self, offset: usize, value: &T) -> Result {
+        UserSlice::new(self.at(offset), size_of::<T>())
+            .writer()
+            .write(value)
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if that is not all within the memory.
+    pub fn read<T: crate::transmute::FromBytes>(&self, offset: usize) -> Result<T> {
+        UserSlice::new(self.at(offset), size_of::<T>())
+            .reader()
+            .read()
+    }
+}
+
+impl Drop for UserMemory {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::vm_munmap(self.addr, self.len + PAGE_SIZE) };
+    }
+}
+
+/// A file with a descriptor, which is closed when this is dropped.
+pub struct OpenFile {
+    file: ARef<File>,
+    fd: u32,
+    _not_send: NotThreadSafe,
+}
+
+impl OpenFile {
+    /// Gives a file a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`.
+    pub fn new(file: ARef<File>) -> Result<Self> {
+        let reservation = FileDescriptorReservation::get_unused_fd_flags(0)?;
+        let fd = reservation.reserved_fd();
+
+        reservation.fd_install(file.clone());
+        Ok(Self {
+            file,
+            fd,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Returns the descriptor.
+    pub fn fd(&self) -> u32 {
+        self.fd
+    }
+
+    /// Returns the file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Returns a reference to the file, as the one who has opened it gets it.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if somebody else has closed the descriptor.
+    pub fn local(&self) -> Result<ARef<LocalFile>> {
+        Ok(LocalFile::fget(self.fd)?)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // SAFETY: May be called by any task. It is our descriptor.
+        unsafe { bindings::close_fd(self.fd) };
+    }
+}
+
+/// What a file is to do, and what it has been asked for.
+#[pin_data]
+struct Script {
+    /// What a read or write returns; [`ALL`] is as much as was asked for, [`HOLD`] that it ends
+    /// later.
+    rw: Atomic<isize>,
+    /// What a flush returns.
+    fsync: Atomic<i32>,
+    /// The flushes that were asked for: those of data in the upper half, all others in the lower.
+    flushes: Atomic<u32>,
+    /// The events that are there, `EPOLL*`.
+    ready: Atomic<u32>,
+    /// In how many queues one can wait for them.
+    queues: Atomic<u32>,
+    #[pin]
+    queue: PollCondVar,
+    #[pin]
+    second_queue: PollCondVar,
+    #[pin]
+    held: SpinLock<KVec<Held>>,
+    /// Whether what is held can be cancelled.
+    cancellable: Atomic<bool>,
+    cancelled: Atomic<u32>,
+}
+
+/// A read or write that has not ended.
+struct Held(*mut bindings::kiocb);
+
+// SAFETY: A read or write may be ended by anybody.
+unsafe impl Send for Held {}
+
+const ALL: isize = isize::MAX;
+const HOLD: isize = isize::MAX - 1;
+/// So many reads and writes can be held.
+const MAX_HELD: usize = 64;
+
+/// A file that does what a test says.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{fs::FsyncFile, kunit::user::ScriptedFile};
+///
+/// let file = ScriptedFile::new()?;
+/// let flush = FsyncFile::new(file.open().local()?)?;
+///
+/// file.set_fsync(EIO.to_errno());
+/// assert_eq!(flush.sync(true), Err(EIO));
+/// assert_eq!(file.flushes(), (0, 1));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct ScriptedFile {
+    open: OpenFile,
+    script: Arc<Script>,
+}
+
+impl ScriptedFile {
+    /// A file that is open for reading and writing.
+    ///
+    /// At first, reads give zeroes and writes lead nowhere, at once; flushes succeed; it is ready
+    /// for nothing, and has one wait queue.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        Self::with(Script::FILE_OPS, bindings::O_RDWR)
+    }
+
+    /// The same, but open for reading only.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn read_only() -> Result<Self> {
+        Self::with(Script::FILE_OPS, bindings::O_RDONLY)
+    }
+
+    /// A file that is open for reading and writing, but can do neither, nor anything else.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn without_operations() -> Result<Self> {
+        Self::with(Script::NO_OPS, bindings::O_RDWR)
+    }
+
+    fn with(ops: &'static bindings::file_operations, flags: u32) -> Result<Self> {
+        let held = KVec::with_capacity(MAX_HELD, GFP_KERNEL)?;
+        let script = Arc::pin_init(
+            pin_init!(Script {
+                rw: Atomic::new(ALL),
+                fsync: Atomic::new(0),
+                flushes: Atomic::new(0),
+                ready: Atomic::new(0),
+                queues: Atomic::new(1),
+                queue <- new_poll_condvar!("ScriptedFile::queue"),
+                second_queue <- new_poll_condvar!("ScriptedFile::second_queue"),
+                held <- new_spinlock!(held, "ScriptedFile::held"),
+                cancellable: Atomic::new(false),
+                cancelled: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )?;
+        let private = Arc::into_raw(script.clone());
+        // SAFETY: The operations are static and find a reference to the script in the private data.
+        let file = from_err_ptr(unsafe {
+            bindings::anon_inode_getfile(
+                c"[kunit]".as_char_ptr(),
+                ops,
+                private.cast_mut().cast(),
+                flags as c_int,
+            )
+        });
+        let file = match file {
+            // SAFETY: The reference is new; nobody uses the position of such a file.
+            Ok(file) => unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast::<File>())) },
+            Err(e) => {
+                // SAFETY: It is still ours.
+                drop(unsafe { Arc::from_raw(private) });
+                return Err(e);
+            }
+        };
+
+        Ok(Self {
+            open: OpenFile::new(file)?,
+            script,
+        })
+    }
+
+    /// Returns the file and its descriptor.
+    pub fn open(&self) -> &OpenFile {
+        &self.open
+    }
+
+    /// From now on, reads and writes return this: a number of bytes, or a negative errno.
+    pub fn set_rw(&self, ret: isize) {
+        self.script.rw.store(ret, Relaxed);
+    }
+
+    /// From now on, reads and writes end when [`end()`](Self::end) is called.
+    ///
+    /// With `cancellable`, they can be cancelled; that is counted and does nothing else.
+    pub fn hold(&self, cancellable: bool) {
+        self.script.cancellable.store(cancellable, Relaxed);
+        self.script.rw.store(HOLD, Relaxed);
+    }
+
+    /// Returns how many reads and writes have not ended.
+    pub fn held(&self) -> usize {
+        self.script.held.lock().len()
+    }
+
+    /// Ends the oldest read or write that is held, with a number of bytes or a negative errno.
+    ///
+    /// Returns whether there was one.
+    pub fn end(&self, ret: isize) -> bool {
+        let Ok(Held(kiocb)) = self.script.held.lock().remove(0) else {
+            return false;
+        };
+
+        // SAFETY: The read or write has not ended, and nobody else ends it now.
+        unsafe {
+            if let Some(complete) = (*kiocb).ki_complete {
+                complete(kiocb, ret);
+            }
+        }
+        true
+    }
+
+    /// Returns how often a read or write was cancelled.
+    pub fn cancelled(&self) -> u32 {
+        self.script.cancelled.load(Relaxed)
+    }
+
+    /// From now on, flushes return this.
+    pub fn set_fsync(&self, ret: i32) {
+        self.script.fsync.store(ret, Relaxed);
+    }
+
+    /// Returns how many flushes there were: of everything, and of data.
+    pub fn flushes(&self) -> (u32, u32) {
+        let flushes = self.script.flushes.load(Relaxed);
+
+        (flushes & 0xffff, flushes >> 16)
+    }
+
+    /// From now on, the file has this many wait queues: none, one, or two.
+    pub fn set_queues(&self, nr: u32) {
+        self.script.queues.store(nr, Relaxed);
+    }
+
+    /// From now on, these events (`EPOLL*`) are there. Nobody is woken.
+    pub fn set_ready(&self, events: u32) {
+        self.script.ready.store(events, Relaxed);
+    }
+
+    /// Wakes who waits for the file, and tells these events; with none it is a wake-up that says
+    /// nothing.
+    pub fn wake(&self, events: u32) {
+        // SAFETY: The queue is valid.
+        unsafe {
+            bindings::__wake_up(
+                self.script.queue.wait_queue_head.get(),
+                bindings::TASK_NORMAL,
+                1,
+                events as usize as *mut c_void,
+            )
+        };
+    }
+
+    /// Makes the wait queue go away, as far as those who wait can see.
+    #[doc(alias = "wake_up_pollfree")]
+    pub fn free_queue(&self) {
+        // SAFETY: The queue is valid.
+        unsafe { bindings::__wake_up_pollfree(self.script.queue.wait_queue_head.get()) };
+        synchronize_rcu();
+    }
+}
+
+impl Script {
+    const NO_OPS: &'static bindings::file_operations = &bindings::file_operations {
+        release: Some(Self::release),
+        ..pin_init::zeroed()
+    };
+
+    const FILE_OPS: &'static bindings::file_operations = &bindings::file_operations {
+        read_iter: Some(Self::read_iter),
+        write_iter: Some(Self::write_iter),
+        fsync: Some(Self::fsync),
+        poll: Some(Self::poll),
+        release: Some(Self::release),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// `file` must be one of [`ScriptedFile`]s, and be valid for `'a`.
+    unsafe fn of<'a>(file: *mut bindings::file) -> &'a Self {
+        // SAFETY: By the requirements of this function.
+        unsafe { &*(*file).private_data.cast() }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with one of these files, which is not used any longer.
+    unsafe extern "C" fn release(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By the requirements of this function; the reference is that of the file.
+        drop(unsafe { Arc::<Self>::from_raw((*file).private_data.cast()) });
+        0
+    }
+
+    /// Does what is done with all reads and writes; `None` means that it is to be done now.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` must be valid, and its file one of these.
+    unsafe fn rw(kiocb: *mut bindings::kiocb) -> Option<isize> {
+        // SAFETY: By the requirements of this function.
+        let this = unsafe { Self::of((*kiocb).ki_filp) };
+
+        match this.rw.load(Relaxed) {
+            ALL => None,
+            HOLD => {
+                if this.cancellable.load(Relaxed) {
+                    // SAFETY: It is not complete.
+                    unsafe { bindings::kiocb_set_cancel_fn(kiocb, Some(Self::cancel)) };
+                }
+                match this.held.lock().push_within_capacity(Held(kiocb)) {
+                    Ok(()) => Some(-(bindings::EIOCBQUEUED as isize)),
+                    // A mistake of the test.
+                    Err(_) => Some(-(bindings::ENOSPC as isize)),
+                }
+            }
+            ret => Some(ret),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by `io_cancel()` with a read or write of one of these files.
+    unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
+        // SAFETY: By the requirements of this function.
+        unsafe { Self::of((*kiocb).ki_filp) }
+            .cancelled
+            .fetch_add(1, Relaxed);
+        0
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with one of these files.
+    unsafe extern "C" fn read_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            Self::rw(kiocb).unwrap_or_else(|| {
+                let len = uio::len(iter);
+
+                match bindings::iov_iter_zero(len, iter) {
+                    0 if len != 0 => EFAULT.to_errno() as isize,
+                    n => n as isize,
+                }
+            })
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with one of these files.
+    unsafe extern "C" fn write_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function.
+        unsafe { Self::rw(kiocb).unwrap_or_else(|| uio::len(iter) as isize) }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with one of these files.
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        _start: i64,
+        _end: i64,
+        datasync: c_int,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let this = unsafe { Self::of(file) };
+
+        this.flushes
+            .fetch_add(if datasync != 0 { 1 << 16 } else { 1 }, Relaxed);
+        this.fsync.load(Relaxed)
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS with one of these files.
+    unsafe extern "C" fn poll(
+        file: *mut bindings::file,
+        table: *mut bindings::poll_table_struct,
+    ) -> bindings::__poll_t {
+        // SAFETY: By the requirements of this function; nobody uses the position of such a file.
+        let (this, table, file) = unsafe {
+            (
+                Self::of(file),
+                PollTable::from_raw(table),
+                File::from_raw_file(file),
+            )
+        };
+        let queues = [&this.queue, &this.second_queue];
+
+        for queue in queues.into_iter().take(this.queues.load(Relaxed) as usize) {
+            table.register_wait(file, queue);
+        }
+        this.ready.load(Relaxed)
+    }
+}
