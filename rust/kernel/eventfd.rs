@@ -66,3 +66,26 @@ impl Drop for EventFd {
         unsafe { bindings::eventfd_ctx_put(self.ptr.as_ptr()) };
     }
 }
+
+#[macros::kunit_tests(rust_eventfd)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::*,
+        kunit::user::ScriptedFile, //
+    };
+
+    #[test]
+    fn descriptors_of_nothing_and_of_other_files() -> Result {
+        let file = ScriptedFile::new()?;
+        let fd = file.open().fd() as i32;
+
+        assert_eq!(EventFd::from_fd(fd).err(), Some(EINVAL));
+        drop(file);
+        assert_eq!(EventFd::from_fd(fd).err(), Some(EBADF));
+        for fd in [-1, i32::MAX, i32::MIN] {
+            assert_eq!(EventFd::from_fd(fd).err(), Some(EBADF));
+        }
+        Ok(())
+    }
+}

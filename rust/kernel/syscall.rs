@@ -134,3 +134,142 @@ impl UserSigmask {
         unsafe { bindings::restore_saved_sigmask_unless(interrupted) };
     }
 }
+
+#[macros::kunit_tests(rust_syscall)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::EINVAL,
+        kunit::user::UserMemory,
+        task::Task, //
+    };
+    use TimeLayout::{
+        Time32,
+        Time64, //
+    };
+
+    const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn times_of_64_bits() -> Result {
+        let memory = UserMemory::new(1)?;
+        let time = |seconds: i64, nanos: i64| {
+            memory.write(0, &[seconds, nanos])?;
+            timeout_from_user(memory.at(0), Time64)
+        };
+
+        assert!(time(0, 0)?.is_zero());
+        assert!(time(2, 5)? == Timeout::Nanos(2 * SECOND + 5));
+        assert!(time(-2, 0)? == Timeout::Nanos(-2 * SECOND));
+        assert!(time(0, 3 * SECOND)? == Timeout::Nanos(3 * SECOND));
+        assert!(time(i64::MAX, 0)? == Timeout::Never);
+        Ok(())
+    }
+
+    #[test]
+    fn times_of_32_bits() -> Result {
+        let memory = UserMemory::new(1)?;
+        let time = |seconds: i32, nanos: i32| {
+            memory.write(0, &[seconds, nanos])?;
+            timeout_from_user(memory.at(0), Time32)
+        };
+
+        assert!(time(0, 0)?.is_zero());
+        assert!(time(2, 5)? == Timeout::Nanos(2 * SECOND + 5));
+        assert!(time(-1, 0)? == Timeout::Nanos(-SECOND));
+        assert!(time(i32::MAX, 0)? == Timeout::Nanos(i64::from(i32::MAX) * SECOND));
+        Ok(())
+    }
+
+    #[test]
+    fn times_that_are_not_there() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+
+        for (layout, size) in [(Time64, 16), (Time32, 8)] {
+            assert!(timeout_from_user(UserPtr::from_addr(0), layout)? == Timeout::Never);
+            assert!(timeout_from_user(memory.at(end - size), layout)?.is_zero());
+            for ptr in [
+                memory.at(end - size + 1),
+                UserPtr::from_addr(usize::MAX - 7),
+            ] {
+                assert_eq!(timeout_from_user(ptr, layout).err(), Some(EFAULT));
+            }
+        }
+        Ok(())
+    }
+
+    fn blocked() -> u64 {
+        // SAFETY: Only the task itself changes it.
+        unsafe { (*Task::current_raw()).blocked.sig[0] as u64 }
+    }
+
+    #[test]
+    fn masks_are_installed_and_restored() -> Result {
+        const MASK: u64 = 1 << 11 | 1 << 40;
+
+        let memory = UserMemory::new(1)?;
+        let before = blocked();
+
+        memory.write(64, &MASK)?;
+        memory.write(0, &[memory.at(64).as_const_ptr() as usize, 8])?;
+        let mask = UserSigmask::from_user(memory.at(0), false)?;
+
+        assert_eq!(blocked(), MASK);
+        mask.restore_unless(false);
+        assert_eq!(blocked(), before);
+
+        for nothing in [UserPtr::from_addr(0), memory.at(128)] {
+            // The size does not matter where there is no mask.
+            memory.write(128, &[0usize, 3])?;
+            let mask = UserSigmask::from_user(nothing, false)?;
+
+            assert_eq!(blocked(), before);
+            mask.restore_unless(false);
+        }
+        assert_eq!(blocked(), before);
+        Ok(())
+    }
+
+    #[test]
+    fn masks_that_are_wrong() -> Result {
+        let memory = UserMemory::new(1)?;
+        let before = blocked();
+        let error = |mask: usize, size: usize| {
+            memory.write(0, &[mask, size])?;
+            UserSigmask::from_user(memory.at(0), false).map(|mask| mask.restore_unless(false))
+        };
+        let good = memory.at(64).as_const_ptr() as usize;
+
+        assert_eq!(error(good, 8), Ok(()));
+        for size in [0, 4, 7, 9, usize::MAX] {
+            assert_eq!(error(good, size), Err(EINVAL));
+        }
+        assert_eq!(error(good + memory.len() - 64, 8), Err(EFAULT));
+        // Half of the argument is there, then nothing of it.
+        for offset in [memory.len() - 8, memory.len()] {
+            let mask = UserSigmask::from_user(memory.at(offset), false);
+
+            assert_eq!(mask.err(), Some(EFAULT));
+        }
+        assert_eq!(blocked(), before);
+        Ok(())
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    #[test]
+    fn masks_of_32_bit_programs() -> Result {
+        let memory = UserMemory::new(1)?;
+        let before = blocked();
+
+        memory.write(0, &[0u32, 3])?;
+        UserSigmask::from_user(memory.at(0), true)?.restore_unless(false);
+        memory.write(0, &[1u32 << 20, 7])?;
+        assert_eq!(
+            UserSigmask::from_user(memory.at(0), true).err(),
+            Some(EINVAL)
+        );
+        assert_eq!(blocked(), before);
+        Ok(())
+    }
+}

@@ -202,3 +202,108 @@ pub(crate) unsafe fn len(iter: *const bindings::iov_iter) -> usize {
     // SAFETY: By the requirements of this function.
     unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
 }
+
+#[macros::kunit_tests(rust_uio)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::*,
+        kunit::user::UserMemory, //
+    };
+
+    /// Imports buffers, and returns how many bytes they have and whether memory was allocated.
+    fn import(buffers: Buffers) -> Result<(usize, bool)> {
+        let mut results = [Direction::Read, Direction::Write].map(|dir| {
+            let mut fast = FastArray::uninit();
+            let mut iter = UserIter::uninit();
+            let allocated = iter.import(dir, buffers, &mut fast)?;
+
+            // SAFETY: It was just imported.
+            Ok((unsafe { iter.len() }, !allocated.0.is_null()))
+        });
+        let [read, write] = &mut results;
+
+        // The direction makes no difference.
+        assert_eq!(read, write);
+        *read
+    }
+
+    fn one(addr: UserPtr, len: usize) -> Result<(usize, bool)> {
+        import(Buffers::One { addr, len })
+    }
+
+    #[test]
+    fn one_buffer() -> Result {
+        let memory = UserMemory::new(1)?;
+
+        assert_eq!(one(memory.at(5), 100), Ok((100, false)));
+        assert_eq!(one(memory.at(5), 0), Ok((0, false)));
+        // What is behind it turns up when data is copied.
+        assert_eq!(one(memory.at(memory.len()), 100), Ok((100, false)));
+        // `MAX_RW_COUNT`.
+        let most = i32::MAX as usize & !(crate::page::PAGE_SIZE - 1);
+
+        assert_eq!(one(memory.at(0), most + 1), Ok((most, false)));
+        assert_eq!(one(memory.at(0), usize::MAX), Ok((most, false)));
+        assert_eq!(one(UserPtr::from_addr(usize::MAX - 9), 1), Err(EFAULT));
+        Ok(())
+    }
+
+    fn vector(addr: UserPtr, count: usize, compat: bool) -> Result<(usize, bool)> {
+        import(Buffers::Vector {
+            addr,
+            count,
+            compat,
+        })
+    }
+
+    #[test]
+    fn arrays() -> Result {
+        let memory = UserMemory::new(8)?;
+        let base = memory.at(0).as_const_ptr() as usize;
+
+        for i in 0..1024 {
+            memory.write(i * 16, &[base, 3])?;
+        }
+        assert_eq!(vector(memory.at(0), 0, false), Ok((0, false)));
+        assert_eq!(vector(memory.at(0), 1, false), Ok((3, false)));
+        assert_eq!(vector(memory.at(0), FAST, false), Ok((3 * FAST, false)));
+        let more = FAST + 1;
+
+        assert_eq!(vector(memory.at(0), more, false), Ok((3 * more, true)));
+        assert_eq!(vector(memory.at(0), 1024, false), Ok((3 * 1024, true)));
+        assert_eq!(vector(memory.at(0), 1025, false), Err(EINVAL));
+        assert_eq!(vector(memory.at(0), usize::MAX, false), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn arrays_that_are_wrong() -> Result {
+        let memory = UserMemory::new(1)?;
+        let base = memory.at(0).as_const_ptr() as usize;
+
+        // The second element lies outside.
+        memory.write(memory.len() - 16, &[base, 3])?;
+        assert_eq!(vector(memory.at(memory.len() - 16), 2, false), Err(EFAULT));
+        assert_eq!(vector(UserPtr::from_addr(0), 1, false), Err(EFAULT));
+        // A negative length, and an address of the kernel.
+        memory.write(0, &[base, 3, base, usize::MAX])?;
+        assert_eq!(vector(memory.at(0), 1, false), Ok((3, false)));
+        assert_eq!(vector(memory.at(0), 2, false), Err(EINVAL));
+        memory.write(0, &[base, 3, usize::MAX - 99, 3])?;
+        assert_eq!(vector(memory.at(0), 2, false), Err(EFAULT));
+        Ok(())
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    #[test]
+    fn arrays_of_32_bit_programs() -> Result {
+        let memory = UserMemory::new(1)?;
+
+        memory.write(0, &[1u32 << 20, 5, 1 << 20, 6])?;
+        assert_eq!(vector(memory.at(0), 2, true), Ok((11, false)));
+        memory.write(0, &[1u32 << 20, 5, 1 << 20, u32::MAX])?;
+        assert_eq!(vector(memory.at(0), 2, true), Err(EINVAL));
+        Ok(())
+    }
+}

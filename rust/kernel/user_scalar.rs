@@ -80,3 +80,68 @@ pub fn read_words<T: FromBytes>(ptr: UserPtr, to: &mut MaybeUninit<T>) -> Result
     // SAFETY: All bytes were written, and any bytes are valid by `T: FromBytes`.
     Ok(unsafe { to.assume_init_ref() })
 }
+
+#[macros::kunit_tests(rust_user_scalar)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::EFAULT,
+        kunit::user::UserMemory, //
+    };
+
+    /// Addresses that no process can use: that of nothing, and some of the kernel's.
+    fn bad() -> [UserPtr; 3] {
+        [0, usize::MAX & !63, 1 << (usize::BITS - 1)].map(UserPtr::from_addr)
+    }
+
+    #[test]
+    fn numbers_go_there_and_back() -> Result {
+        let memory = UserMemory::new(1)?;
+
+        0x1234_5678u32.put_user(memory.at(4))?;
+        assert_eq!(u32::get_user(memory.at(4))?, 0x1234_5678);
+        assert_eq!(u32::get_user(memory.at(0))?, 0);
+        assert_eq!(u32::get_user(memory.at(8))?, 0);
+        (usize::MAX - 1).put_user(memory.at(16))?;
+        assert_eq!(usize::get_user(memory.at(16))?, usize::MAX - 1);
+        Ok(())
+    }
+
+    #[test]
+    fn up_to_the_end_and_no_further() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+        let mut words = MaybeUninit::<[u64; 8]>::uninit();
+
+        7u32.put_user(memory.at(end - 4))?;
+        assert_eq!(u32::get_user(memory.at(end - 4))?, 7);
+        assert_eq!(u32::get_user(memory.at(end - 3)), Err(EFAULT));
+        assert_eq!(7u32.put_user(memory.at(end - 3)), Err(EFAULT));
+        assert_eq!(7usize.put_user(memory.at(end)), Err(EFAULT));
+
+        assert_eq!(read_words(memory.at(end - 64), &mut words)?[7], 7 << 32);
+        for beyond in [1, 8, 56, 64] {
+            let ptr = memory.at(end - 64 + beyond);
+
+            assert_eq!(read_words(ptr, &mut words).err(), Some(EFAULT));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn addresses_that_are_not_the_process_s() -> Result {
+        // There is an address space, so that the address alone is what is wrong.
+        let _memory = UserMemory::new(1)?;
+
+        for ptr in bad() {
+            let mut words = MaybeUninit::<[u64; 8]>::uninit();
+
+            assert_eq!(u32::get_user(ptr), Err(EFAULT));
+            assert_eq!(usize::get_user(ptr), Err(EFAULT));
+            assert_eq!(0u32.put_user(ptr), Err(EFAULT));
+            assert_eq!(0usize.put_user(ptr), Err(EFAULT));
+            assert_eq!(read_words(ptr, &mut words).err(), Some(EFAULT));
+        }
+        Ok(())
+    }
+}

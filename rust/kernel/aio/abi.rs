@@ -9,7 +9,10 @@ use crate::{
     error::Result,
     ffi::c_int,
     syscall::TimeLayout,
-    transmute::FromBytes,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
     uaccess::UserPtr,
     user_scalar, //
 };
@@ -85,7 +88,55 @@ pub struct Iocb(bindings::iocb);
 // SAFETY: All fields are integers, for which any value is valid.
 unsafe impl FromBytes for Iocb {}
 
+// SAFETY: There is no padding: these are eight 64-bit words.
+unsafe impl AsBytes for Iocb {}
+
+const _: () = assert!(size_of::<Iocb>() == 64);
+
 impl Iocb {
+    /// Makes an iocb, as a program does: all other fields are zero.
+    #[inline]
+    pub const fn new(opcode: u16, fildes: u32, buf: u64, nbytes: u64, offset: i64) -> Self {
+        Self(bindings::iocb {
+            aio_lio_opcode: opcode,
+            aio_fildes: fildes,
+            aio_buf: buf,
+            aio_nbytes: nbytes,
+            aio_offset: offset,
+            ..pin_init::zeroed()
+        })
+    }
+
+    /// Sets `aio_data`.
+    #[inline]
+    pub const fn with_data(mut self, data: u64) -> Self {
+        self.0.aio_data = data;
+        self
+    }
+
+    /// Sets `aio_reserved2`.
+    #[inline]
+    pub const fn with_reserved2(mut self, value: u64) -> Self {
+        self.0.aio_reserved2 = value;
+        self
+    }
+
+    /// Sets `aio_rw_flags`.
+    #[inline]
+    pub const fn with_rw_flags(mut self, flags: i32) -> Self {
+        self.0.aio_rw_flags = flags;
+        self
+    }
+
+    /// Sets `aio_flags` and what they make valid: `aio_resfd`, `aio_reqprio`.
+    #[inline]
+    pub const fn with_flags(mut self, flags: u32, resfd: u32, reqprio: i16) -> Self {
+        self.0.aio_flags = flags;
+        self.0.aio_resfd = resfd;
+        self.0.aio_reqprio = reqprio;
+        self
+    }
+
     /// Copies an iocb from the memory of the current process to `to`.
     ///
     /// May sleep.
@@ -199,5 +250,98 @@ impl IoEvent {
             res,
             res2: 0,
         })
+    }
+}
+
+#[macros::kunit_tests(rust_aio_abi)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::EFAULT,
+        kunit::user::UserMemory, //
+    };
+
+    /// The fields lie where `include/uapi/linux/aio_abi.h` has them.
+    #[test]
+    fn fields_of_an_iocb() -> Result {
+        let memory = UserMemory::new(1)?;
+        let mut copy = MaybeUninit::uninit();
+        let (key, rw_flags) = match cfg!(target_endian = "little") {
+            true => (8, 12),
+            false => (12, 8),
+        };
+
+        memory.write(0, &0x0102_0304_0506_0708u64)?;
+        memory.write(key, &0x1112_1314u32)?;
+        memory.write(rw_flags, &0x2122_2324u32)?;
+        memory.write(16, &0x3132u16)?;
+        memory.write(18, &0xc142u16)?;
+        memory.write(20, &0x5152_5354u32)?;
+        memory.write(24, &0x6162_6364_6566_6768u64)?;
+        memory.write(32, &0x7172_7374_7576_7778u64)?;
+        memory.write(40, &-2i64)?;
+        memory.write(48, &0x9192u64)?;
+        memory.write(56, &0xa1a2_a3a4u32)?;
+        memory.write(60, &u32::MAX)?;
+
+        let iocb = Iocb::from_user(memory.at(0), &mut copy)?;
+
+        assert_eq!(iocb.data(), 0x0102_0304_0506_0708);
+        assert_eq!(Iocb::KEY_OFFSET, key);
+        assert_eq!(iocb.rw_flags(), 0x2122_2324);
+        assert_eq!(iocb.opcode(), 0x3132);
+        assert_eq!(iocb.reqprio(), 0xc142);
+        assert_eq!(iocb.fildes(), 0x5152_5354);
+        assert_eq!(iocb.buf(), 0x6162_6364_6566_6768);
+        assert_eq!(iocb.nbytes(), 0x7172_7374_7576_7778);
+        assert_eq!(iocb.offset(), -2);
+        assert_eq!(iocb.reserved2(), 0x9192);
+        assert_eq!(iocb.flags(), 0xa1a2_a3a4);
+        assert_eq!(iocb.resfd(), -1);
+        Ok(())
+    }
+
+    #[test]
+    fn an_iocb_that_is_made_is_read_back() -> Result {
+        let memory = UserMemory::new(1)?;
+        let mut copy = MaybeUninit::uninit();
+        let iocb = Iocb::new(opcode::PREADV, 3, 4, 5, -6)
+            .with_data(7)
+            .with_rw_flags(8)
+            .with_reserved2(9)
+            .with_flags(IOCB_FLAG_RESFD | IOCB_FLAG_IOPRIO, 10, -11);
+
+        memory.write(0, &iocb)?;
+        assert!(Iocb::from_user(memory.at(0), &mut copy)?.as_bytes() == iocb.as_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn an_iocb_must_be_all_there() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+        let mut copy = MaybeUninit::uninit();
+
+        assert!(Iocb::from_user(memory.at(end - 64), &mut copy).is_ok());
+        for missing in [1, 8, 63, 64] {
+            let ptr = memory.at(end - 64 + missing);
+
+            assert_eq!(Iocb::from_user(ptr, &mut copy).err(), Some(EFAULT));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn words_of_an_event() {
+        assert_eq!(IoEvent::SIZE, 32);
+        assert_eq!(IoEvent::new(1, 2, -3).words(), [1, 2, -3i64 as u64, 0]);
+    }
+
+    #[test]
+    fn numbers_of_the_entries() {
+        assert!(Abi::from(bindings::AIO_ABI_COMPAT as c_int) == Abi::Compat);
+        assert!(Abi::from(bindings::AIO_ABI_NATIVE as c_int) == Abi::Native);
+        assert!(TimeLayout::from(bindings::AIO_TIME32 as c_int) == TimeLayout::Time32);
+        assert!(TimeLayout::from(bindings::AIO_TIME64 as c_int) == TimeLayout::Time64);
     }
 }

@@ -377,3 +377,145 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     // requirements of this function.
     unsafe { list.add_locked(node, kiocb, cancel) };
 }
+
+#[kunit_tests(rust_aio_cancel)]
+mod tests {
+    use super::*;
+    use pin_init::stack_pin_init;
+
+    static CALLS: Atomic<u32> = Atomic::new(0);
+
+    /// # Safety
+    ///
+    /// None.
+    unsafe extern "C" fn count(_kiocb: *mut bindings::kiocb) -> i32 {
+        CALLS.fetch_add(1, Relaxed);
+        0
+    }
+
+    /// # Safety
+    ///
+    /// None.
+    unsafe extern "C" fn refuse(_kiocb: *mut bindings::kiocb) -> i32 {
+        EBUSY.to_errno()
+    }
+
+    /// Makes an operation cancellable by a function that does not use its argument.
+    fn add(list: &CancelList, node: &CancelNode, call: bindings::kiocb_cancel_fn) {
+        let _guard = list.lock.lock();
+
+        // SAFETY: The lock is held. The tests remove their nodes, which are new.
+        unsafe { list.add_locked(node, null_mut(), call) };
+    }
+
+    /// Calls of `count()` during `f`.
+    fn calls(f: impl FnOnce()) -> u32 {
+        let before = CALLS.load(Relaxed);
+
+        f();
+        CALLS.load(Relaxed) - before
+    }
+
+    #[test]
+    fn cancelled_by_name_and_once() {
+        stack_pin_init!(let list = CancelList::new());
+        stack_pin_init!(let one = CancelNode::new(1));
+        stack_pin_init!(let two = CancelNode::new(2));
+
+        assert_eq!(list.cancel(1), Err(EINVAL));
+        add(&list, &one, Some(count));
+        add(&list, &two, Some(count));
+        assert!(one.is_linked() && two.is_linked());
+        assert_eq!(calls(|| assert_eq!(list.cancel(3), Err(EINVAL))), 0);
+        assert_eq!(calls(|| assert_eq!(list.cancel(2), Ok(()))), 1);
+        assert!(one.is_linked() && !two.is_linked());
+        assert_eq!(calls(|| assert_eq!(list.cancel(2), Err(EINVAL))), 0);
+        list.remove(&one);
+        // It may be in no list, or in another.
+        list.remove(&one);
+        assert!(!one.is_linked());
+        assert_eq!(calls(|| assert_eq!(list.cancel(1), Err(EINVAL))), 0);
+    }
+
+    #[test]
+    fn the_oldest_of_one_name() {
+        stack_pin_init!(let list = CancelList::new());
+        stack_pin_init!(let first = CancelNode::new(1));
+        stack_pin_init!(let second = CancelNode::new(1));
+
+        add(&list, &first, Some(count));
+        add(&list, &second, Some(count));
+        assert_eq!(list.cancel(1), Ok(()));
+        assert!(!first.is_linked() && second.is_linked());
+        assert_eq!(list.cancel(1), Ok(()));
+        assert!(!second.is_linked());
+    }
+
+    #[test]
+    fn errors_are_told_and_final() {
+        stack_pin_init!(let list = CancelList::new());
+        stack_pin_init!(let one = CancelNode::new(1));
+        stack_pin_init!(let two = CancelNode::new(2));
+
+        add(&list, &one, Some(refuse));
+        add(&list, &two, None);
+        assert_eq!(list.cancel(1), Err(EBUSY));
+        assert_eq!(list.cancel(1), Err(EINVAL));
+        assert_eq!(list.cancel(2), Err(EINVAL));
+        assert!(!one.is_linked() && !two.is_linked());
+    }
+
+    #[test]
+    fn all_are_cancelled() {
+        stack_pin_init!(let list = CancelList::new());
+        stack_pin_init!(let one = CancelNode::new(1));
+        stack_pin_init!(let two = CancelNode::new(1));
+        stack_pin_init!(let three = CancelNode::new(3));
+
+        add(&list, &one, Some(count));
+        add(&list, &two, Some(refuse));
+        add(&list, &three, Some(count));
+        assert_eq!(calls(|| list.cancel_all()), 2);
+        assert!(!one.is_linked() && !two.is_linked() && !three.is_linked());
+        assert_eq!(calls(|| list.cancel_all()), 0);
+    }
+
+    /// CVE-2024-35815: whoever has a `struct kiocb` may call `kiocb_set_cancel_fn()`, and there is
+    /// not always a request of AIO's around it.
+    #[test]
+    fn a_kiocb_of_somebody_else() -> Result {
+        const AROUND: usize = 512;
+
+        // SAFETY: May be called by anybody.
+        let warned = || unsafe { bindings::test_taint(bindings::TAINT_WARN) };
+        let before = warned();
+
+        // What lies around it would be taken for pointers.
+        let mut memory = KBox::new([0xffu8; 2 * AROUND], GFP_KERNEL)?;
+        let kiocb = memory[AROUND..].as_mut_ptr().cast::<bindings::kiocb>();
+
+        for flags in [0, !(bindings::IOCB_AIO_RW as i32)] {
+            // SAFETY: There is room for the structure, and `AROUND` is a multiple of its alignment.
+            // The function does not use it.
+            let after = unsafe {
+                kiocb.write(bindings::kiocb {
+                    ki_flags: flags,
+                    ..pin_init::zeroed()
+                });
+                bindings::kiocb_set_cancel_fn(kiocb, Some(count));
+                kiocb.read()
+            };
+
+            assert_eq!(after.ki_flags, flags);
+            assert!(after.private.is_null() && after.ki_filp.is_null());
+        }
+
+        let end = AROUND + size_of::<bindings::kiocb>();
+
+        // What is around it would look like a request that can be cancelled already.
+        assert_eq!(warned(), before);
+        assert!(memory[..AROUND].iter().all(|byte| *byte == 0xff));
+        assert!(memory[end..].iter().all(|byte| *byte == 0xff));
+        Ok(())
+    }
+}

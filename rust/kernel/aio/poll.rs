@@ -652,3 +652,276 @@ impl AsyncPoll {
         0
     }
 }
+
+#[kunit_tests(rust_aio_poll)]
+mod tests {
+    use super::*;
+    use crate::{
+        kunit::user::ScriptedFile,
+        slab::{
+            Backing,
+            Cache,
+            Counted,
+            Slot, //
+        },
+        sync::{
+            Arc,
+            Completion, //
+        },
+    };
+
+    const IN: u32 = bindings::POLLIN;
+    const OUT: u32 = bindings::POLLOUT;
+
+    enum Ops {}
+
+    static OPS: Cache<Ops> = Cache::new(c"rust_kunit_poll");
+
+    impl Backing for Ops {
+        type Largest = Counted<Op>;
+        const CACHE: &'static Cache<Self> = &OPS;
+    }
+
+    /// What operations have in common.
+    #[pin_data]
+    struct Group {
+        #[pin]
+        list: CancelList,
+        not_inline: bool,
+        times: Atomic<u32>,
+        events: Atomic<u32>,
+        #[pin]
+        done: Completion,
+    }
+
+    #[pin_data]
+    struct Op {
+        #[pin]
+        poll: AsyncPoll,
+        group: Arc<Group>,
+    }
+
+    impl Cached for Op {
+        type Backing = Ops;
+    }
+
+    impl_has_async_poll! {
+        impl HasAsyncPoll for Op { self.poll }
+    }
+
+    impl PollOwner for Op {
+        fn cancel_list(&self) -> &CancelList {
+            &self.group.list
+        }
+
+        fn must_not_complete_inline(&self) -> bool {
+            self.group.not_inline
+        }
+
+        fn complete(this: Shared<Self>, events: u16) {
+            let group = this.group.clone();
+
+            drop(this);
+            group.times.fetch_add(1, Relaxed);
+            group.events.store(events.into(), Relaxed);
+            group.done.complete_all();
+        }
+    }
+
+    struct Setup {
+        file: ScriptedFile,
+        group: Arc<Group>,
+    }
+
+    impl Setup {
+        fn new(not_inline: bool) -> Result<Self> {
+            OPS.init()?;
+            Ok(Self {
+                file: ScriptedFile::new()?,
+                group: Arc::pin_init(
+                    pin_init!(Group {
+                        list <- CancelList::new(),
+                        not_inline,
+                        times: Atomic::new(0),
+                        events: Atomic::new(0),
+                        done <- Completion::new(),
+                    }),
+                    GFP_KERNEL,
+                )?,
+            })
+        }
+
+        fn start(&self, file: &ScriptedFile, events: u32, ask_first: bool) -> Result<Polled<Op>> {
+            let file = file.open().local()?;
+            let op = Slot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+                poll <- AsyncPoll::new(file, events as u16, 1),
+                group: self.group.clone(),
+            }))?;
+
+            AsyncPoll::start(op, ask_first)
+        }
+
+        /// Starts an operation that is to wait.
+        fn wait_for(&self, events: u32) -> Result {
+            match self.start(&self.file, events, false)? {
+                Polled::Waiting(_) => Ok(()),
+                Polled::Ready(..) => Err(EALREADY),
+            }
+        }
+
+        fn times(&self) -> u32 {
+            self.group.times.load(Relaxed)
+        }
+
+        /// Waits until an operation has completed, and returns the events that it was told.
+        fn done(&self) -> u32 {
+            self.group.done.wait_for_completion();
+            self.group.events.load(Relaxed)
+        }
+    }
+
+    /// The events of an operation that was ready, or nothing if it waits.
+    fn ready(polled: Result<Polled<Op>>) -> Result<Option<u16>> {
+        match polled? {
+            Polled::Ready(_, events) => Ok(Some(events)),
+            Polled::Waiting(_) => Ok(None),
+        }
+    }
+
+    #[test]
+    fn ready_at_once() -> Result {
+        let setup = Setup::new(false)?;
+
+        setup.file.set_ready(IN | OUT);
+        for ask_first in [false, true] {
+            let start = |events| ready(setup.start(&setup.file, events, ask_first));
+
+            assert_eq!(start(IN), Ok(Some(IN as u16)));
+            assert_eq!(start(IN | OUT), Ok(Some((IN | OUT) as u16)));
+        }
+        // Errors are told whether they were asked for or not.
+        setup.file.set_ready(bindings::POLLERR);
+        assert_eq!(
+            ready(setup.start(&setup.file, IN, false)),
+            Ok(Some(bindings::POLLERR as u16))
+        );
+        // Nothing has stayed in the queue.
+        setup.file.wake(IN);
+        setup.file.wake(0);
+        assert_eq!(setup.times(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn files_that_cannot_be_waited_for() -> Result {
+        let setup = Setup::new(false)?;
+        let start = || ready(setup.start(&setup.file, IN, false));
+
+        // Not ready, and never will be.
+        setup.file.set_queues(0);
+        assert_eq!(start(), Err(EINVAL));
+        setup.file.set_ready(IN);
+        assert_eq!(start(), Ok(Some(IN as u16)));
+        // One entry can't be in two queues.
+        setup.file.set_queues(2);
+        assert_eq!(start(), Ok(Some(IN as u16)));
+        setup.file.set_ready(0);
+        assert_eq!(start(), Err(EINVAL));
+        setup.file.wake(IN);
+        assert_eq!(setup.times(), 0);
+        // A file that has nothing to say is ready for everything.
+        let other = ScriptedFile::without_operations()?;
+
+        assert_eq!(
+            ready(setup.start(&other, IN | OUT, false)),
+            Ok(Some((IN | OUT) as u16))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn woken_with_events() -> Result {
+        for not_inline in [false, true] {
+            let setup = Setup::new(not_inline)?;
+
+            setup.wait_for(IN)?;
+            // Not what is waited for.
+            setup.file.wake(OUT);
+            assert_eq!(setup.times(), 0);
+            setup.file.wake(IN);
+            if !not_inline {
+                assert_eq!(setup.times(), 1);
+            }
+            assert_eq!(setup.done(), IN);
+            // Once only.
+            setup.file.wake(IN);
+            assert_eq!(setup.group.list.cancel(1), Err(EINVAL));
+            assert_eq!(setup.times(), 1);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn woken_without_events() -> Result {
+        let setup = Setup::new(false)?;
+
+        setup.wait_for(IN)?;
+        // The file is asked, and not ready.
+        setup.file.wake(0);
+        setup.file.wake(0);
+        // SAFETY: May be called by anybody who may sleep.
+        unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
+        assert_eq!(setup.times(), 0);
+        setup.file.set_ready(IN | OUT);
+        setup.file.wake(0);
+        assert_eq!(setup.done(), IN);
+        assert_eq!(setup.times(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn cancelled() -> Result {
+        let setup = Setup::new(false)?;
+
+        setup.wait_for(IN)?;
+        assert_eq!(setup.group.list.cancel(2), Err(EINVAL));
+        assert_eq!(setup.group.list.cancel(1), Ok(()));
+        assert_eq!(setup.done(), 0);
+        assert_eq!(setup.group.list.cancel(1), Err(EINVAL));
+        setup.file.wake(IN);
+        assert_eq!(setup.times(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn all_cancelled() -> Result {
+        let setup = Setup::new(false)?;
+
+        for _ in 0..10 {
+            setup.wait_for(IN)?;
+        }
+        setup.group.list.cancel_all();
+        // SAFETY: As above.
+        unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
+        assert_eq!(setup.times(), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn the_queue_goes_away() -> Result {
+        let setup = Setup::new(false)?;
+
+        for _ in 0..8 {
+            setup.wait_for(IN)?;
+        }
+        setup.file.free_queue();
+        // SAFETY: As above.
+        unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
+        assert_eq!(setup.times(), 8);
+        // Nobody touches the queue any longer.
+        setup.file.wake(IN);
+        setup.group.list.cancel_all();
+        assert_eq!(setup.times(), 8);
+        Ok(())
+    }
+}

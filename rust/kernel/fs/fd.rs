@@ -28,3 +28,32 @@ pub fn table_is_shared() -> bool {
     // SAFETY: May be called by any task.
     unsafe { bindings::fd_table_is_shared() }
 }
+
+#[macros::kunit_tests(rust_fs_fd)]
+mod tests {
+    use super::*;
+    use crate::{
+        kunit::user::ScriptedFile,
+        prelude::*, //
+    };
+
+    #[test]
+    fn descriptors_are_told_apart() -> Result {
+        let (one, other) = (ScriptedFile::new()?, ScriptedFile::new()?);
+        let file = one.open().local()?;
+        let fd = one.open().fd();
+
+        assert!(is_open_as(&file, fd));
+        assert!(!is_open_as(&file, other.open().fd()));
+        assert!(!is_open_as(&file, u32::MAX));
+        // The file is there still, but has lost its descriptor.
+        drop(one);
+        assert!(!is_open_as(&file, fd));
+        Ok(())
+    }
+
+    #[test]
+    fn threads_of_the_kernel_share_a_table() {
+        assert!(table_is_shared());
+    }
+}

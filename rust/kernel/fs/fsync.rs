@@ -58,3 +58,34 @@ impl FsyncFile {
         to_result(unsafe { bindings::vfs_fsync(self.0.as_ptr(), datasync.into()) })
     }
 }
+
+#[macros::kunit_tests(rust_fs_fsync)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::code::*,
+        kunit::user::ScriptedFile, //
+    };
+
+    #[test]
+    fn files_without_the_operation() -> Result {
+        let file = ScriptedFile::without_operations()?;
+
+        assert_eq!(FsyncFile::new(file.open().local()?).err(), Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_file_says() -> Result {
+        let file = ScriptedFile::new()?;
+        let flush = FsyncFile::new(file.open().local()?)?;
+
+        assert_eq!(flush.sync(false), Ok(()));
+        assert_eq!(file.flushes(), (1, 0));
+        assert_eq!(flush.sync(true), Ok(()));
+        assert_eq!(file.flushes(), (1, 1));
+        file.set_fsync(ENOSPC.to_errno());
+        assert_eq!(flush.sync(false), Err(ENOSPC));
+        Ok(())
+    }
+}

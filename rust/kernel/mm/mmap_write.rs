@@ -94,3 +94,45 @@ impl Drop for MmapWriteGuard<'_> {
         unsafe { bindings::mmap_write_unlock(self.mm.as_raw()) };
     }
 }
+
+#[kunit_tests(rust_mm_mmap_write)]
+mod tests {
+    use super::*;
+    use crate::kunit::user::UserMemory;
+
+    #[test]
+    fn nobody_else_has_the_lock() -> Result {
+        let _memory = UserMemory::new(1)?;
+        let task = current!();
+        let mm = task.mm().ok_or(EINVAL)?;
+
+        for killable in [false, true] {
+            let guard = match killable {
+                false => MmapWriteGuard::lock(mm),
+                true => MmapWriteGuard::lock_killable(mm)?,
+            };
+
+            assert!(core::ptr::eq::<Mm>(guard.mm(), &**mm));
+            assert!(mm.mmap_read_trylock().is_none());
+            drop(guard);
+            assert!(mm.mmap_read_trylock().is_some());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn locked_pages_are_counted() -> Result {
+        let _memory = UserMemory::new(1)?;
+        let task = current!();
+        let guard = MmapWriteGuard::lock(task.mm().ok_or(EINVAL)?);
+
+        assert_eq!(guard.locked_vm(), 0);
+        guard.account_locked_vm(7, true);
+        assert_eq!(guard.locked_vm(), 7);
+        guard.account_locked_vm(3, false);
+        assert_eq!(guard.locked_vm(), 4);
+        guard.account_locked_vm(4, false);
+        assert_eq!(guard.locked_vm(), 0);
+        Ok(())
+    }
+}

@@ -927,3 +927,146 @@ impl<P> DerefMut for Producer<'_, P> {
         unsafe { &mut *self.data.get() }
     }
 }
+
+#[kunit_tests(rust_mm_shared_pages)]
+mod tests {
+    use super::*;
+    use crate::{
+        kunit::user::{
+            OpenFile,
+            UserMemory, //
+        },
+        user_scalar::UserScalar, //
+    };
+
+    static FS: PseudoFs = PseudoFs::new(c"kunit", c"[kunit]", c"rust_kunit_inode", 0x4b55);
+
+    enum TestFile {}
+
+    impl SharedPagesType for TestFile {
+        fn fs() -> &'static PseudoFs {
+            &FS
+        }
+
+        fn moved(_mm: &MmWithUser, _file: &File, _start: usize, _len: usize) -> Result {
+            Ok(())
+        }
+    }
+
+    /// The file system is mounted by the first who wants it.
+    fn new_pages(nr: usize) -> Result<NewSharedPages<TestFile>> {
+        match FS.init() {
+            Err(e) if e != EBUSY => return Err(e),
+            _ => NewSharedPages::new(nr),
+        }
+    }
+
+    #[test]
+    fn initialised_once() -> Result {
+        let _pages = new_pages(1)?;
+
+        assert_eq!(FS.init(), Err(EBUSY));
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_producer_writes_the_consumer_reads() -> Result {
+        let memory = UserMemory::new(1)?;
+        let pages = KBox::pin_init(SharedPages::new(new_pages(2)?, 5u32), GFP_KERNEL)?;
+        let second = PAGE_SIZE;
+
+        for offset in (0..2 * PAGE_SIZE).step_by(4) {
+            assert_eq!(pages.consumer().read_u32(offset), 0);
+        }
+        {
+            let mut producer = pages.producer();
+
+            producer.write_words(second - 16, [1, 2]);
+            producer.write_words(second, [3]);
+            producer.pages().write_u32(second + 8, 4);
+            producer.pages().flush(second);
+            // The data that belong to the pages.
+            assert_eq!(*producer, 5);
+            *producer = 6;
+        }
+        assert_eq!(*pages.producer(), 6);
+
+        let consumer = pages.consumer();
+
+        assert_eq!(consumer.read_u32(second), 3);
+        assert_eq!(consumer.read_u32(second + 8), 4);
+        // In few words, and in many.
+        consumer.copy_to_user(second - 32, memory.at(0), 32)?;
+        assert_eq!(memory.read::<[u64; 4]>(0)?, [0, 0, 1, 2]);
+        consumer.copy_to_user(0, memory.at(0), PAGE_SIZE)?;
+        assert_eq!(memory.read::<u64>(PAGE_SIZE - 8)?, 2);
+        for len in [32, PAGE_SIZE] {
+            let to = memory.at(memory.len() - len + 8);
+
+            assert_eq!(consumer.copy_to_user(0, to, len), Err(EFAULT));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn shared_with_the_process() -> Result {
+        // So that there is an address space.
+        let _memory = UserMemory::new(1)?;
+        let new = new_pages(2)?;
+        let mapping = new.map(None)?;
+        let other = new.map(None)?;
+        let at = |mapping: &Mapping, offset| UserPtr::from_addr(mapping.addr() + offset);
+        let pages = KBox::pin_init(SharedPages::new(new, ()), GFP_KERNEL)?;
+
+        assert_eq!(mapping.len(), 2 * PAGE_SIZE);
+        pages.producer().pages().write_u32(PAGE_SIZE + 4, 77);
+        assert_eq!(u32::get_user(at(&mapping, PAGE_SIZE + 4)), Ok(77));
+        88u32.put_user(at(&mapping, 8))?;
+        assert_eq!(pages.consumer().read_u32(8), 88);
+        assert_eq!(u32::get_user(at(&other, 8)), Ok(88));
+
+        // A mapping goes with its value, and no other does.
+        let ptr = at(&mapping, 0);
+
+        drop(mapping);
+        assert_eq!(u32::get_user(ptr), Err(EFAULT));
+        assert_eq!(u32::get_user(at(&other, 8)), Ok(88));
+
+        // One that is left stays, but not the pages.
+        let ptr = at(&other, 8);
+
+        drop(other.leave());
+        assert_eq!(u32::get_user(ptr), Ok(88));
+        drop(pages);
+        assert_eq!(u32::get_user(ptr), Err(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn mappings_that_were_moved() -> Result {
+        let _memory = UserMemory::new(1)?;
+        let new = new_pages(1)?;
+        let (mut one, other) = (new.map(None)?, new.map(None)?);
+        let (old, new) = (one.addr(), other.addr());
+
+        // As if the process had moved it there.
+        one.moved(new);
+        assert_eq!(one.addr(), new);
+        drop(one);
+        assert_eq!(u32::get_user(UserPtr::from_addr(new)), Err(EFAULT));
+        assert_eq!(u32::get_user(UserPtr::from_addr(old)), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn files_are_told_apart() -> Result {
+        let (one, other) = (new_pages(1)?, new_pages(1)?);
+        let file = OpenFile::new(other.cache.file.clone())?;
+        let one = KBox::pin_init(SharedPages::new(one, ()), GFP_KERNEL)?;
+        let other = KBox::pin_init(SharedPages::new(other, ()), GFP_KERNEL)?;
+
+        assert!(other.is_file(file.file()));
+        assert!(!one.is_file(file.file()));
+        Ok(())
+    }
+}

@@ -83,3 +83,61 @@ unsafe extern "C" fn scan<S: Shrink>(
     // SAFETY: By the requirements of this function.
     unsafe { who::<S>(shrinker).scan((*control).nr_to_scan) as c_ulong }
 }
+
+#[kunit_tests(rust_mm_shrinker)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{
+        Atomic,
+        Relaxed, //
+    };
+    use core::ptr::null_mut;
+
+    struct Store(Atomic<usize>);
+
+    impl Shrink for Store {
+        fn count(&self) -> usize {
+            self.0.load(Relaxed)
+        }
+
+        fn scan(&self, nr: usize) -> usize {
+            let freed = nr.min(self.0.load(Relaxed));
+
+            self.0.fetch_sub(freed, Relaxed);
+            freed
+        }
+    }
+
+    static STORE: Store = Store(Atomic::new(5));
+
+    #[test]
+    fn is_asked_for_its_objects() {
+        // As `register()` fills it in, but without the system, which would ask it for ever.
+        let mut shrinker = bindings::shrinker {
+            private_data: core::ptr::from_ref(&STORE).cast_mut().cast(),
+            ..pin_init::zeroed()
+        };
+        let mut control = bindings::shrink_control {
+            nr_to_scan: 2,
+            ..pin_init::zeroed()
+        };
+
+        // SAFETY: The shrinker is one for a `Store`.
+        let count = |shrinker: &mut _| unsafe { count::<Store>(shrinker, null_mut()) };
+        let mut scan = |nr| {
+            control.nr_to_scan = nr;
+            // SAFETY: As above, and `control` is valid.
+            unsafe { scan::<Store>(&mut shrinker, &mut control) }
+        };
+
+        assert_eq!(STORE.0.load(Relaxed), 5);
+        assert_eq!(scan(2), 2);
+        assert_eq!(STORE.0.load(Relaxed), 3);
+        assert_eq!(scan(100), 3);
+        // There is nothing left, which is no error.
+        assert_eq!(scan(1), 0);
+        assert_eq!(count(&mut shrinker), 0);
+        STORE.0.store(7, Relaxed);
+        assert_eq!(count(&mut shrinker), 7);
+    }
+}

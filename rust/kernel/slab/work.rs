@@ -61,3 +61,92 @@ where
         }
     }
 }
+
+#[macros::kunit_tests(rust_slab_work)]
+mod tests {
+    use crate::{
+        percpu::IrqsOff,
+        prelude::*,
+        slab::{
+            Backing,
+            Cache,
+            Cached,
+            Counted,
+            Shared,
+            Slot, //
+        },
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            WaitGroup,
+            WaitToken, //
+        },
+        workqueue::{
+            self,
+            impl_has_work,
+            new_work,
+            Work,
+            WorkItem, //
+        },
+    };
+
+    enum Jobs {}
+
+    static JOBS: Cache<Jobs> = Cache::new(c"rust_kunit_job");
+    static RUNS: Atomic<u32> = Atomic::new(0);
+
+    impl Backing for Jobs {
+        type Largest = Counted<Job>;
+        const CACHE: &'static Cache<Self> = &JOBS;
+    }
+
+    #[pin_data]
+    struct Job {
+        _token: WaitToken,
+        #[pin]
+        work: Work<Job>,
+    }
+
+    impl Cached for Job {
+        type Backing = Jobs;
+    }
+
+    impl_has_work! {
+        impl HasWork<Self> for Job { self.work }
+    }
+
+    impl WorkItem for Job {
+        type Pointer = Shared<Self>;
+
+        fn run(_this: Shared<Self>) {
+            RUNS.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_object_is_queued_once() -> Result {
+        JOBS.init()?;
+
+        // Returns when the object has gone.
+        WaitGroup::scope(|group| -> Result {
+            let job = Slot::alloc(GFP_KERNEL)?
+                .init(pin_init!(Job {
+                    _token: group.token(),
+                    work <- new_work!(),
+                }))?
+                .share();
+            let queue = workqueue::system_percpu();
+            // The worker is one of this CPU, and can't run yet.
+            let _irqs_off = IrqsOff::new();
+
+            assert!(queue.enqueue(job.clone()).is_ok());
+            // The reference comes back.
+            assert!(queue.enqueue(job).is_err());
+            Ok(())
+        })?;
+        assert_eq!(RUNS.load(Relaxed), 1);
+        Ok(())
+    }
+}
