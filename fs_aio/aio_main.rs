@@ -19,6 +19,8 @@
 mod cancel;
 mod context;
 mod events;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 mod limits;
 mod ops;
 mod request;

@@ -35,3 +35,110 @@ pub(crate) fn check(user_iocb: UserPtr) -> Result {
 pub(crate) fn cancel(context: &Context, user_iocb: UserPtr) -> Result {
     context.cancel.cancel(user_iocb.as_const_ptr() as u64)
 }
+
+#[kunit_tests(aio_cancel)]
+mod tests {
+    use super::*;
+    use crate::{
+        kunit::Process,
+        submit, //
+    };
+    use kernel::{
+        aio::abi::{
+            opcode,
+            Abi, //
+        },
+        kunit::user::UserMemory, //
+    };
+
+    #[test]
+    fn iocbs_that_were_not_submitted() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+
+        assert_eq!(check(memory.at(0)), Ok(()));
+        memory.write(Iocb::KEY_OFFSET, &1u32)?;
+        assert_eq!(check(memory.at(0)), Err(EINVAL));
+        memory.write(Iocb::KEY_OFFSET, &u32::MAX)?;
+        assert_eq!(check(memory.at(0)), Err(EINVAL));
+        // Only the key is looked at.
+        assert_eq!(check(memory.at(end - Iocb::KEY_OFFSET - 4)), Ok(()));
+        assert_eq!(check(memory.at(end - Iocb::KEY_OFFSET - 3)), Err(EFAULT));
+        assert_eq!(check(UserPtr::from_addr(0)), Err(EFAULT));
+        assert_eq!(check(UserPtr::from_addr(usize::MAX - 63)), Err(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn a_read_whose_file_has_a_way() -> Result {
+        let process = Process::new(8)?;
+        let pointers = process.write_all(&[process.read_iocb(8)])?;
+        let iocb = process.write(0, &process.read_iocb(8))?;
+
+        for (cancellable, result) in [(false, Err(EINVAL)), (true, Ok(()))] {
+            process.file.hold(cancellable);
+            process.with_context(|context| {
+                assert_eq!(submit::submit(context, 1, pointers, Abi::Native), Ok(1));
+                assert_eq!(cancel(context, iocb), result);
+                // Once only, and by the right name.
+                assert_eq!(cancel(context, iocb), Err(EINVAL));
+                assert_eq!(cancel(context, iocb.wrapping_byte_add(64)), Err(EINVAL));
+                Ok(())
+            })?;
+            assert_eq!(process.file.cancelled(), cancellable.into());
+            assert!(process.file.end(0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_read_that_has_ended() -> Result {
+        let process = Process::new(8)?;
+        let pointers = process.write_all(&[process.read_iocb(8)])?;
+        let iocb = process.write(0, &process.read_iocb(8))?;
+
+        process.file.hold(true);
+        process.with_context(|context| {
+            assert_eq!(submit::submit(context, 1, pointers, Abi::Native), Ok(1));
+            assert!(process.file.end(8));
+            assert_eq!(cancel(context, iocb), Err(EINVAL));
+            Ok(())
+        })?;
+        assert_eq!(process.file.cancelled(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_poll() -> Result {
+        const POLLIN: u64 = 1;
+
+        let process = Process::new(8)?;
+        let poll = process.iocb(opcode::POLL, POLLIN, 0);
+        let pointers = process.write_all(&[poll])?;
+        let iocb = process.write(0, &poll)?;
+
+        process.with_context(|context| {
+            assert_eq!(submit::submit(context, 1, pointers, Abi::Native), Ok(1));
+            assert_eq!(cancel(context, iocb), Ok(()));
+            assert_eq!(cancel(context, iocb), Err(EINVAL));
+            Ok(())
+        })
+    }
+
+    /// What can be cancelled is, when the context ends.
+    #[test]
+    fn at_the_end_of_the_context() -> Result {
+        const POLLIN: u64 = 1;
+
+        let process = Process::new(8)?;
+        let poll = process.iocb(opcode::POLL, POLLIN, 0);
+        let pointers = process.write_all(&[poll, poll, poll])?;
+
+        process.with_context(|context| {
+            assert_eq!(submit::submit(context, 3, pointers, Abi::Native), Ok(3));
+            Ok(())
+        })?;
+        // Otherwise this would wait for ever.
+        process.destroy()
+    }
+}

@@ -360,3 +360,125 @@ impl Staged for Context {
         drop(waiter);
     }
 }
+
+#[kunit_tests(aio_context)]
+mod tests {
+    use super::*;
+    use crate::kunit::{
+        with_mm,
+        Process, //
+    };
+    use kernel::{
+        kunit::user::UserMemory,
+        mm::mmap_write::MmapWriteGuard,
+        page::PAGE_SIZE,
+        uaccess::UserPtr,
+        user_scalar::UserScalar, //
+    };
+
+    impl Process {
+        /// How many pages the ring has, as the process sees it.
+        fn ring_pages(&self) -> Result<usize> {
+            let nr = u32::get_user(UserPtr::from_addr(self.id() + 4))?;
+
+            Ok(((nr as usize + 1) * 32).div_ceil(PAGE_SIZE))
+        }
+    }
+
+    fn locked_pages() -> Result<usize> {
+        with_mm(|mm| Ok(MmapWriteGuard::lock(&mm).locked_vm()))
+    }
+
+    #[test]
+    fn what_a_context_takes_comes_back() -> Result {
+        let _memory = UserMemory::new(1)?;
+
+        assert_eq!(locked_pages(), Ok(0));
+        let process = Process::new(100)?;
+        let ring = process.id();
+
+        assert_eq!(ring % PAGE_SIZE, 0);
+        assert!(process.ring_pages()? > 1);
+        assert_eq!(locked_pages(), Ok(process.ring_pages()?));
+        assert!(ALL.len() > 0);
+        assert_eq!(process.destroy(), Ok(()));
+        assert_eq!(locked_pages(), Ok(0));
+        assert_eq!(u32::get_user(UserPtr::from_addr(ring)), Err(EFAULT));
+        assert_eq!(process.destroy(), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn refused() -> Result {
+        let _memory = UserMemory::new(1)?;
+        let create = |nr| with_mm(|mm| Context::create(mm, nr).map(|_| ()));
+
+        // More than any ring has room for, and more than `aio-max-nr`.
+        assert_eq!(create(u32::MAX), Err(EINVAL));
+        assert_eq!(create(0x10001), Err(EAGAIN));
+        assert_eq!(locked_pages(), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn only_one_ends_it() -> Result {
+        let process = Process::new(1)?;
+
+        process.with_context(|context| {
+            assert!(!context.is_dead());
+            let registration = context.kill().ok_or(EINVAL)?;
+
+            assert!(context.is_dead());
+            assert!(context.kill().is_none());
+            // What is left of it can't be moved.
+            assert_eq!(
+                context.ring_moved(process.id(), registration.mapping.len()),
+                Err(EINVAL)
+            );
+            Ok(())
+        })?;
+        // Somebody else has begun its end.
+        assert_eq!(process.destroy(), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn rings_are_moved_as_a_whole() -> Result {
+        let process = Process::new(200)?;
+        let len = process.ring_pages()? * PAGE_SIZE;
+
+        assert!(len > PAGE_SIZE);
+        process.with_context(|context| {
+            let there = context.user_id();
+
+            for part in [0, PAGE_SIZE, len - PAGE_SIZE, len + PAGE_SIZE] {
+                assert_eq!(context.ring_moved(there + 4096, part), Err(EINVAL));
+                assert_eq!(context.user_id(), there);
+            }
+            assert_eq!(context.ring_moved(there + len, len), Ok(()));
+            assert_eq!(context.user_id(), there + len);
+            assert_eq!(context.ring_moved(there, len), Ok(()));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn memory_is_given_back() -> Result {
+        let process = Process::new(64)?;
+        let iocbs = [process.read_iocb(8); 10];
+        let pointers = process.write_all(&iocbs)?;
+
+        process.with_context(|context| {
+            // The requests have completed, and left their memory behind.
+            assert_eq!(
+                crate::submit::submit(context, 10, pointers, kernel::aio::abi::Abi::Native),
+                Ok(10)
+            );
+            let kept = context.give_back_memory();
+
+            assert!((1..=10).contains(&kept));
+            assert_eq!(context.give_back_memory(), 0);
+            Ok(())
+        })
+    }
+}

@@ -106,3 +106,129 @@ pub(crate) fn read(
     }
     reader.result()
 }
+
+#[kunit_tests(aio_events)]
+mod tests {
+    use super::*;
+    use crate::kunit::{
+        Process,
+        EVENTS,
+        IOCBS, //
+    };
+    use kernel::aio::abi::Abi;
+
+    const NOW: Timeout = Timeout::Nanos(0);
+    const SOON: Timeout = Timeout::Nanos(1000);
+
+    impl Process {
+        /// Submits as many reads, which complete at once unless the file holds them.
+        fn submit_reads(&self, nr: usize) -> Result {
+            for data in 0..nr as u64 {
+                let iocbs = self.write_all(&[self.read_iocb(8).with_data(data)])?;
+
+                self.with_context(|context| {
+                    assert_eq!(crate::submit::submit(context, 1, iocbs, Abi::Native), Ok(1));
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        }
+
+        fn read_events(&self, min_nr: usize, nr: usize, timeout: Timeout) -> Result<usize> {
+            self.with_context(|context| read(context, min_nr, nr, self.memory.at(EVENTS), timeout))
+        }
+    }
+
+    #[test]
+    fn as_many_as_there_are() -> Result {
+        let process = Process::new(16)?;
+
+        process.submit_reads(5)?;
+        // None was asked for.
+        assert_eq!(process.read_events(0, 0, Timeout::Never), Ok(0));
+        assert_eq!(process.read_events(0, 2, Timeout::Never), Ok(2));
+        assert_eq!(process.event(0)?[0], 0);
+        assert_eq!(process.event(1)?[0], 1);
+        assert_eq!(process.read_events(1, 100, Timeout::Never), Ok(3));
+        assert_eq!(process.event(0)?[0], 2);
+        let iocb = process.memory.at(IOCBS).as_const_ptr() as u64;
+
+        assert_eq!(process.event(2)?, [4, iocb, 8, 0]);
+        assert_eq!(process.read_events(0, 100, Timeout::Never), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn fewer_when_the_time_is_over() -> Result {
+        let process = Process::new(16)?;
+
+        for timeout in [NOW, SOON] {
+            assert_eq!(process.read_events(1, 2, timeout), Ok(0));
+            process.submit_reads(1)?;
+            assert_eq!(process.read_events(2, 2, timeout), Ok(1));
+        }
+        Ok(())
+    }
+
+    /// What can't be written stays in the ring.
+    #[test]
+    fn memory_that_is_not_there() -> Result {
+        let process = Process::new(16)?;
+
+        process.submit_reads(3)?;
+        process.with_context(|context| {
+            let memory = &process.memory;
+            let read = |offset, nr| read(context, 1, nr, memory.at(offset), NOW);
+
+            assert_eq!(read(memory.len(), 3), Err(EFAULT));
+            assert_eq!(read(memory.len() - IoEvent::SIZE, 3), Err(EFAULT));
+            // Where the events go is not asked for if there are none to be read.
+            assert_eq!(read(memory.len(), 0), Ok(0));
+            assert_eq!(read(EVENTS, 3), Ok(3));
+            assert_eq!(read(memory.len(), 3), Ok(0));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn the_end_of_the_context() -> Result {
+        let process = Process::new(16)?;
+
+        process.submit_reads(1)?;
+        process.with_context(|context| {
+            let read = |min_nr| {
+                read(
+                    context,
+                    min_nr,
+                    2,
+                    process.memory.at(EVENTS),
+                    Timeout::Never,
+                )
+            };
+            let _registration = context.kill().ok_or(EINVAL)?;
+
+            // What was read counts; nobody waits for more.
+            assert_eq!(read(2), Ok(1));
+            assert_eq!(read(1), Err(EINVAL));
+            assert_eq!(read(0), Err(EINVAL));
+            Ok(())
+        })
+    }
+
+    /// A reader has slept before the event comes.
+    #[test]
+    fn woken_by_a_completion() -> Result {
+        let process = Process::new(16)?;
+
+        process.file.hold(false);
+        process.submit_reads(2)?;
+        assert_eq!(process.read_events(1, 2, SOON), Ok(0));
+        assert!(process.file.end(7));
+        assert_eq!(process.read_events(1, 2, Timeout::Never), Ok(1));
+        assert_eq!(process.event(0)?[2], 7);
+        assert!(process.file.end(-5));
+        assert_eq!(process.read_events(1, 2, Timeout::Never), Ok(1));
+        assert_eq!(process.event(0)?[2], -5i64 as u64);
+        Ok(())
+    }
+}

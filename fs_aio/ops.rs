@@ -93,3 +93,76 @@ fn start_other(iocb: &Iocb, user_iocb: UserPtr, batch: &mut Batch<'_>) -> Result
         _ => Err(EINVAL),
     }
 }
+
+#[kunit_tests(aio_ops)]
+mod tests {
+    use super::*;
+    use crate::kunit::{
+        Process,
+        EVENTS, //
+    };
+    use kernel::sync::threshold::Timeout;
+
+    impl Process {
+        /// Starts an operation.
+        pub(super) fn start(&self, iocb: &Iocb) -> Result {
+            let user_iocb = self.write(0, iocb)?;
+
+            self.with_context(|context| start(iocb, user_iocb, false, &mut Batch::new(context, 1)))
+        }
+
+        /// Waits for the event of the only operation that was started, and returns the result.
+        pub(super) fn result(&self) -> Result<i64> {
+            self.with_context(|context| {
+                let events = self.memory.at(EVENTS);
+
+                assert_eq!(
+                    crate::events::read(context, 1, 2, events, Timeout::Never),
+                    Ok(1)
+                );
+                Ok(self.event(0)?[2] as i64)
+            })
+        }
+
+        /// Starts an operation, and returns its result.
+        pub(super) fn run(&self, iocb: &Iocb) -> Result<i64> {
+            self.start(iocb)?;
+            self.result()
+        }
+    }
+
+    #[test]
+    fn operations_that_there_are() -> Result {
+        let process = Process::new(4)?;
+
+        // It is the last thing to be found out, so the file must be there.
+        for opcode in Iterator::chain(0..20, [100, 0xffff]) {
+            let iocb = process.iocb(opcode, 0, 0);
+            let known = [
+                opcode::PREAD,
+                opcode::PWRITE,
+                opcode::FSYNC,
+                opcode::FDSYNC,
+                opcode::POLL,
+                opcode::PREADV,
+                opcode::PWRITEV,
+            ];
+
+            process.file.set_ready(1);
+            if opcode == opcode::POLL {
+                assert_eq!(process.run(&process.iocb(opcode, 1, 0)), Ok(1));
+            } else if known.contains(&opcode) {
+                assert_eq!(process.run(&iocb), Ok(0));
+            } else {
+                let no_file = Iocb::new(opcode, u32::MAX, 0, 0, 0);
+
+                process.often(|| {
+                    assert_eq!(process.start(&iocb), Err(EINVAL));
+                    assert_eq!(process.start(&no_file), Err(EBADF));
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -490,3 +490,196 @@ impl<O: Dismantle> Request<O> {
         (result, head, slot)
     }
 }
+
+#[kunit_tests(aio_request)]
+mod tests {
+    use super::*;
+    use crate::{
+        kunit::{
+            Process,
+            EVENTS, //
+        },
+        ops, //
+    };
+    use kernel::{
+        aio::abi::opcode,
+        kunit::user::ScriptedFile, //
+    };
+
+    impl Process {
+        /// Prepares a request for an iocb, and drops it.
+        fn prepare(&self, iocb: &Iocb) -> Result {
+            let user_iocb = self.write(0, iocb)?;
+
+            self.with_context(|context| {
+                let prepared = Batch::new(context, 1).prepare(iocb, user_iocb)?;
+
+                assert_eq!(prepared.obj(), user_iocb.as_const_ptr() as u64);
+                Ok(())
+            })
+        }
+    }
+
+    /// A request that was not started leaves no event, and nothing else.
+    #[test]
+    fn not_started() -> Result {
+        let process = Process::new(4)?;
+        let iocb = process.read_iocb(8);
+
+        process.often(|| {
+            assert_eq!(process.prepare(&iocb), Ok(()));
+            Ok(())
+        })?;
+        process.with_context(|context| {
+            let events = process.memory.at(EVENTS);
+
+            assert_eq!(context.ring.pop(events, 1), Ok(0));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn errors_give_everything_back() -> Result {
+        let process = Process::new(4)?;
+        let good = process.read_iocb(8);
+        let no_file = Iocb::new(opcode::PREAD, u32::MAX, 0, 0, 0);
+        let fd = process.file.open().fd();
+        let flags = IOCB_FLAG_RESFD;
+
+        process.often(|| {
+            assert_eq!(process.prepare(&no_file), Err(EBADF));
+            // The eventfd after the file, and the key after that.
+            assert_eq!(
+                process.prepare(&no_file.with_flags(flags, fd, 0)),
+                Err(EBADF)
+            );
+            assert_eq!(process.prepare(&good.with_flags(flags, fd, 0)), Err(EINVAL));
+            assert_eq!(
+                process.prepare(&good.with_flags(flags, u32::MAX, 0)),
+                Err(EBADF)
+            );
+            process.with_context(|context| {
+                let nowhere = UserPtr::from_addr(usize::MAX - 63);
+                let result = Batch::new(context, 1).prepare(&good, nowhere);
+
+                assert_eq!(result.err(), Some(EFAULT));
+                Ok(())
+            })
+        })
+    }
+
+    #[test]
+    fn the_key_is_written() -> Result {
+        let process = Process::new(4)?;
+        let iocb = process.read_iocb(8);
+        let key = process.write(0, &iocb)?.wrapping_byte_add(Iocb::KEY_OFFSET);
+
+        process.with_context(|context| {
+            77u32.put_user(key)?;
+            let user_iocb = UserPtr::from_addr(key.as_const_ptr() as usize - Iocb::KEY_OFFSET);
+
+            drop(Batch::new(context, 1).prepare(&iocb, user_iocb)?);
+            assert_eq!(u32::get_user(key), Ok(KEY));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn full() -> Result {
+        let process = Process::new(4)?;
+        let iocb = process.read_iocb(8);
+        let user_iocb = process.write(0, &iocb)?;
+
+        process.with_context(|context| {
+            let start = || ops::start(&iocb, user_iocb, false, &mut Batch::new(context, 1));
+            let nr_events = context.ring.nr_events() as usize;
+            let mut started = 0;
+            // Those that are full of events, not of requests: they have all completed.
+            let error = loop {
+                match start() {
+                    Ok(()) => started += 1,
+                    Err(e) => break e,
+                }
+                assert!(started < nr_events);
+            };
+
+            assert_eq!(error, EAGAIN);
+            assert!(started >= nr_events / 2);
+            assert_eq!(
+                context.ring.pop(process.memory.at(EVENTS), nr_events),
+                Ok(started)
+            );
+            // That there is room again is found out when some is needed.
+            assert_eq!(start(), Ok(()));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn one_event_each() -> Result {
+        let process = Process::new(16)?;
+        let iocb = process.read_iocb(8);
+        let user_iocb = process.write(0, &iocb)?;
+        let events = |context: &Context| context.ring.pop(process.memory.at(EVENTS), 100);
+
+        process.with_context(|context| {
+            let mut batch = Batch::new(context, 6);
+
+            // Three that complete later, and three that do at once.
+            process.file.hold(false);
+            for data in 0..3 {
+                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
+            }
+            process.file.set_rw(-9);
+            for data in 3..6 {
+                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
+            }
+            drop(batch);
+            assert_eq!(events(context), Ok(3));
+            for i in 0..3 {
+                let event = process.event(i)?;
+
+                assert_eq!((event[0], event[2] as i64), (3 + i as u64, -9));
+            }
+            for res in 10..13 {
+                assert!(process.file.end(res));
+            }
+            assert_eq!(events(context), Ok(3));
+            for i in 0..3 {
+                let event = process.event(i)?;
+
+                assert_eq!((event[0], event[2]), (i as u64, 10 + i as u64));
+            }
+            assert_eq!(events(context), Ok(0));
+            Ok(())
+        })
+    }
+
+    /// A batch keeps the last file, but not what its descriptor does not refer to any longer.
+    #[test]
+    fn files_of_a_batch() -> Result {
+        let process = Process::new(16)?;
+        let (one, other) = (ScriptedFile::new()?, ScriptedFile::new()?);
+        let (fd, other_fd) = (one.open().fd(), other.open().fd());
+
+        process.with_context(|context| {
+            let mut batch = Batch::new(context, 8);
+            let is = |file: &LocalFile, which: &ScriptedFile| {
+                core::ptr::eq(file.as_ptr(), which.open().file().as_ptr())
+            };
+
+            // As if there had been an operation that has not ended.
+            batch.queued = true;
+            assert!(is(&*batch.file(fd)?, &one));
+            assert!(batch.file.is_some());
+            assert!(is(&*batch.file(fd)?, &one));
+            assert!(is(&*batch.file(other_fd)?, &other));
+            assert!(is(&*batch.file(fd)?, &one));
+            drop(one);
+            assert_eq!(batch.file(fd).err(), Some(EBADF));
+            assert!(batch.file.is_none());
+            assert!(is(&*batch.file(other_fd)?, &other));
+            Ok(())
+        })
+    }
+}

@@ -37,3 +37,36 @@ impl SharedPagesType for RingFile {
         table::ring_moved(mm, file, start, len)
     }
 }
+
+#[kunit_tests(aio_ring_file)]
+mod tests {
+    use super::*;
+    use crate::kunit::Process;
+    use kernel::{
+        kunit::user::ScriptedFile,
+        mm::shared_pages::NewSharedPages,
+        page::PAGE_SIZE, //
+    };
+
+    #[test]
+    fn mounted_at_boot() {
+        // A second time is refused.
+        assert_eq!(init(), Err(EBUSY));
+        assert!(NewSharedPages::<RingFile>::new(1).is_ok());
+    }
+
+    /// `mremap()` of a file that is no ring of a live context.
+    #[test]
+    fn moved() -> Result {
+        let process = Process::new(1)?;
+        let file = ScriptedFile::new()?;
+        let task = current!();
+        let mm = task.mm().ok_or(EINVAL)?;
+        let moved = || RingFile::moved(mm, file.open().file(), process.id(), PAGE_SIZE);
+
+        assert_eq!(moved(), Err(EINVAL));
+        process.destroy()?;
+        assert_eq!(moved(), Err(EINVAL));
+        Ok(())
+    }
+}

@@ -98,3 +98,137 @@ fn check(iocb: &Iocb) -> Result {
     }
     Ok(())
 }
+
+#[kunit_tests(aio_submit)]
+mod tests {
+    use super::*;
+    use crate::kunit::Process;
+    use kernel::{
+        aio::abi::opcode,
+        kunit::user::UserMemory, //
+    };
+
+    impl Process {
+        fn submit(&self, iocbs: &[Iocb]) -> Result<usize> {
+            let pointers = self.write_all(iocbs)?;
+
+            self.with_context(|context| submit(context, iocbs.len(), pointers, Abi::Native))
+        }
+    }
+
+    #[test]
+    fn nothing() -> Result {
+        let process = Process::new(8)?;
+
+        process.with_context(|context| {
+            // The array is not looked at.
+            assert_eq!(
+                submit(context, 0, UserPtr::from_addr(usize::MAX), Abi::Native),
+                Ok(0)
+            );
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn up_to_the_first_that_is_wrong() -> Result {
+        let process = Process::new(8)?;
+        let (good, bad) = (process.read_iocb(8), process.read_iocb(8).with_reserved2(1));
+
+        assert_eq!(process.submit(&[bad, good]), Err(EINVAL));
+        assert_eq!(process.submit(&[good, bad]), Ok(1));
+        assert_eq!(process.submit(&[good, good, bad, good]), Ok(2));
+        assert_eq!(process.submit(&[good]), Ok(1));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_reserved() -> Result {
+        let process = Process::new(8)?;
+        let buffer = process.buffer();
+        let read = |nbytes| process.iocb(opcode::PREAD, buffer, nbytes);
+
+        assert_eq!(process.submit(&[read(8)]), Ok(1));
+        assert_eq!(process.submit(&[read(1 << 63)]), Err(EINVAL));
+        assert_eq!(process.submit(&[read(u64::MAX)]), Err(EINVAL));
+        for value in [1, 1 << 32, u64::MAX] {
+            assert_eq!(
+                process.submit(&[read(8).with_reserved2(value)]),
+                Err(EINVAL)
+            );
+        }
+        // Before the file is asked for.
+        let no_file = Iocb::new(opcode::PREAD, u32::MAX, buffer, 8, 0);
+
+        assert_eq!(process.submit(&[no_file]), Err(EBADF));
+        assert_eq!(process.submit(&[no_file.with_reserved2(1)]), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn addresses() -> Result {
+        let process = Process::new(8)?;
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+        let addr = |offset| memory.at(offset).as_const_ptr() as usize;
+        let submit = |array| process.with_context(|context| submit(context, 2, array, Abi::Native));
+
+        // The array is not there, or half of it.
+        assert_eq!(submit(memory.at(end)), Err(EFAULT));
+        assert_eq!(submit(memory.at(end - 7)), Err(EFAULT));
+        memory.write(end - 8, &addr(0))?;
+        memory.write(0, &process.read_iocb(8))?;
+        assert_eq!(submit(memory.at(end - 8)), Ok(1));
+        // An iocb is not there, or not all of it.
+        for iocb in [0, addr(end), addr(end - 63), usize::MAX - 63] {
+            memory.write(128, &[iocb, iocb])?;
+            assert_eq!(submit(memory.at(128)), Err(EFAULT));
+            memory.write(128, &[addr(0), iocb])?;
+            assert_eq!(submit(memory.at(128)), Ok(1));
+        }
+        Ok(())
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    #[test]
+    fn addresses_of_32_bits() -> Result {
+        let process = Process::new(8)?;
+        let memory = UserMemory::new(1)?;
+
+        // Both halves are addresses of nothing, but only one of them is read.
+        memory.write(memory.len() - 4, &64u32)?;
+        process.with_context(|context| {
+            let array = memory.at(memory.len() - 4);
+
+            assert_eq!(submit(context, 1, array, Abi::Compat), Err(EFAULT));
+            memory.write(memory.len() - 8, &(memory.at(0).as_const_ptr() as usize))?;
+            memory.write(0, &process.read_iocb(8))?;
+            assert_eq!(
+                submit(context, 1, memory.at(memory.len() - 8), Abi::Native),
+                Ok(1)
+            );
+            Ok(())
+        })
+    }
+
+    /// No more than the ring has events.
+    #[test]
+    fn more_than_can_be_in_flight() -> Result {
+        let process = Process::new(1)?;
+        let memory = UserMemory::new(4)?;
+        let iocb = process.write(0, &process.read_iocb(8))?.as_const_ptr() as usize;
+
+        for i in 0..memory.len() / 8 {
+            memory.write(i * 8, &iocb)?;
+        }
+        process.with_context(|context| {
+            let submit = || submit(context, usize::MAX, memory.at(0), Abi::Native);
+            let submitted = submit()?;
+
+            // Some slots may be in the numbers of other CPUs.
+            assert!(submitted < context.ring.nr_events() as usize);
+            assert!(submitted >= context.ring.nr_events() as usize / 2);
+            Ok(())
+        })
+    }
+}

@@ -223,3 +223,151 @@ fn io_pgetevents(
         ret => ret,
     }
 }
+
+#[kunit_tests(aio_syscall)]
+mod tests {
+    use super::*;
+    use crate::kunit::{
+        Process,
+        EVENTS, //
+    };
+    use kernel::{
+        bindings::{
+            AIO_ABI_COMPAT,
+            AIO_ABI_NATIVE,
+            AIO_TIME64, //
+        },
+        kunit::user::UserMemory, //
+    };
+
+    const NATIVE: c_int = AIO_ABI_NATIVE as c_int;
+    const TIME: c_int = AIO_TIME64 as c_int;
+
+    fn errno(error: Error) -> isize {
+        error.to_errno() as isize
+    }
+
+    fn null() -> *mut c_void {
+        core::ptr::null_mut()
+    }
+
+    #[test]
+    fn setup_and_destroy() -> Result {
+        let memory = UserMemory::new(1)?;
+        let setup = |nr, offset| io_setup(nr, memory.at(offset).as_mut_ptr(), NATIVE);
+
+        assert_eq!(setup(1, memory.len()), errno(EFAULT));
+        assert_eq!(setup(0, 0), errno(EINVAL));
+        memory.write(0, &1usize)?;
+        assert_eq!(setup(1, 0), errno(EINVAL));
+        memory.write(0, &0usize)?;
+        // An error leaves the number alone.
+        assert_eq!(setup(u32::MAX, 0), errno(EINVAL));
+        assert_eq!(memory.read::<usize>(0)?, 0);
+
+        assert_eq!(setup(1, 0), 0);
+        let id = memory.read::<usize>(0)?;
+
+        assert_eq!(io_destroy(id + 1), errno(EINVAL));
+        assert_eq!(io_destroy(id), 0);
+        assert_eq!(io_destroy(id), errno(EINVAL));
+        assert_eq!(io_destroy(0), errno(EINVAL));
+        Ok(())
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    #[test]
+    fn setup_of_a_32_bit_program() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+
+        // Four bytes are enough; what lies behind them is not touched.
+        memory.write(end - 8, &(u64::from(u32::MAX) << 32))?;
+        let addr = memory.at(end - 8).as_mut_ptr();
+
+        assert_eq!(io_setup(1, addr, AIO_ABI_COMPAT as c_int), 0);
+        let value = memory.read::<u64>(end - 8)?;
+
+        assert!(value as u32 != 0);
+        assert_eq!(value >> 32, u64::from(u32::MAX));
+        let addr = memory.at(end - 3).as_mut_ptr();
+
+        assert_eq!(io_setup(1, addr, AIO_ABI_COMPAT as c_int), errno(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn submit_and_get_the_events() -> Result {
+        let process = Process::new(4)?;
+        let id = process.id();
+        let iocb = process.read_iocb(8);
+        let array = process.write_all(&[iocb, iocb])?.as_mut_ptr();
+        let events = process.memory.at(EVENTS).as_mut_ptr();
+
+        assert_eq!(io_submit(id, -1, array, NATIVE), errno(EINVAL));
+        assert_eq!(io_submit(id + 4096, 1, array, NATIVE), errno(EINVAL));
+        assert_eq!(io_submit(id, 0, null(), NATIVE), 0);
+        assert_eq!(io_submit(id, 1, null(), NATIVE), errno(EFAULT));
+        assert_eq!(io_submit(id, 2, array, NATIVE), 2);
+
+        // Numbers that can't be.
+        for (min_nr, nr) in [(-1, 1), (0, -1), (2, 1), (isize::MIN, isize::MIN)] {
+            assert_eq!(
+                io_getevents(id, min_nr, nr, events, null(), TIME),
+                errno(EINVAL)
+            );
+        }
+        assert_eq!(io_getevents(id, 1, 1, events, null(), TIME), 1);
+        assert_eq!(process.event(0)?[2], 8);
+        assert_eq!(io_getevents(id, 1, 10, events, null(), TIME), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn times_and_masks_come_first() -> Result {
+        let process = Process::new(4)?;
+        let bad = process.memory.at(process.memory.len()).as_mut_ptr();
+        let zero = process.memory.at(64);
+        let get = |id, timeout| io_getevents(id, 1, 1, null(), timeout, TIME);
+        let pget =
+            |id, timeout, sigset| io_pgetevents(id, 1, 1, null(), timeout, TIME, sigset, NATIVE);
+
+        process.memory.write(64, &[0u64; 4])?;
+        assert_eq!(get(0, bad), errno(EFAULT));
+        assert_eq!(get(0, zero.as_mut_ptr()), errno(EINVAL));
+        assert_eq!(get(process.id(), zero.as_mut_ptr()), 0);
+        assert_eq!(pget(0, bad, null()), errno(EFAULT));
+        assert_eq!(pget(0, zero.as_mut_ptr(), bad), errno(EFAULT));
+        assert_eq!(pget(0, zero.as_mut_ptr(), null()), errno(EINVAL));
+        assert_eq!(pget(process.id(), zero.as_mut_ptr(), null()), 0);
+        // A size without a mask is no error, a mask of a wrong size is one.
+        process.memory.write(128, &[0usize, 3])?;
+        let sigset = process.memory.at(128).as_mut_ptr();
+
+        assert_eq!(pget(process.id(), zero.as_mut_ptr(), sigset), 0);
+        process
+            .memory
+            .write(128, &[zero.as_mut_ptr() as usize, 3])?;
+        assert_eq!(pget(process.id(), zero.as_mut_ptr(), sigset), errno(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn cancel_looks_at_the_iocb_first() -> Result {
+        let process = Process::new(4)?;
+        let iocb = process.read_iocb(8);
+        let array = process.write_all(&[iocb])?.as_mut_ptr();
+        let addr = process.write(0, &iocb)?.as_mut_ptr();
+
+        assert_eq!(io_cancel(0, null()), errno(EFAULT));
+        assert_eq!(io_cancel(0, addr), errno(EINVAL));
+        assert_eq!(io_cancel(process.id(), addr), errno(EINVAL));
+        process.file.hold(true);
+        assert_eq!(io_submit(process.id(), 1, array, NATIVE), 1);
+        assert_eq!(io_cancel(0, addr), errno(EINVAL));
+        // The event comes through the ring.
+        assert_eq!(io_cancel(process.id(), addr), errno(EINPROGRESS));
+        assert_eq!(io_cancel(process.id(), addr), errno(EINVAL));
+        Ok(())
+    }
+}

@@ -142,3 +142,124 @@ pub(crate) fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize)
 
     context.ok_or(EINVAL)?.ring_moved(start, len)
 }
+
+#[kunit_tests(aio_table)]
+mod tests {
+    use super::*;
+    use crate::kunit::{
+        destroy,
+        with_mm,
+        Process, //
+    };
+    use kernel::kunit::user::{
+        ScriptedFile,
+        UserMemory, //
+    };
+
+    fn find(id: usize) -> Result<usize> {
+        with_mm(|mm| Ok(lookup(mm, id)?.index()))
+    }
+
+    fn create() -> Result<usize> {
+        with_mm(|mm| Ok(Context::create(mm, 1)?.user_id()))
+    }
+
+    #[test]
+    fn found_by_name() -> Result {
+        let process = Process::new(1)?;
+        let other = create()?;
+
+        assert_eq!(find(process.id()), Ok(0));
+        assert_eq!(find(other), Ok(1));
+        // The lowest index is used again, and names are addresses of rings.
+        assert_eq!(process.destroy(), Ok(()));
+        assert_eq!(find(process.id()), Err(EINVAL));
+        assert_eq!(find(other), Ok(1));
+        let third = create()?;
+
+        assert_eq!(find(third), Ok(0));
+        assert_eq!(destroy(third), Ok(()));
+        assert_eq!(destroy(third), Err(EINVAL));
+        destroy(other)
+    }
+
+    /// Names that programs make up.
+    #[test]
+    fn names_of_nothing() -> Result {
+        let process = Process::new(1)?;
+        let memory = UserMemory::new(1)?;
+        let addr = |offset| memory.at(offset).as_const_ptr() as usize;
+
+        // The index of a context, at a place that is no ring; then one that is not in the table.
+        for index in [0u32, 1, 1 << 31, u32::MAX] {
+            memory.write(header::ID, &index)?;
+            assert_eq!(find(addr(0)), Err(EINVAL));
+        }
+        for id in [
+            0,
+            1,
+            process.id() + 4,
+            process.id() - 4,
+            addr(memory.len()),
+            usize::MAX,
+        ] {
+            assert_eq!(find(id), Err(EINVAL));
+        }
+        assert_eq!(find(process.id()), Ok(0));
+        Ok(())
+    }
+
+    /// The index stands in the ring, where the program can write.
+    #[test]
+    fn indices_that_were_changed() -> Result {
+        let process = Process::new(1)?;
+        let other = create()?;
+        let index = |id: usize| UserPtr::from_addr(id + header::ID);
+
+        1u32.put_user(index(process.id()))?;
+        assert_eq!(find(process.id()), Err(EINVAL));
+        0u32.put_user(index(other))?;
+        assert_eq!(find(other), Err(EINVAL));
+        for made_up in [2, 3, 4, 1 << 20, u32::MAX] {
+            made_up.put_user(index(other))?;
+            assert_eq!(find(other), Err(EINVAL));
+        }
+        0u32.put_user(index(process.id()))?;
+        1u32.put_user(index(other))?;
+        assert_eq!(find(process.id()), Ok(0));
+        destroy(other)
+    }
+
+    #[test]
+    fn many() -> Result {
+        let _process = Process::new(1)?;
+        let mut ids = KVec::new();
+
+        for i in 1..40 {
+            let id = create()?;
+
+            assert_eq!(find(id), Ok(i));
+            ids.push(id, GFP_KERNEL)?;
+        }
+        for (i, id) in ids.iter().enumerate().rev() {
+            assert_eq!(find(*id), Ok(i + 1));
+            assert_eq!(destroy(*id), Ok(()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn files_that_are_no_rings() -> Result {
+        let process = Process::new(1)?;
+        let file = ScriptedFile::new()?;
+        let task = current!();
+        let mm = task.mm().ok_or(EINVAL)?;
+
+        assert_eq!(
+            ring_moved(mm, file.open().file(), process.id(), 4096),
+            Err(EINVAL)
+        );
+        assert_eq!(find(process.id()), Ok(0));
+        Ok(())
+    }
+}

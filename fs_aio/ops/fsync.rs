@@ -101,3 +101,65 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Bat
     batch.queued(submission);
     Ok(())
 }
+
+#[kunit_tests(aio_ops_fsync)]
+mod tests {
+    use super::*;
+    use crate::kunit::Process;
+    use kernel::{
+        aio::abi::opcode,
+        kunit::user::ScriptedFile, //
+    };
+
+    #[test]
+    fn everything_or_data() -> Result {
+        let process = Process::new(4)?;
+
+        assert_eq!(process.run(&process.iocb(opcode::FSYNC, 0, 0)), Ok(0));
+        assert_eq!(process.file.flushes(), (1, 0));
+        assert_eq!(process.run(&process.iocb(opcode::FDSYNC, 0, 0)), Ok(0));
+        assert_eq!(process.file.flushes(), (1, 1));
+        process.file.set_fsync(EIO.to_errno());
+        assert_eq!(process.run(&process.iocb(opcode::FSYNC, 0, 0)), Ok(-5));
+        Ok(())
+    }
+
+    #[test]
+    fn refused() -> Result {
+        let process = Process::new(4)?;
+        let other = ScriptedFile::without_operations()?;
+        let (fd, other_fd) = (process.file.open().fd(), other.open().fd());
+
+        for opcode in [opcode::FSYNC, opcode::FDSYNC] {
+            let bad = [
+                Iocb::new(opcode, fd, 1, 0, 0),
+                Iocb::new(opcode, fd, 0, 1, 0),
+                Iocb::new(opcode, fd, 0, 0, 1),
+                Iocb::new(opcode, fd, 0, 0, 0).with_rw_flags(1),
+                Iocb::new(opcode, other_fd, 0, 0, 0),
+            ];
+
+            process.often(|| {
+                for iocb in &bad {
+                    assert_eq!(process.start(iocb), Err(EINVAL));
+                }
+                Ok(())
+            })?;
+        }
+        assert_eq!(process.file.flushes(), (0, 0));
+        Ok(())
+    }
+
+    /// The end of the context waits for what a worker has.
+    #[test]
+    fn before_the_end_of_the_context() -> Result {
+        let process = Process::new(32)?;
+
+        for _ in 0..20 {
+            process.start(&process.iocb(opcode::FSYNC, 0, 0))?;
+        }
+        assert_eq!(process.destroy(), Ok(()));
+        assert_eq!(process.file.flushes(), (20, 0));
+        Ok(())
+    }
+}

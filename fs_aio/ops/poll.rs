@@ -99,3 +99,86 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> R
     }
     Ok(())
 }
+
+#[kunit_tests(aio_ops_poll)]
+mod tests {
+    use super::*;
+    use crate::kunit::Process;
+    use kernel::{
+        aio::abi::opcode,
+        kunit::user::ScriptedFile, //
+    };
+
+    const IN: u32 = 1;
+    const OUT: u32 = 4;
+    const ERR: u32 = 8;
+    const HUP: u32 = 16;
+
+    #[test]
+    fn ready_at_once_and_later() -> Result {
+        let process = Process::new(4)?;
+        let poll = process.iocb(opcode::POLL, IN.into(), 0);
+
+        // It is asked first from the second time on, if it was ready.
+        for ready in [IN, IN | OUT, IN] {
+            process.file.set_ready(ready);
+            assert_eq!(process.run(&poll), Ok(IN.into()));
+        }
+        process.file.set_ready(ERR);
+        assert_eq!(process.run(&poll), Ok(ERR.into()));
+        process.file.set_ready(0);
+        assert_eq!(process.start(&poll), Ok(()));
+        process.file.wake(OUT);
+        process.file.wake(IN);
+        assert_eq!(process.result(), Ok(IN.into()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_queue_that_goes_away() -> Result {
+        let process = Process::new(4)?;
+
+        process.start(&process.iocb(opcode::POLL, IN.into(), 0))?;
+        process.file.free_queue();
+        assert!(process.result()? & i64::from(HUP) != 0);
+        Ok(())
+    }
+
+    #[test]
+    fn refused() -> Result {
+        let process = Process::new(4)?;
+        let fd = process.file.open().fd();
+        let poll = |events, nbytes, offset| Iocb::new(opcode::POLL, fd, events, nbytes, offset);
+        let bad = [
+            poll(0x10000, 0, 0),
+            poll(1 << 32 | 1, 0, 0),
+            poll(u64::MAX, 0, 0),
+            poll(1, 1, 0),
+            poll(1, 0, 1),
+            poll(1, 0, 0).with_rw_flags(1),
+        ];
+
+        process.often(|| {
+            for iocb in &bad {
+                assert_eq!(process.start(iocb), Err(EINVAL));
+            }
+            // Files that can't be waited for.
+            for queues in [0, 2] {
+                process.file.set_queues(queues);
+                assert_eq!(process.start(&poll(1, 0, 0)), Err(EINVAL));
+            }
+            Ok(())
+        })
+    }
+
+    /// It is ready for all that can be asked for.
+    #[test]
+    fn a_file_without_an_opinion() -> Result {
+        let process = Process::new(4)?;
+        let other = ScriptedFile::without_operations()?;
+        let poll = Iocb::new(opcode::POLL, other.open().fd(), (IN | OUT).into(), 0, 0);
+
+        assert_eq!(process.run(&poll), Ok((IN | OUT).into()));
+        Ok(())
+    }
+}

@@ -152,3 +152,87 @@ fn buffers(iocb: &Iocb, shape: Shape) -> Buffers {
         },
     }
 }
+
+#[kunit_tests(aio_ops_rw)]
+mod tests {
+    use super::*;
+    use crate::kunit::Process;
+    use kernel::aio::abi::opcode;
+
+    #[test]
+    fn data_go_where_they_should() -> Result {
+        let process = Process::new(4)?;
+        let addr = process.buffer();
+        let memory = &process.memory;
+
+        memory.write(crate::kunit::BUFFER, &[u64::MAX; 8])?;
+        // The file is full of zeroes.
+        let read = process.iocb(opcode::PREAD, addr, 8);
+
+        assert_eq!(process.run(&read), Ok(8));
+        assert_eq!(
+            memory.read::<[u64; 2]>(crate::kunit::BUFFER)?,
+            [0, u64::MAX]
+        );
+        assert_eq!(process.run(&process.iocb(opcode::PWRITE, addr, 9)), Ok(9));
+
+        // The third word and the fifth; then the first two of the array only.
+        let array = crate::kunit::BUFFER + 1024;
+
+        memory.write(array, &[addr + 16, 8, addr + 32, 8, addr, 0, addr, 64])?;
+        let array = memory.at(array).as_const_ptr() as u64;
+
+        assert_eq!(process.run(&process.iocb(opcode::PREADV, array, 2)), Ok(16));
+        assert_eq!(
+            memory.read::<[u64; 6]>(crate::kunit::BUFFER)?,
+            [0, u64::MAX, 0, u64::MAX, 0, u64::MAX]
+        );
+        assert_eq!(
+            process.run(&process.iocb(opcode::PWRITEV, array, 4)),
+            Ok(80)
+        );
+        assert_eq!(process.run(&process.iocb(opcode::PWRITEV, array, 0)), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn refused_in_this_order() -> Result {
+        let process = Process::new(4)?;
+        let fd = process.file.open().fd();
+        let buffer = process.iocb(opcode::PREAD, u64::MAX - 4095, 8);
+        let flags = buffer.with_rw_flags(1 << 30);
+        let priority = flags.with_flags(IOCB_FLAG_IOPRIO, 0, 5 << 13);
+        let position = Iocb::new(opcode::PREAD, fd, process.buffer(), 8, -1);
+
+        process.often(|| {
+            if cfg!(CONFIG_BLOCK) {
+                assert_eq!(process.start(&priority), Err(EINVAL));
+            }
+            assert_eq!(process.start(&flags), Err(EOPNOTSUPP));
+            assert_eq!(process.start(&buffer), Err(EFAULT));
+            assert_eq!(process.start(&position), Err(EINVAL));
+            Ok(())
+        })?;
+        assert_eq!(process.run(&process.read_iocb(8)), Ok(8));
+        Ok(())
+    }
+
+    /// Once it was started, an error is a result.
+    #[test]
+    fn results() -> Result {
+        let process = Process::new(4)?;
+        let read = process.read_iocb(8);
+
+        for result in [0, 1, -5, -512, i64::from(i32::MAX)] {
+            let expected = if result == -512 { -4 } else { result };
+
+            process.file.set_rw(result as isize);
+            assert_eq!(process.run(&read), Ok(expected));
+            process.file.hold(false);
+            assert_eq!(process.start(&read), Ok(()));
+            assert!(process.file.end(result as isize));
+            assert_eq!(process.result(), Ok(result));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of this crate have in common: a process that has memory, a file, and a context.
+
+use crate::{
+    context::Context,
+    table, //
+};
+use kernel::{
+    aio::{
+        abi::{
+            IoEvent,
+            Iocb, //
+        },
+        mm::CurrentMm, //
+    },
+    kunit::user::{
+        ScriptedFile,
+        UserMemory, //
+    },
+    prelude::*,
+    sync::{
+        staged::User,
+        WaitGroup, //
+    },
+    uaccess::UserPtr, //
+};
+
+/// Where the array of pointers to iocbs is in the memory.
+const POINTERS: usize = 0;
+/// Where the iocbs are.
+pub(crate) const IOCBS: usize = 1024;
+/// The size of an iocb.
+const IOCB_SIZE: usize = size_of::<Iocb>();
+/// Where events are read to, and where buffers may be.
+pub(crate) const EVENTS: usize = 16384;
+pub(crate) const BUFFER: usize = 32768;
+const PAGES: usize = 12;
+
+/// A process with a context, which ends when this is dropped.
+pub(crate) struct Process {
+    pub(crate) memory: UserMemory,
+    pub(crate) file: ScriptedFile,
+    id: usize,
+}
+
+impl Process {
+    /// `nr_events` is what the context is asked to have room for.
+    pub(crate) fn new(nr_events: u32) -> Result<Self> {
+        let memory = UserMemory::new(PAGES)?;
+        let file = ScriptedFile::new()?;
+        let id = with_mm(|mm| Ok(Context::create(mm, nr_events)?.user_id()))?;
+
+        Ok(Self { memory, file, id })
+    }
+
+    /// How the process calls the context.
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Calls `f` with the context.
+    pub(crate) fn with_context<R>(&self, f: impl FnOnce(&User<Context>) -> Result<R>) -> Result<R> {
+        with_mm(|mm| f(&table::lookup(mm, self.id)?))
+    }
+
+    /// Ends the context, and waits for what is in flight.
+    pub(crate) fn destroy(&self) -> Result {
+        destroy(self.id)
+    }
+
+    /// Calls `f` so often that there would be no slots left if it lost one each time.
+    pub(crate) fn often(&self, f: impl Fn() -> Result) -> Result {
+        let nr = self.with_context(|context| Ok(context.ring.nr_events()))?;
+
+        (0..2 * nr).try_for_each(|_| f())
+    }
+
+    /// Writes the iocb with this number, and returns its address.
+    pub(crate) fn write(&self, nr: usize, iocb: &Iocb) -> Result<UserPtr> {
+        let offset = IOCBS + nr * IOCB_SIZE;
+
+        self.memory.write(offset, iocb)?;
+        Ok(self.memory.at(offset))
+    }
+
+    /// Writes iocbs and the array of their addresses, which is returned.
+    pub(crate) fn write_all(&self, iocbs: &[Iocb]) -> Result<UserPtr> {
+        for (nr, iocb) in iocbs.iter().enumerate() {
+            let addr = self.write(nr, iocb)?.as_const_ptr() as usize;
+
+            self.memory
+                .write(POINTERS + nr * size_of::<usize>(), &addr)?;
+        }
+        Ok(self.memory.at(POINTERS))
+    }
+
+    /// A read of the file into the buffer.
+    pub(crate) fn read_iocb(&self, len: u64) -> Iocb {
+        self.iocb(kernel::aio::abi::opcode::PREAD, self.buffer(), len)
+    }
+
+    /// An operation on the file.
+    pub(crate) fn iocb(&self, opcode: u16, buf: u64, nbytes: u64) -> Iocb {
+        Iocb::new(opcode, self.file.open().fd(), buf, nbytes, 0)
+    }
+
+    /// The address of the buffer.
+    pub(crate) fn buffer(&self) -> u64 {
+        self.memory.at(BUFFER).as_const_ptr() as u64
+    }
+
+    /// Returns the words of an event that was read to [`EVENTS`].
+    pub(crate) fn event(&self, nr: usize) -> Result<[u64; 4]> {
+        self.memory.read(EVENTS + nr * IoEvent::SIZE)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // What is held would be waited for.
+        while self.file.end(0) {}
+        // The test may have done it.
+        let _ = self.destroy();
+    }
+}
+
+/// Calls `f` with the address space of the test.
+pub(crate) fn with_mm<R>(f: impl FnOnce(CurrentMm<'_>) -> Result<R>) -> Result<R> {
+    f(CurrentMm::of(current!()).ok_or(EINVAL)?)
+}
+
+/// `io_destroy()`.
+pub(crate) fn destroy(id: usize) -> Result {
+    with_mm(|mm| {
+        let context = table::lookup(mm, id)?;
+        let locked = WaitGroup::scope(|group| table::kill(mm, context, Some(group.token())))?;
+
+        drop(locked);
+        Ok(())
+    })
+}
