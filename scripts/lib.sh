@@ -204,6 +204,10 @@ toolchain()
 		export CCACHE_DIR=$CACHE/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-2G}
 		KMAKE+=("CC=$cc")
 	fi
+	# llvm-objcopy can't make what x32 needs.
+	if [ -n "${EXTRA_CONFIG:-}" ] && grep -qx 'CONFIG_X86_X32_ABI=y' "$EXTRA_CONFIG"; then
+		KMAKE+=("OBJCOPY=objcopy")
+	fi
 	export KBUILD_BUILD_USER=aio KBUILD_BUILD_HOST=aio
 }
 
