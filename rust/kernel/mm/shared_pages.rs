@@ -995,9 +995,13 @@ mod tests {
 
         assert_eq!(consumer.read_u32(second), 3);
         assert_eq!(consumer.read_u32(second + 8), 4);
-        // In few words, and in many.
+        // In groups of words, in words, in bytes, and all at once.
         consumer.copy_to_user(second - 32, memory.at(0), 32)?;
         assert_eq!(memory.read::<[u64; 4]>(0)?, [0, 0, 1, 2]);
+        consumer.copy_to_user(second - 40, memory.at(0), 40)?;
+        assert_eq!(memory.read::<[u64; 5]>(0)?, [0, 0, 0, 1, 2]);
+        consumer.copy_to_user(second - 13, memory.at(0), 13)?;
+        assert_eq!(memory.read::<u64>(5)?, 2);
         consumer.copy_to_user(0, memory.at(0), PAGE_SIZE)?;
         assert_eq!(memory.read::<u64>(PAGE_SIZE - 8)?, 2);
         for len in [32, PAGE_SIZE] {
