@@ -485,6 +485,8 @@ impl Script {
         match this.rw.load(Relaxed) {
             ALL => None,
             HOLD => {
+                // Without AIO there is nobody to cancel it.
+                #[cfg(CONFIG_AIO)]
                 if this.cancellable.load(Relaxed) {
                     // SAFETY: It is not complete.
                     unsafe { bindings::kiocb_set_cancel_fn(kiocb, Some(Self::cancel)) };
@@ -502,6 +504,7 @@ impl Script {
     /// # Safety
     ///
     /// To be called by `io_cancel()` with a read or write of one of these files.
+    #[cfg(CONFIG_AIO)]
     unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
         // SAFETY: By the requirements of this function.
         unsafe { Self::of((*kiocb).ki_filp) }
