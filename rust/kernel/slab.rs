@@ -129,6 +129,11 @@ impl<B: Backing> Cache<B> {
     ///
     /// `ENOMEM` where there is no memory for the cache's own structures.
     pub fn init(&'static self) -> Result {
+        // Two caches of one name are a mistake.
+        if !self.cache.load(Acquire).is_null() {
+            return Ok(());
+        }
+
         let mut args = bindings::kmem_cache_args {
             align: align_of::<B::Largest>() as u32,
             ..pin_init::zeroed()

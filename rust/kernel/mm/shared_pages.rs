@@ -147,6 +147,11 @@ impl PseudoFs {
     ///
     /// `ENOMEM`; `EBUSY` if it was called before.
     pub fn init(&'static self) -> Result {
+        // Two caches of one name are a mistake.
+        if !self.inodes.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+
         let mut args = bindings::kmem_cache_args {
             align: align_of::<Inode>() as u32,
             ctor: Some(Self::init_once),
