@@ -211,6 +211,21 @@ toolchain()
 	export KBUILD_BUILD_USER=aio KBUILD_BUILD_HOST=aio
 }
 
+# What KUnit has written to $1.kernel.log, as tap.py tells it: $2 is the label, $3 the
+# exit status of the guest.
+kunit_results()
+{
+	# The parser wants the kernel's lines without anything before them.
+	tr -d '\r' <"$1.kernel.log" >"$1.ktap"
+	python3 "$TREE/tools/testing/kunit/kunit.py" parse --json="$1.json" "$1.ktap" \
+		>"$1.parsed" 2>&1 || true
+	if [ -f "$1.json" ]; then
+		python3 "$SCRIPTS/tap.py" kunit "$1.json" "$2" "$3"
+	else
+		echo "0 0 0"
+	fi
+}
+
 # Where things are for the kernel that AIO, BASE_CONFIG and EXTRA_CONFIG ask for.
 TREE=$BUILD/linux
 VARIANT=${BASE_CONFIG:+$BASE_CONFIG-}$AIO
