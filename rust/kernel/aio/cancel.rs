@@ -17,12 +17,12 @@ use crate::{
     fs::HasAsyncKiocb,
     prelude::*,
     slab::Dismantle,
+    static_lock_class,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
-        new_spinlock_irqsave,
         SpinLockIrqSave, //
     },
     types::Opaque, //
@@ -138,8 +138,11 @@ unsafe impl Dismantle for CancelNode {
 impl CancelList {
     /// Initialises an empty list.
     pub fn new() -> impl PinInit<Self> {
+        // Other crates may have copies of this function, but lockdep wants one name for one key.
+        static NAME: &CStr = c"CancelList::lock";
+
         pin_init!(Self {
-            lock <- new_spinlock_irqsave!((), "CancelList::lock"),
+            lock <- SpinLockIrqSave::new((), NAME, static_lock_class!()),
             head <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { bindings::INIT_LIST_HEAD(slot) }

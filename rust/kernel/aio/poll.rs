@@ -431,13 +431,16 @@ impl AsyncPoll {
     /// Sets the function of the work item, which must not be scheduled.
     #[inline]
     fn init_work(&self, func: unsafe extern "C" fn(*mut bindings::work_struct)) {
+        // Each crate has its own copy of this function, but lockdep wants one name for one key.
+        static NAME: &CStr = c"kernel::aio::poll";
+
         // SAFETY: The work item is not scheduled, and name and key are static.
         unsafe {
             bindings::init_work_with_key(
                 self.work.get(),
                 Some(func),
                 false,
-                c"kernel::aio::poll".as_char_ptr(),
+                NAME.as_char_ptr(),
                 crate::static_lock_class!().as_ptr(),
             )
         };

@@ -27,6 +27,7 @@ use crate::{
     },
     page::PAGE_SIZE,
     prelude::*,
+    static_lock_class,
     sync::{
         aref::ARef,
         atomic::{
@@ -34,9 +35,7 @@ use crate::{
             Relaxed,
             Release, //
         },
-        new_mutex,
         new_spinlock,
-        new_spinlock_irqsave,
         Mutex,
         MutexGuard,
         SpinLock,
@@ -694,11 +693,15 @@ impl Core {
 impl<P> SharedPages<P> {
     /// Puts pages to use, with this data for the producer.
     pub fn new<T: SharedPagesType>(pages: NewSharedPages<T>, data: P) -> impl PinInit<Self> {
+        // Each crate has its own copy of this function, but lockdep wants one name for one key.
+        static CONSUMER: &CStr = c"SharedPages::consumer";
+        static PRODUCER: &CStr = c"SharedPages::producer";
+
         let init = pin_init!(Self {
             core <- pin_init!(Core {
                 cache: pages.cache,
-                consumer <- new_mutex!((), "SharedPages::consumer"),
-                producer <- new_spinlock_irqsave!((), "SharedPages::producer"),
+                consumer <- Mutex::new((), CONSUMER, static_lock_class!()),
+                producer <- SpinLockIrqSave::new((), PRODUCER, static_lock_class!()),
             }),
             data: UnsafeCell::new(data),
         });
