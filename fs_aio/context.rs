@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(ring % PAGE_SIZE, 0);
         assert!(process.ring_pages()? > 1);
         assert_eq!(locked_pages(), Ok(process.ring_pages()?));
-        assert!(ALL.len() > 0);
+        assert!(!ALL.is_empty());
         assert_eq!(process.destroy(), Ok(()));
         assert_eq!(locked_pages(), Ok(0));
         assert_eq!(u32::get_user(UserPtr::from_addr(ring)), Err(EFAULT));

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_buffer() {
-        // What is there turns up when data is copied. Far above it, addresses are a process's still.
+        // What is there turns up when data is copied; all addresses far above it are a process's.
         let addr = UserPtr::from_addr(PAGE_SIZE + 5);
         // `MAX_RW_COUNT`.
         let most = i32::MAX as usize & !(PAGE_SIZE - 1);

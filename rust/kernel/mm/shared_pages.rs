@@ -964,7 +964,7 @@ mod tests {
     /// The file system is mounted by the first who wants it.
     fn new_pages(nr: usize) -> Result<NewSharedPages<TestFile>> {
         match FS.init() {
-            Err(e) if e != EBUSY => return Err(e),
+            Err(e) if e != EBUSY => Err(e),
             _ => NewSharedPages::new(nr),
         }
     }
