@@ -424,17 +424,19 @@ mod tests {
     fn only_one_ends_it() -> Result {
         let process = Process::new(1)?;
 
-        process.with_context(|context| {
-            assert!(!context.is_dead());
-            let registration = context.kill().ok_or(EINVAL)?;
-
-            assert!(context.is_dead());
-            assert!(context.kill().is_none());
-            // What is left of it can't be moved.
-            assert_eq!(
-                context.ring_moved(process.id(), registration.mapping.len()),
-                Err(EINVAL)
+        with_mm(|mm| {
+            let (first, second) = (
+                table::lookup(mm, process.id())?,
+                table::lookup(mm, process.id())?,
             );
+            let len = process.ring_pages()? * PAGE_SIZE;
+
+            assert!(!second.is_dead());
+            drop(table::kill(mm, first, None)?);
+            assert!(second.is_dead());
+            // What is left of it can't be moved.
+            assert_eq!(second.ring_moved(process.id(), len), Err(EINVAL));
+            assert_eq!(table::kill(mm, second, None).err(), Some(EINVAL));
             Ok(())
         })?;
         // Somebody else has begun its end.

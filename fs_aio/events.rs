@@ -110,10 +110,14 @@ pub(crate) fn read(
 #[kunit_tests(aio_events)]
 mod tests {
     use super::*;
-    use crate::kunit::{
-        Process,
-        EVENTS,
-        IOCBS, //
+    use crate::{
+        kunit::{
+            with_mm,
+            Process,
+            EVENTS,
+            IOCBS, //
+        },
+        table, //
     };
     use kernel::aio::abi::Abi;
 
@@ -205,7 +209,10 @@ mod tests {
                     Timeout::Never,
                 )
             };
-            let _registration = context.kill().ok_or(EINVAL)?;
+
+            drop(with_mm(|mm| {
+                table::kill(mm, table::lookup(mm, process.id())?, None)
+            })?);
 
             // What was read counts; nobody waits for more.
             assert_eq!(read(2), Ok(1));

@@ -4,6 +4,7 @@
 
 use crate::{
     context::Context,
+    syscall::io_destroy,
     table, //
 };
 use kernel::{
@@ -14,15 +15,13 @@ use kernel::{
         },
         mm::CurrentMm, //
     },
+    error::to_result,
     kunit::user::{
         ScriptedFile,
         UserMemory, //
     },
     prelude::*,
-    sync::{
-        staged::User,
-        WaitGroup, //
-    },
+    sync::staged::User,
     uaccess::UserPtr, //
 };
 
@@ -132,11 +131,5 @@ pub(crate) fn with_mm<R>(f: impl FnOnce(CurrentMm<'_>) -> Result<R>) -> Result<R
 
 /// `io_destroy()`.
 pub(crate) fn destroy(id: usize) -> Result {
-    with_mm(|mm| {
-        let context = table::lookup(mm, id)?;
-        let locked = WaitGroup::scope(|group| table::kill(mm, context, Some(group.token())))?;
-
-        drop(locked);
-        Ok(())
-    })
+    to_result(io_destroy(id) as i32)
 }

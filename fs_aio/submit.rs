@@ -189,28 +189,6 @@ mod tests {
         Ok(())
     }
 
-    #[cfg(CONFIG_COMPAT)]
-    #[test]
-    fn addresses_of_32_bits() -> Result {
-        let process = Process::new(8)?;
-        let memory = UserMemory::new(1)?;
-
-        // Both halves are addresses of nothing, but only one of them is read.
-        memory.write(memory.len() - 4, &64u32)?;
-        process.with_context(|context| {
-            let array = memory.at(memory.len() - 4);
-
-            assert_eq!(submit(context, 1, array, Abi::Compat), Err(EFAULT));
-            memory.write(memory.len() - 8, &(memory.at(0).as_const_ptr() as usize))?;
-            memory.write(0, &process.read_iocb(8))?;
-            assert_eq!(
-                submit(context, 1, memory.at(memory.len() - 8), Abi::Native),
-                Ok(1)
-            );
-            Ok(())
-        })
-    }
-
     /// No more than the ring has events.
     #[test]
     fn more_than_can_be_in_flight() -> Result {

@@ -116,7 +116,7 @@ fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
     })
 }
 
-fn io_destroy(ctx_id: usize) -> isize {
+pub(crate) fn io_destroy(ctx_id: usize) -> isize {
     with_mm(|mm| {
         let context = table::lookup(mm, ctx_id)?;
 
