@@ -231,6 +231,8 @@ TREE=$BUILD/linux
 VARIANT=${BASE_CONFIG:+$BASE_CONFIG-}$AIO
 if [ -n "${EXTRA_CONFIG:-}" ]; then
 	[ -f "$EXTRA_CONFIG" ] || die "EXTRA_CONFIG: no file '$EXTRA_CONFIG'"
+	# It is read from other directories, too.
+	EXTRA_CONFIG=$(realpath "$EXTRA_CONFIG")
 	VARIANT+=-$(sha256sum "$EXTRA_CONFIG" | cut -c1-12)
 fi
 OUT=$BUILD/$VARIANT
