@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every allocation and every copy from or to user space in every AIO call fails
- * once, in turn.
+ * Every allocation and every copy from or to user space in every AIO call that can
+ * be made to fail fails once, in turn.
  *
  * Held here: a call in which something fails returns the error for that, or
  * succeeds all the same. If it fails, it has not happened: the quota, the locked
@@ -12,8 +12,9 @@
  * The kernel counts, in the calling thread, what could fail, and lets the one fail
  * whose number is in /proc/thread-self/fail-nth. That is 1, 2, 3, ..., until a call
  * ends before the number is reached. Single numbers are copied by get_user() and
- * put_user(), which nothing makes fail; the other tests do that with bad
- * pointers. Work items are not part of the calling thread.
+ * put_user(), and by some implementations iocbs, times and a few events as well,
+ * which nothing makes fail; the other tests do that with bad pointers. Work items
+ * are not part of the calling thread.
  *
  * The errors:
  *
