@@ -471,6 +471,8 @@ class Poll(Model):
         "the submitter does not look whether work is scheduled": 1,
         "the null head before the entry is removed": 1,
         "POLLFREE is ignored": 1,
+        "who completes at once leaves the head": 1,
+        "the work item leaves the head": 1,
         "the submitter keeps no reference": 1,
         "the work item completes without the list's lock": 1,
     }
@@ -489,7 +491,7 @@ class Poll(Model):
             threads.append("canceller")
         v = {
             "ready": self.ready_at_start, "refs": 2, "done": 0, "failed": False,
-            "head": False, "queued": False, "in list": False, "queue lock": None,
+            "head": False, "handed out": False, "queued": False, "in list": False, "queue lock": None,
             "list lock": None, "scheduled": False, "again": False, "cancelled": False,
             "pending": False, "queue gone": False, "queue freed": False, "rcu": 0,
             "mask": False, "mask work": False, "has queue": False, "has queue work": False,
@@ -583,6 +585,7 @@ class Poll(Model):
                 # The file has no queue any longer: it hands out none.
                 s.v["head"] = False
                 return goto(s, t, "mask")
+            s.v["handed out"] = True
             s.v["queued"] = True
             return goto(s, t, "mask")
 
@@ -597,17 +600,16 @@ class Poll(Model):
         def decide(s, t):
             self.use(s)
             has = s.v["has queue"]
-            gone = s.v["queue gone"] and not s.v["queued"] and not s.v["head"] and \
-                not s.v["scheduled"] and not s.v["done"]
+            gone = not s.v["handed out"]
             looks = not self.has("the submitter does not look whether work is scheduled")
             if gone:
-                # Never queued.
                 s.v["failed"] = True
             elif not has or (looks and s.v["scheduled"]):
                 s.v["mask"] = False
             if s.v["mask"]:
                 if has:
                     s.v["queued"] = False
+                    s.v["head"] = False
             elif has and not gone:
                 s.v["in list"] = True
             self.unlock_queue(s, "has queue")
@@ -669,6 +671,8 @@ class Poll(Model):
             self.use(s)
             s.v["queued"] = False
             s.v["in list"] = False
+            if not self.has("who completes at once leaves the head"):
+                s.v["head"] = False
             s.v["list lock"] = None
             if kind == "free":
                 s.v["queue gone"] = True
@@ -717,9 +721,8 @@ class Poll(Model):
             return goto(s, t, "free" if kind == "free" else "end")
 
         def free(s, t):
-            # After a grace period. While the submitter has not come back from the file, it is
-            # the owner of the queue (a signalfd's is that of the process itself).
-            if s.v["rcu"] or s.pc["submitter"] not in ("end", "finish", "put"):
+            # After a grace period, and not while the submitter is in the file's ->poll().
+            if s.v["rcu"] or s.pc["submitter"] in ("start", "head", "add", "mask"):
                 return []
             if any(w != t and s.pc[w] not in ("end",) for w in s.pc if w.startswith("waker")):
                 return []
@@ -761,6 +764,8 @@ class Poll(Model):
                         s.v["list lock"] = None
                     return goto(s, t, "start")
                 s.v["queued"] = False
+                if not self.has("the work item leaves the head"):
+                    s.v["head"] = False
             self.unlock_queue(s, "has queue work")
             s.v["in list"] = False
             if s.v["list lock"] == t:

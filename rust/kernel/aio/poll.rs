@@ -73,8 +73,9 @@ use core::{
 ///
 /// # Invariants
 ///
-/// * `head` is null, or was the wait queue that `entry` was put into; what it points to is there
-///   for an RCU grace period after `head` was seen not to be null.
+/// * `head` is null, or the wait queue that `entry` is in, or is about to be put into. It is set to
+///   null when the entry is removed, so that the queue is there for an RCU grace period after
+///   `head` was seen not to be null.
 /// * `wakeups` is accessed with the lock of the wait queue held.
 #[pin_data]
 pub struct AsyncPoll {
@@ -195,7 +196,7 @@ impl<'a> LockedQueue<'a> {
     #[inline]
     fn lock(poll: &'a AsyncPoll) -> Option<Self> {
         let rcu = rcu::read_lock();
-        // Pairs with the release in `wake()`, when the queue goes away.
+        // Pairs with the release in `leave_queue()`.
         let head = poll.head.load(Acquire);
 
         if head.is_null() {
@@ -225,7 +226,7 @@ impl<'a> LockedQueue<'a> {
     #[inline]
     fn remove_entry(&self) {
         // SAFETY: The lock of the queue that the entry is in is held.
-        unsafe { bindings::list_del_init(self.poll.links()) };
+        unsafe { self.poll.leave_queue() };
     }
 
     /// Returns what belongs to who holds the lock.
@@ -412,6 +413,20 @@ impl AsyncPoll {
         unsafe { &raw mut (*self.entry.get()).entry }
     }
 
+    /// Removes the entry from its queue, which may go away then: nobody told us that it does.
+    ///
+    /// # Safety
+    ///
+    /// The lock of the queue that the entry is in must be held.
+    #[inline]
+    unsafe fn leave_queue(&self) {
+        // SAFETY: By the requirements of this function.
+        unsafe { bindings::list_del_init(self.links()) };
+        // Whoever sees it may use the operation without the lock of the queue. Pairs with the
+        // acquire in `LockedQueue::lock()`.
+        self.head.store(null_mut(), Release);
+    }
+
     #[inline]
     fn mangle(mask: bindings::__poll_t) -> u16 {
         // SAFETY: There are no requirements.
@@ -537,9 +552,11 @@ impl AsyncPoll {
             if let Some(guard) = list.lock.try_lock() {
                 // SAFETY: The locks of the queue and of the list are held.
                 unsafe {
-                    bindings::list_del_init(poll.links());
+                    poll.leave_queue();
                     list.remove_locked(&poll.node);
                 }
+                // The queue may go away before the submitter looks whether the entry is in it.
+                poll.head.store(null_mut(), Release);
                 // The entry is in no queue, so its reference is ours now.
                 if owner.must_not_complete_inline() {
                     poll.result.store(mask, Relaxed);
@@ -567,11 +584,11 @@ impl AsyncPoll {
         if mask & bindings::POLLFREE != 0 {
             // The queue goes away, and the work item must not touch it any longer.
             poll.cancelled.store(true, Relaxed);
-            // SAFETY: The lock of the queue is held.
-            unsafe { bindings::list_del_init(poll.links()) };
             // The last touch: as soon as this is seen, the work item completes the operation
-            // without the lock of the queue. Pairs with the acquire in `LockedQueue::lock()`.
-            poll.head.store(null_mut(), Release);
+            // without the lock of the queue.
+            //
+            // SAFETY: The lock of the queue that the entry is in is held.
+            unsafe { poll.leave_queue() };
         }
         1
     }
@@ -907,6 +924,29 @@ mod tests {
         // SAFETY: As above.
         unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
         assert_eq!(setup.times(), 10);
+        Ok(())
+    }
+
+    #[test]
+    fn no_queue_is_remembered_after_the_end() -> Result {
+        // As the entry leaves it, the queue may go away without a word.
+        for (not_inline, end) in [(false, 0), (false, 1), (true, 1), (false, 2), (false, 3)] {
+            let setup = Setup::new(not_inline)?;
+            let Polled::Waiting(op) = setup.start(&setup.file, IN, false)? else {
+                return Err(EALREADY);
+            };
+
+            assert!(!op.poll.head.load(Relaxed).is_null());
+            setup.file.set_ready(IN);
+            match end {
+                0 => setup.file.wake(0),
+                1 => setup.file.wake(IN),
+                2 => setup.group.list.cancel(1)?,
+                _ => setup.file.free_queue(),
+            }
+            setup.done();
+            assert!(op.poll.head.load(Relaxed).is_null());
+        }
         Ok(())
     }
 
