@@ -5,6 +5,7 @@
 use kernel::{
     mm::{
         locked_vm::{
+            ChargeError,
             Exceeded,
             Limit,
             LockedVm, //
@@ -112,14 +113,18 @@ pub(crate) fn check_alone(nr_events: u32) -> Result {
 ///
 /// # Errors
 ///
-/// `EAGAIN` if that would be above the limit of the process, with a message in the kernel log.
+/// `EAGAIN` if that would be above the limit of the process, with a message in the kernel log;
+/// `EINTR` if it was killed.
 pub(crate) fn charge_pages(mm: &Mm, nr_pages: usize) -> Result<LockedVm> {
     let limit = match MEMLOCK.load(Relaxed) {
         0 => Limit::None,
         _ => Limit::Rlimit,
     };
 
-    LockedVm::charge(mm, nr_pages, limit).map_err(refuse_pages)
+    LockedVm::charge(mm, nr_pages, limit).map_err(|error| match error {
+        ChargeError::Exceeded(exceeded) => refuse_pages(exceeded),
+        ChargeError::Killed => EINTR,
+    })
 }
 
 fn refuse_pages(exceeded: Exceeded) -> Error {

@@ -46,6 +46,21 @@ pub struct Exceeded {
     pub limit: usize,
 }
 
+/// Why pages were not charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeError {
+    /// That would be above the limit.
+    Exceeded(Exceeded),
+    /// The current task was killed while it waited for the mmap lock.
+    Killed,
+}
+
+impl From<Exceeded> for ChargeError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
+}
+
 /// A number of pages that are charged to the locked memory of an address space.
 ///
 /// They are given back when it is dropped, which may sleep, and takes the mmap lock for writing.
@@ -84,25 +99,25 @@ fn rlimit_memlock() -> usize {
 impl LockedVm {
     /// Charges pages that are about to be allocated for an address space.
     ///
-    /// May sleep, and takes the mmap lock for writing.
+    /// May sleep, and takes the mmap lock for writing, unless the task is killed meanwhile.
     #[doc(alias = "account_locked_vm")]
-    pub fn charge(mm: &Mm, nr_pages: usize, limit: Limit) -> Result<Self, Exceeded> {
+    pub fn charge(mm: &Mm, nr_pages: usize, limit: Limit) -> Result<Self, ChargeError> {
         let limit = match limit {
             Limit::Rlimit => Some(rlimit_memlock() >> PAGE_SHIFT),
             Limit::None => None,
         };
 
-        Self::charge_up_to(mm, nr_pages, limit).or_else(|exceeded| {
+        match Self::charge_up_to(mm, nr_pages, limit) {
             // What does not fit in the number is above any limit.
-            if limit.is_none() || !capable(Capability::IPC_LOCK) {
-                return Err(exceeded);
+            Err(ChargeError::Exceeded(_)) if limit.is_some() && capable(Capability::IPC_LOCK) => {
+                Self::charge_up_to(mm, nr_pages, None)
             }
-            Self::charge_up_to(mm, nr_pages, None)
-        })
+            result => result,
+        }
     }
 
-    fn charge_up_to(mm: &Mm, nr_pages: usize, limit: Option<usize>) -> Result<Self, Exceeded> {
-        let mmap = MmapWriteGuard::lock(mm);
+    fn charge_up_to(mm: &Mm, nr_pages: usize, limit: Option<usize>) -> Result<Self, ChargeError> {
+        let mmap = MmapWriteGuard::lock_killable(mm).map_err(|_| ChargeError::Killed)?;
 
         add(mmap.locked_vm(), nr_pages, limit)?;
         mmap.account_locked_vm(nr_pages, true);
@@ -225,7 +240,7 @@ mod tests {
         assert_eq!(locked_vm(&mm), 16);
         assert_eq!(
             LockedVm::charge_up_to(&mm, 1, Some(16)).err(),
-            exceeded(1, 16, 16).err()
+            exceeded(1, 16, 16).err().map(ChargeError::from)
         );
         assert_eq!(locked_vm(&mm), 16);
         drop(first);

@@ -5,7 +5,9 @@
  * Held here: a write to a frozen file system waits in io_submit() until it is
  * thawed, and nothing else does; freezing waits for writes that are in flight,
  * not only for io_submit(); and every way in which a write can end, or not even
- * begin, lets the file system be frozen afterwards.
+ * begin, lets the file system be frozen afterwards. A process that waits in
+ * io_setup() for its own address space, which a frozen file system can keep locked,
+ * can be killed.
  *
  * Needs root, configfs, null_blk and mkfs.ext4.
  */
@@ -288,6 +290,72 @@ TEST_F(freeze, destroy_and_kill)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(SIGKILL, status);
 	CAN_BE_FROZEN();
+}
+
+struct toucher {
+	pthread_t thread;
+	volatile pid_t tid;
+	int mem;
+	char *addr;
+	long ret;
+};
+
+/* Writes into a mapping of another process, whose address space is locked meanwhile. */
+static void *touch_thread(void *arg)
+{
+	struct toucher *t = arg;
+
+	t->tid = aio_gettid();
+	t->ret = pwrite(t->mem, "x", 1, (uintptr_t)t->addr);
+	return NULL;
+}
+
+TEST_F(freeze, kill_during_setup)
+{
+	struct toucher touch = {};
+	int start[2], status = 0, i;
+	pid_t pid, died = 0;
+	char path[32], c;
+
+	touch.addr = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  self->fd, 0);
+	ASSERT_NE(MAP_FAILED, touch.addr);
+	ASSERT_EQ(0, pipe(start));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		aio_context_t ctx = 0;
+
+		if (read(start[0], &c, 1) != 1)
+			_exit(1);
+		_exit(io_setup(NR, &ctx) ? 2 : 3);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	touch.mem = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, touch.mem);
+	ASSERT_EQ(0, ioctl(self->dir, FIFREEZE, 0));
+	ASSERT_EQ(0, pthread_create(&touch.thread, NULL, touch_thread, &touch));
+	EXPECT_TRUE(aio_wait_blocked(&touch.tid, __NR_pwrite64));
+	ASSERT_EQ(1, write(start[1], "x", 1));
+	for (i = 0; i < 20000 && !aio_is_blocked(pid, pid, __NR_io_setup); i++)
+		aio_sleep_ms(1);
+	EXPECT_GT(20000, i);
+	kill(pid, SIGKILL);
+	for (i = 0; i < 20000 && !died; i++) {
+		died = waitpid(pid, &status, WNOHANG);
+		aio_sleep_ms(1);
+	}
+	EXPECT_EQ(pid, died);
+	EXPECT_EQ(SIGKILL, status);
+	ASSERT_EQ(0, ioctl(self->dir, FITHAW, 0));
+	pthread_join(touch.thread, NULL);
+	EXPECT_EQ(1, touch.ret);
+	if (!died)
+		waitpid(pid, &status, 0);
+	munmap(touch.addr, BLOCK);
+	close(touch.mem);
+	close(start[0]);
+	close(start[1]);
 }
 
 TEST_HARNESS_MAIN
