@@ -66,19 +66,18 @@ impl HasFile for Rw {
 }
 
 kernel::kiocb_set_cancel_fn! {
-    impl TheAioRw for Request<Rw> { self.op.kiocb }
+    impl TheAioRw for Request<Rw> { self.op.kiocb, self.op.cancel }
 }
 
 impl CancellableRw for Request<Rw> {
-    fn cancellation(&self) -> (&CancelList, &CancelNode) {
-        (&self.context().cancel, &self.op.cancel)
+    fn cancel_list(&self) -> &CancelList {
+        &self.context().cancel
     }
 }
 
 impl AsyncRw for Request<Rw> {
     #[inline]
     fn complete(this: Shared<Self>, res: isize) {
-        this.context().cancel.remove(&this.op.cancel);
         Request::complete(this, res);
     }
 }
@@ -128,10 +127,7 @@ pub(crate) fn start(
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
 
     match AsyncKiocb::issue(request, dir, buffers(iocb, shape))? {
-        Issued::Complete(request, res) => {
-            request.context().cancel.remove(&request.op.cancel);
-            batch.complete(request, res);
-        }
+        Issued::Complete(request, res) => batch.complete(request, res),
         Issued::Queued(submission) => batch.queued(submission),
     }
     Ok(())

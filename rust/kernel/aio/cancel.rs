@@ -107,6 +107,19 @@ impl CancelNode {
         !unsafe { bindings::list_empty_careful(self.links.get()) }
     }
 
+    /// Sets the list that the node will be added to.
+    #[inline]
+    pub(super) fn set_list(&self, list: &CancelList) {
+        self.list
+            .store(core::ptr::from_ref(list).cast_mut(), Relaxed);
+    }
+
+    /// Returns the list that the node was, or will be, added to.
+    #[inline]
+    pub(super) fn list(&self) -> *const CancelList {
+        self.list.load(Relaxed)
+    }
+
     /// An operation must not end without being removed: its memory would be used by the list.
     #[inline]
     fn assert_alone(&self) {
@@ -165,7 +178,7 @@ impl CancelList {
         let _guard = self.lock.lock();
 
         // Whoever has cancelled it may have removed it meanwhile.
-        if core::ptr::eq(node.list.load(Relaxed), self) {
+        if core::ptr::eq(node.list(), self) {
             // SAFETY: The lock is held, and the node is in this list or in none.
             unsafe { self.remove_locked(node) };
         }
@@ -256,8 +269,7 @@ impl CancelList {
         //
         // SAFETY: As above; the node is in no list.
         unsafe {
-            node.list
-                .store(core::ptr::from_ref(self).cast_mut(), Relaxed);
+            node.set_list(self);
             (*node.call.get()).write(call);
             (*node.kiocb.get()).write(kiocb);
             bindings::list_add_tail(node.links.get(), self.head.get());
@@ -294,34 +306,77 @@ impl PinnedDrop for CancelList {
 ///
 /// # Safety
 ///
-/// There must be one implementation in the kernel: for the type that has all the `struct kiocb`
-/// with the flag `IOCB_AIO_RW`. To be implemented by
-/// [`kiocb_set_cancel_fn!`](crate::kiocb_set_cancel_fn), which defines a symbol of C's, so that a
-/// second one does not link.
-pub unsafe trait TheAioRw: CancellableRw {}
-
-/// A read or write with a place in a list.
-pub trait CancellableRw: HasAsyncKiocb {
-    /// Returns the list and the place in it.
-    ///
-    /// The operation must remove itself from the list when it completes.
-    fn cancellation(&self) -> (&CancelList, &CancelNode);
+/// * There must be one implementation in the kernel: for the type that has all the `struct kiocb`
+///   with the flag `IOCB_AIO_RW`. To be implemented by
+///   [`kiocb_set_cancel_fn!`](crate::kiocb_set_cancel_fn), which defines a symbol of C's, so that a
+///   second one does not link.
+/// * `node()` must return a field of the operation, always the same, and
+///   [`HasAsyncKiocb::ended()`] call [`ended()`].
+pub unsafe trait TheAioRw: CancellableRw + HasAsyncKiocb + 'static {
+    /// Returns the operation's place in a list.
+    #[doc(hidden)]
+    fn node(&self) -> &CancelNode;
 }
 
-/// Implements [`HasAsyncKiocb`] and [`TheAioRw`] for a type, and `aio_set_cancel_fn()`, which C's
+/// A read or write that can be in a list.
+pub trait CancellableRw {
+    /// Returns the list in which the operation can be found in order to cancel it.
+    ///
+    /// Called when a driver makes the operation cancellable.
+    fn cancel_list(&self) -> &CancelList;
+}
+
+/// An operation has ended: it leaves the list, if it is in one.
+#[doc(hidden)]
+#[inline]
+pub fn ended<T: TheAioRw>(operation: &T) {
+    let node = operation.node();
+
+    if node.is_linked() {
+        // SAFETY: The list was borrowed from the operation, which is shared still.
+        unsafe { &*node.list() }.remove_linked(node);
+    }
+}
+
+/// Implements [`HasAsyncKiocb`] and [`TheAioRw`] for a type with such fields, an
+/// [`AsyncKiocb`](crate::fs::AsyncKiocb) and a [`CancelNode`], and `aio_set_cancel_fn()`, which C's
 /// `kiocb_set_cancel_fn()` calls.
 ///
-/// Operations of this type, and of no other, have the flag `IOCB_AIO_RW`.
+/// Operations of this type, and of no other, have the flag `IOCB_AIO_RW`. They leave the list when
+/// they have ended, before [`AsyncRw::complete()`](crate::fs::AsyncRw::complete) is called, or
+/// [`AsyncKiocb::issue()`](crate::fs::AsyncKiocb::issue) returns.
 #[macro_export]
 macro_rules! kiocb_set_cancel_fn {
-    (impl TheAioRw for $ty:ty { self.$($field:ident).+ }) => {
-        // The flag is allowed for the one type that is `TheAioRw`.
-        $crate::impl_has_async_kiocb!(
-            @flags $crate::bindings::IOCB_AIO_RW as i32, $ty, $($field).+
-        );
+    (impl TheAioRw for $ty:ty { self.$($kiocb:ident).+, self.$($node:ident).+ }) => {
+        #[cfg(MODULE)]
+        compile_error!("C calls the kernel's aio_set_cancel_fn(), not that of a module");
 
-        // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one.
-        unsafe impl $crate::aio::cancel::TheAioRw for $ty {}
+        // SAFETY: The compiler computes the offset, and checks the type of the field below. The
+        // flag is allowed for the one type that is `TheAioRw`.
+        unsafe impl $crate::fs::HasAsyncKiocb for $ty {
+            const OFFSET: usize = {
+                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($kiocb).+ };
+
+                ::core::mem::offset_of!(Self, $($kiocb).+)
+            };
+            const FLAGS: i32 = $crate::bindings::IOCB_AIO_RW as i32;
+
+            #[inline]
+            fn ended(&self) {
+                $crate::aio::cancel::ended(self);
+            }
+        }
+
+        // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one. The node is a
+        // field: one behind a pointer would have no offset.
+        unsafe impl $crate::aio::cancel::TheAioRw for $ty {
+            #[inline]
+            fn node(&self) -> &$crate::aio::cancel::CancelNode {
+                const _: usize = ::core::mem::offset_of!($ty, $($node).+);
+
+                &self.$($node).+
+            }
+        }
 
         const _: () = {
             // Both branches of an `if` have the same type.
@@ -368,15 +423,15 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     // SAFETY: By the requirements of `TheAioRw` and `HasAsyncKiocb`, this is in a `T`, which is
     // alive until the operation is complete.
     let this = unsafe { &*kiocb.byte_sub(T::OFFSET).cast::<T>() };
-    let (list, node) = this.cancellation();
+    let (list, node) = (this.cancel_list(), this.node());
 
     if crate::warn_on!(node.is_linked()) {
         return;
     }
     let _guard = list.lock.lock();
 
-    // SAFETY: The lock is held. The node is in no list, and by the requirements of `CancellableRw`
-    // it leaves this one before the operation ends. The function accepts the argument by the
+    // SAFETY: The lock is held. The node is in no list, and by the requirements of `TheAioRw` it
+    // leaves this one when the operation has ended. The function accepts the argument by the
     // requirements of this function.
     unsafe { list.add_locked(node, kiocb, cancel) };
 }

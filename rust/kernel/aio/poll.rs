@@ -77,6 +77,8 @@ use core::{
 ///   null when the entry is removed, so that the queue is there for an RCU grace period after
 ///   `head` was seen not to be null.
 /// * `wakeups` is accessed with the lock of the wait queue held.
+/// * Once the operation was started, the list of `node` is that of its owner, which is there as
+///   long as the operation.
 #[pin_data]
 pub struct AsyncPoll {
     file: ARef<LocalFile>,
@@ -165,10 +167,10 @@ macro_rules! impl_has_async_poll {
 pub use impl_has_async_poll;
 
 /// The operation that an [`AsyncPoll`] is a part of.
-pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync {
+pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync + 'static {
     /// Returns the list in which the operation can be found in order to cancel it.
     ///
-    /// It must be the same at each call, and stay as long as the operation.
+    /// Called once, when the operation is started.
     fn cancel_list(&self) -> &CancelList;
 
     /// Returns whether completing the operation may take locks that who makes files ready may hold.
@@ -303,6 +305,8 @@ impl AsyncPoll {
         // SAFETY: By the requirements of `HasAsyncPoll`.
         let poll = unsafe { Self::within::<T>(&submission) };
 
+        // INVARIANT: The list is borrowed from the object, which is only shared until it ends.
+        poll.node.set_list(list);
         poll.init_callbacks::<T>();
         // The reference belongs to the entry.
         let completion = completion.into_raw();
@@ -427,6 +431,13 @@ impl AsyncPoll {
         self.head.store(null_mut(), Release);
     }
 
+    /// Returns the list of the operation, which must have been started.
+    #[inline]
+    fn list(&self) -> &CancelList {
+        // SAFETY: By the type invariants.
+        unsafe { &*self.node.list() }
+    }
+
     #[inline]
     fn mangle(mask: bindings::__poll_t) -> u16 {
         // SAFETY: There are no requirements.
@@ -547,7 +558,7 @@ impl AsyncPoll {
         let wakeups = unsafe { poll.wakeups() };
 
         if mask != 0 && !wakeups.scheduled.get() {
-            let list = owner.cancel_list();
+            let list = poll.list();
 
             if let Some(guard) = list.lock.try_lock() {
                 // SAFETY: The locks of the queue and of the list are held.
@@ -561,8 +572,9 @@ impl AsyncPoll {
                 if owner.must_not_complete_inline() {
                     poll.result.store(mask, Relaxed);
                     poll.init_work(Self::complete_work::<T>);
-                    poll.schedule();
+                    // The list may be a part of what the work item frees.
                     drop(guard);
+                    poll.schedule();
                 } else {
                     drop(guard);
                     // SAFETY: See above.
@@ -617,8 +629,7 @@ impl AsyncPoll {
         // SAFETY: By the requirements of this function, the operation is alive until it is
         // completed below.
         let poll = unsafe { &*crate::container_of!(Opaque::cast_from(work), Self, work) };
-        // SAFETY: As above.
-        let list = unsafe { Self::owner::<T>(poll) }.cancel_list();
+        let list = poll.list();
         let mut mask = 0;
 
         if !poll.cancelled.load(Relaxed) {

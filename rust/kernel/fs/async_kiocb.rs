@@ -63,22 +63,24 @@ unsafe impl Sync for AsyncKiocb {}
 ///
 /// `OFFSET` must be the offset of a field of this type, which is an `AsyncKiocb`. `FLAGS` must be
 /// zero, or what is allowed for this type. To be implemented with
-/// [`impl_has_async_kiocb!`](crate::impl_has_async_kiocb).
+/// [`impl_has_async_kiocb!`](crate::impl_has_async_kiocb) or
+/// [`kiocb_set_cancel_fn!`](crate::kiocb_set_cancel_fn).
 pub unsafe trait HasAsyncKiocb {
     /// The offset of the field.
     const OFFSET: usize;
     /// `IOCB_*` flags that all operations of this type have.
     const FLAGS: i32;
+
+    /// The file has ended the operation: nobody may cancel it any longer.
+    #[doc(hidden)]
+    #[inline]
+    fn ended(&self) {}
 }
 
 /// Implements [`HasAsyncKiocb`] for a type with such a field.
 #[macro_export]
 macro_rules! impl_has_async_kiocb {
     (impl HasAsyncKiocb for $self:ty { self.$($field:ident).+ }) => {
-        $crate::impl_has_async_kiocb!(@flags 0, $self, $($field).+);
-    };
-    // Only for those who know that the flags are allowed.
-    (@flags $flags:expr, $self:ty, $($field:ident).+) => {
         // SAFETY: The compiler computes the offset, and checks the type of the field below.
         unsafe impl $crate::fs::HasAsyncKiocb for $self {
             const OFFSET: usize = {
@@ -86,14 +88,14 @@ macro_rules! impl_has_async_kiocb {
 
                 ::core::mem::offset_of!(Self, $($field).+)
             };
-            const FLAGS: i32 = $flags;
+            const FLAGS: i32 = 0;
         }
     };
 }
 pub use impl_has_async_kiocb;
 
 /// What happens at the end of a read or write.
-pub trait AsyncRw: HasAsyncKiocb + Cached + Send + Sync {
+pub trait AsyncRw: HasAsyncKiocb + Cached + Send + Sync + 'static {
     /// The operation has ended, with a number of bytes or a negative errno.
     ///
     /// Called exactly once for each [`AsyncKiocb::issue()`] that has returned [`Issued::Queued`],
@@ -329,6 +331,7 @@ impl AsyncKiocb {
         // SAFETY: The file has not called `ki_complete()` and won't, so its reference is ours
         // again. These two are all there are.
         let this = unsafe {
+            submission.ended();
             Self::end_write(kiocb);
             submission.reunite(Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()))
         };
@@ -376,12 +379,13 @@ impl AsyncKiocb {
         kiocb: *mut bindings::kiocb,
         res: crate::ffi::c_long,
     ) {
-        // SAFETY: By the requirements of this function.
-        unsafe { Self::end_write(kiocb) };
         // SAFETY: By the requirements of `HasAsyncKiocb` this is the `T`, whose reference belongs
         // to this function.
         let this = unsafe { Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
+        this.ended();
+        // SAFETY: By the requirements of this function; the reference keeps it.
+        unsafe { Self::end_write(kiocb) };
         T::complete(this, res);
     }
 
