@@ -317,7 +317,7 @@ impl Head {
         let in_flight = self.context;
         let section = ReadSection::new();
         // It may come to its end as soon as the event is there.
-        let context = in_flight.found(&section);
+        let context = in_flight.under_rcu(&section);
 
         let available = context.ring.push(event, &context.slots, |finished| {
             more(&mut finished.pool);
@@ -339,7 +339,7 @@ impl Head {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();
-        let context = in_flight.found(&section);
+        let context = in_flight.under_rcu(&section);
 
         let available = context
             .ring

@@ -41,6 +41,16 @@ __rust_helper bool rust_helper_percpu_ref_is_unused(struct percpu_ref *ref)
 	return sum == 0;
 }
 
+/*
+ * The end of a count that is_unused() was told of, without the initial reference
+ * being dropped: who would take one finds it dead. percpu_ref_exit() may follow.
+ */
+__rust_helper void rust_helper_percpu_ref_abandon(struct percpu_ref *ref)
+{
+	WRITE_ONCE(ref->percpu_count_ptr,
+		   ref->percpu_count_ptr | __PERCPU_REF_DEAD);
+}
+
 __rust_helper void rust_helper_rcu_read_lock_sched(void)
 {
 	rcu_read_lock_sched();

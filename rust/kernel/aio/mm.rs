@@ -101,6 +101,9 @@ pub unsafe trait TheContexts: Contexts {}
 #[macro_export]
 macro_rules! exit_aio {
     ($ty:ty) => {
+        #[cfg(MODULE)]
+        compile_error!("C calls the kernel's exit_aio(), not that of a module");
+
         // SAFETY: This defines `exit_aio()`, of which there can be only one.
         unsafe impl $crate::aio::mm::TheContexts for $ty {}
 
@@ -130,6 +133,13 @@ macro_rules! exit_aio {
 ///
 /// Private, so that contexts that were put into these tables are in no other.
 struct Stored<T: Staged>(Owner<T>);
+
+// SAFETY: `T: Send + Sync`. Whoever takes the owner out of the table gets a `Removed`, which does
+// not hand out users.
+unsafe impl<T: Staged> Send for Stored<T> {}
+
+// SAFETY: As above; a shared owner only gives out `&T`, and users by `Found`.
+unsafe impl<T: Staged> Sync for Stored<T> {}
 
 // SAFETY: The memory is freed after an RCU grace period that begins after `Owner` was consumed.
 unsafe impl<T: Staged> RcuPointer for Stored<T> {
@@ -273,9 +283,10 @@ impl<T: Staged> Removed<'_, T> {
     /// May be called in a context that can't sleep.
     pub fn shutdown(self) {
         if self.mm.is_none_or(CurrentMm::is_alone) {
-            // SAFETY: It was taken out of the table, and has never been in another. Either nobody
-            // but the current task could look at the table, or nobody at all. Users stay with the
-            // task that has found the context.
+            // SAFETY: It was taken out of the table, and has never been in another, and only who
+            // finds it there can become a user. Either nobody but the current task could look at
+            // the table, or nobody at all. Users stay with the task that has found the context, or
+            // has had its owner before it was in the table.
             unsafe { self.owner.shutdown_alone() };
         }
     }

@@ -72,12 +72,13 @@ pub trait Staged: Send + Sync + Sized + 'static {
 
     /// Calls `f` with the object's own [`Ended`], whose lock is held for the time of the call.
     ///
-    /// The lock must be one that may be taken in any context that gives up an [`InFlight`].
+    /// The lock must be one that may be taken in any context that gives up an [`InFlight`], and
+    /// must not sleep: it is taken under RCU, with preemption disabled.
     fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R;
 
     /// A reference [`InFlight`] was dropped, instead of given up by [`InFlight::end()`].
     ///
-    /// Called by whoever does so. The lock of [`Ended`] is not held.
+    /// Called by whoever does so, with preemption disabled. The lock of [`Ended`] is not held.
     fn work_dropped(&self) {}
 
     /// There are no users any longer, and there never will be.
@@ -252,7 +253,8 @@ impl<T: Staged> All<T> {
 /// # Invariants
 ///
 /// `count` is the number of references [`InFlight`] of `object` that were given up, and `goal`,
-/// once the first stage has ended, that of all there ever were.
+/// once the first stage has ended, that of all there ever were. `object` dangles once the second
+/// stage has ended.
 pub struct Ended<T: Staged> {
     object: NonNull<Counts<T>>,
     count: usize,
@@ -278,11 +280,13 @@ impl<T: Staged> Ended<T> {
     #[inline]
     fn check(&mut self) {
         if self.goal == Some(self.count) {
-            // INVARIANT: There will be no other reference.
+            // INVARIANT: There will be no other reference, and no goal. Memory is used again, so
+            // this must not count for the object that comes after this one.
             self.goal = None;
+            let object = core::mem::replace(&mut self.object, NonNull::dangling());
             // SAFETY: The first stage has ended, and by the type invariants all work as well. It
-            // does so once, since there is no goal any longer.
-            unsafe { Counts::drained(self.object) };
+            // does so once, since there is no object any longer.
+            unsafe { Counts::drained(object) };
         }
     }
 }
@@ -354,6 +358,18 @@ impl PercpuRef {
     fn is_unused(&self) -> bool {
         // SAFETY: By the type invariants the count is initialised.
         unsafe { bindings::percpu_ref_is_unused(self.as_raw()) }
+    }
+
+    /// From now on [`try_get_live()`](Self::try_get_live) fails, on this CPU at once.
+    ///
+    /// The initial reference is neither dropped nor needed any longer.
+    ///
+    /// # Safety
+    ///
+    /// There must be no other reference, and nobody may take or drop one at the same time.
+    unsafe fn abandon(&self) {
+        // SAFETY: By the type invariants, and the requirements of this function.
+        unsafe { bindings::percpu_ref_abandon(self.as_raw()) };
     }
 
     /// Drops the initial reference.
@@ -500,6 +516,9 @@ impl<T: Staged> Counts<T> {
 
 /// The right to end an object: its first and unique reference.
 ///
+/// Stays with the task that has made the object, as do the users that it hands out, until it is
+/// given to a table.
+///
 /// # Invariants
 ///
 /// `ptr` points to an initialised object. Neither of its stages has ended, and nobody but this
@@ -509,12 +528,6 @@ pub struct Owner<T: Staged> {
     ptr: NonNull<Counts<T>>,
     _p: PhantomData<T>,
 }
-
-// SAFETY: `T: Send + Sync`, and the owner can be used and shut down from anywhere.
-unsafe impl<T: Staged> Send for Owner<T> {}
-
-// SAFETY: As above; a shared owner only gives out `&T`.
-unsafe impl<T: Staged> Sync for Owner<T> {}
 
 impl<T: Staged> Owner<T> {
     /// Allocates an object and constructs it in place, with the initialiser that `init` returns.
@@ -593,16 +606,21 @@ impl<T: Staged> Owner<T> {
     ///
     /// # Safety
     ///
-    /// From now on nobody may look the object up, and all its users must be in the hands of the
-    /// current task.
+    /// Nobody but the current task may become a user of the object, with what it has found before,
+    /// and all its users must be in the hands of the current task.
     pub(crate) unsafe fn shutdown_alone(self) {
+        let users = &self.counts().users;
+
         // The users that there were are seen to be gone: nobody takes or drops a reference now, by
         // the requirements of this function.
-        if self.counts().users.is_unused() {
-            let ptr = ManuallyDrop::new(self).ptr;
-
+        if users.is_unused() {
             // The count is not used any longer; it is freed with the object.
             //
+            // SAFETY: See above. What the current task has found leads to no user any longer.
+            unsafe { users.abandon() };
+
+            let ptr = ManuallyDrop::new(self).ptr;
+
             // SAFETY: The owner is gone. There are no users, and nobody can become one.
             unsafe { Counts::end_of_first_stage(ptr) };
         }
@@ -774,13 +792,13 @@ unsafe impl<T: Staged> Sync for InFlight<T> {}
 
 impl<T: Staged> InFlight<T> {
     /// Returns the object, for use after this reference was given up.
+    ///
+    /// Nobody can become a user of it by that: where its users are found tells when there are none
+    /// any longer.
     #[inline]
-    pub fn found<'a>(&self, _rcu: &'a impl ReadSide) -> Found<'a, T> {
-        // INVARIANT: The object is alive now, and its memory is freed a grace period after its end.
-        Found {
-            ptr: self.ptr,
-            _p: PhantomData,
-        }
+    pub fn under_rcu<'a>(&self, _rcu: &'a impl ReadSide) -> &'a T {
+        // SAFETY: The object is alive now, and its memory is freed a grace period after its end.
+        unsafe { &self.ptr.as_ref().data }
     }
 
     /// Gives the reference up, with the lock held that [`Staged::with_ended()`] takes.
@@ -815,7 +833,7 @@ impl<T: Staged> Drop for InFlight<T> {
     /// Takes the lock of [`Staged::with_ended()`], which must not be held.
     fn drop(&mut self) {
         let section = ReadSection::new();
-        let object = self.found(&section);
+        let object = self.under_rcu(&section);
         // INVARIANT: The reference is given up in the place of `self`, which is not used again.
         let reference = Self { ptr: self.ptr };
 
@@ -1056,8 +1074,9 @@ mod tests {
 
             if all.len() % 2 == 0 {
                 let section = ReadSection::new();
+                let object = work.under_rcu(&section);
 
-                work.found(&section).with_ended(|ended| work.end(ended));
+                object.with_ended(|ended| work.end(ended));
             }
         }
         assert_eq!(log.stages(), (1, 0));
@@ -1078,7 +1097,7 @@ mod tests {
         rcu::rcu_barrier();
         {
             let guard = rcu::read_lock();
-            let found = work.found(&guard);
+            let object = work.under_rcu(&guard);
 
             drop(work);
             assert_eq!(log.stages(), (1, 1));
@@ -1087,10 +1106,29 @@ mod tests {
                 udelay(Delta::from_millis(1));
                 assert_eq!(log.gone.load(Relaxed), 0);
             }
-            assert!(core::ptr::eq(&*found.log, &*log));
+            assert!(core::ptr::eq(&*object.log, &*log));
         }
         log.dropped.wait_for_completion();
         assert_eq!(log.gone.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn no_new_users_after_shutdown_alone() -> Result {
+        let (owner, log) = object()?;
+        let guard = rcu::read_lock();
+        let found = Found {
+            ptr: owner.ptr,
+            _p: PhantomData,
+        };
+
+        assert!(found.try_use(&guard).is_some());
+        // SAFETY: This task has found it, and nobody else does.
+        unsafe { owner.shutdown_alone() };
+        assert_eq!(log.stages(), (1, 1));
+        assert!(found.try_use(&guard).is_none());
+        drop(guard);
+        log.dropped.wait_for_completion();
         Ok(())
     }
 
