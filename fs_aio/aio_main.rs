@@ -49,8 +49,8 @@ struct Aio;
 
 impl kernel::Module for Aio {
     /// Prepares the subsystem, while the kernel boots; without it the kernel can't go on.
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        let ready = ring_file::init()
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let ready = ring_file::init(module)
             .and_then(|()| request::CACHE.init())
             .and_then(|()| context::CACHE.init());
 
@@ -60,11 +60,11 @@ impl kernel::Module for Aio {
             // As the C code does: this early there is memory, or something is very wrong.
             panic!("failed to create the aio file system mount or the slab caches");
         }
-        if limits::init().is_err() {
+        if limits::init(module).is_err() {
             pr_err!("failed to register fs.aio-nr, fs.aio-max-nr and fs.aio-memlock\n");
         }
 
-        if shrinker::register(c"aio", &context::Pools).is_err() {
+        if shrinker::register(c"aio", &context::Pools, module).is_err() {
             pr_err!("memory that is kept for requests won't be given back\n");
         }
 

@@ -56,11 +56,11 @@ const MESSAGES_BURST: i32 = 10;
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) fn init() -> Result {
+pub(crate) fn init(module: &'static ThisModule) -> Result {
     for messages in [&NR_MESSAGES, &MEMLOCK_MESSAGES] {
         messages.init(msecs_to_jiffies(MESSAGES_MSECS), MESSAGES_BURST);
     }
-    SYSCTLS.register(c"fs")
+    SYSCTLS.register(c"fs", module)
 }
 
 /// Tells whoever sets `fs.aio-max-nr` that there is a better limit; once, it is not an error.

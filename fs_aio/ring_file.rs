@@ -21,8 +21,8 @@ use kernel::{
 static FS: PseudoFs = PseudoFs::new(c"aio", c"[aio]", c"aio_inode_cache", MAGIC as usize);
 
 /// Mounts the file system.
-pub(crate) fn init() -> Result {
-    FS.init()
+pub(crate) fn init(module: &'static ThisModule) -> Result {
+    FS.init(module)
 }
 
 /// The type of these files.
@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn mounted_at_boot() {
         // A second time is refused.
-        assert_eq!(init(), Err(EBUSY));
+        assert_eq!(
+            init(kernel::module::this_module::<crate::LocalModule>()),
+            Err(EBUSY)
+        );
         assert!(NewSharedPages::<RingFile>::new(1).is_ok());
     }
 

@@ -144,7 +144,7 @@ unsafe extern "C" fn watched_ulong<W: Watch>(
 ///     Entry::int(c"rust_doctest_strict", &STRICT, 0o644, &(0..=1)),
 /// ]);
 ///
-/// TABLE.register(c"kernel")?;
+/// TABLE.register(c"kernel", kernel::module::this_module::<LocalModule>())?;
 /// assert_eq!(LIMIT.load(Relaxed), 10);
 /// # Ok::<(), Error>(())
 /// ```
@@ -165,10 +165,13 @@ impl<const N: usize> Table<N> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no memory, or an entry has the name of another one; the kernel log
-    /// tells.
+    /// `EINVAL` if `module` can be unloaded, whose table this is; `ENOMEM` if there is no memory,
+    /// or an entry has the name of another one; the kernel log tells.
     #[doc(alias = "register_sysctl")]
-    pub fn register(&'static self, path: &'static CStr) -> Result {
+    pub fn register(&'static self, path: &'static CStr, module: &'static ThisModule) -> Result {
+        if !module.as_ptr().is_null() {
+            return Err(EINVAL);
+        }
         #[cfg(CONFIG_SYSCTL)]
         // SAFETY: The path and the table are static; `Entry` is transparent.
         if unsafe { bindings::register_sysctl_sz(path.as_char_ptr(), self.0.as_ptr().cast(), N) }

@@ -144,8 +144,12 @@ impl PseudoFs {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EBUSY` if it was called before.
-    pub fn init(&'static self) -> Result {
+    /// `EINVAL` if `module` can be unloaded, whose file system this is; `EBUSY` if this was called
+    /// before, whatever came of it; `ENOMEM`, and others that mounting it may have.
+    pub fn init(&'static self, module: &'static ThisModule) -> Result {
+        if !module.as_ptr().is_null() {
+            return Err(EINVAL);
+        }
         // Two caches of one name are a mistake.
         if !self.inodes.load(Relaxed).is_null() {
             return Err(EBUSY);
@@ -403,6 +407,8 @@ impl<T: SharedPagesType> Callbacks<T> {
 
 /// Pages that are not in use yet: they can be moved around, and mapped.
 ///
+/// Dropping them may sleep.
+///
 /// # Invariants
 ///
 /// `cache` is a file of `T`'s file system with all of its pages. The `core` of its inode is none.
@@ -457,8 +463,12 @@ impl<T: SharedPagesType> NewSharedPages<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `EINVAL` if there are to be none, or more than a file can have; `ENOMEM`.
     pub fn new(nr_pages: usize) -> Result<Self> {
+        if nr_pages == 0 || nr_pages > i64::MAX as usize / PAGE_SIZE {
+            return Err(EINVAL);
+        }
+
         let file = T::fs().create_file::<T>(nr_pages).map_err(|_| ENOMEM)?;
         let mut cache = PageCache {
             file,
@@ -603,6 +613,8 @@ impl Drop for Mapping {
 /// The kernel accesses the pages as one of two parties: as the *consumer*, who may sleep, or as the
 /// *producer*, who may be an interrupt handler and has the data `P`.
 ///
+/// Dropping them may sleep.
+///
 /// # Invariants
 ///
 /// The inode of the file has a pointer to `core`.
@@ -617,7 +629,7 @@ pub struct SharedPages<P> {
 // SAFETY: The data is only reached with the lock held.
 unsafe impl<P: Send> Sync for SharedPages<P> {}
 
-// SAFETY: All parts may be dropped anywhere.
+// SAFETY: All parts may be dropped on any thread.
 unsafe impl<P: Send> Send for SharedPages<P> {}
 
 /// # Invariants
@@ -944,7 +956,9 @@ mod tests {
             OpenFile,
             UserMemory, //
         },
-        user_scalar::UserScalar, //
+        module::this_module,
+        user_scalar::UserScalar,
+        LocalModule, //
     };
 
     static FS: PseudoFs = PseudoFs::new(c"kunit", c"[kunit]", c"rust_kunit_inode", 0x4b55);
@@ -963,17 +977,26 @@ mod tests {
 
     /// The file system is mounted by the first who wants it.
     fn new_pages(nr: usize) -> Result<NewSharedPages<TestFile>> {
-        match FS.init() {
+        match FS.init(this_module::<LocalModule>()) {
             Err(e) if e != EBUSY => Err(e),
             _ => NewSharedPages::new(nr),
         }
     }
 
     #[test]
+    fn numbers_that_are_wrong() -> Result {
+        drop(new_pages(1)?);
+        for nr_pages in [0, usize::MAX / PAGE_SIZE, usize::MAX] {
+            assert_eq!(new_pages(nr_pages).err(), Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn initialised_once() -> Result {
         let _pages = new_pages(1)?;
 
-        assert_eq!(FS.init(), Err(EBUSY));
+        assert_eq!(FS.init(this_module::<LocalModule>()), Err(EBUSY));
         Ok(())
     }
 

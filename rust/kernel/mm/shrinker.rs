@@ -34,11 +34,18 @@ pub trait Shrink: Sync + 'static {
 ///
 /// # Errors
 ///
-/// `ENOMEM`.
+/// `EINVAL` if `module` can be unloaded, whose shrinker this is; `ENOMEM`.
 #[doc(alias = "shrinker_register")]
-pub fn register<S: Shrink>(name: &'static CStr, who: &'static S) -> Result {
-    // SAFETY: The name is a string without conversions.
-    let shrinker = unsafe { bindings::shrinker_alloc(0, name.as_char_ptr()) };
+pub fn register<S: Shrink>(
+    name: &'static CStr,
+    who: &'static S,
+    module: &'static ThisModule,
+) -> Result {
+    if !module.as_ptr().is_null() {
+        return Err(EINVAL);
+    }
+    // SAFETY: The conversion is that of a string, which the name is.
+    let shrinker = unsafe { bindings::shrinker_alloc(0, c"%s".as_char_ptr(), name.as_char_ptr()) };
     if shrinker.is_null() {
         return Err(ENOMEM);
     }
