@@ -12,7 +12,7 @@ use crate::{
 /// Calls `f` with the block requests of the current task plugged.
 ///
 /// What `f` submits reaches the devices at the end, or when the task sleeps. Without
-/// `CONFIG_BLOCK` just calls `f`. Must be called by a task.
+/// `CONFIG_BLOCK` just calls `f`. Must be called by a task, and may sleep at the end.
 ///
 /// # Examples
 ///

@@ -129,6 +129,12 @@ impl<B: Backing> Cache<B> {
     ///
     /// `ENOMEM` where there is no memory for the cache's own structures.
     pub fn init(&'static self) -> Result {
+        // C has 32 bits for the size.
+        const {
+            let size = size_of::<B::Largest>();
+            assert!(size != 0 && size <= u32::MAX as usize);
+        };
+
         // Two caches of one name are a mistake.
         if !self.cache.load(Acquire).is_null() {
             return Ok(());

@@ -67,6 +67,7 @@ impl_user_scalar!(usize, get_user_ulong, put_user_ulong);
 #[inline]
 pub fn read_words<T: FromBytes>(ptr: UserPtr, to: &mut MaybeUninit<T>) -> Result<&T> {
     const { assert!(size_of::<T>() % size_of::<u64>() == 0) };
+    const { assert!(align_of::<T>() % align_of::<u64>() == 0) };
     const { assert!(size_of::<T>() <= 64) };
 
     // SAFETY: `to` is valid for writes of this many words; any address is checked.

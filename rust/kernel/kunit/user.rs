@@ -485,6 +485,11 @@ impl Script {
         match this.rw.load(Relaxed) {
             ALL => None,
             HOLD => {
+                // SAFETY: By the requirements of this function.
+                if unsafe { (*kiocb).ki_complete.is_none() } {
+                    // Whoever reads or writes waits for the result.
+                    return Some(-(bindings::EINVAL as isize));
+                }
                 // Without AIO there is nobody to cancel it.
                 #[cfg(CONFIG_AIO)]
                 if this.cancellable.load(Relaxed) {

@@ -99,7 +99,11 @@ fn rlimit_memlock() -> usize {
 impl LockedVm {
     /// Charges pages that are about to be allocated for an address space.
     ///
-    /// May sleep, and takes the mmap lock for writing, unless the task is killed meanwhile.
+    /// May sleep, and takes the mmap lock for writing.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChargeError`]. Nothing is charged then.
     #[doc(alias = "account_locked_vm")]
     pub fn charge(mm: &Mm, nr_pages: usize, limit: Limit) -> Result<Self, ChargeError> {
         let limit = match limit {

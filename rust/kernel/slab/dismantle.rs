@@ -74,6 +74,15 @@ macro_rules! impl_dismantle {
         moved { $($moved:ident: $moved_ty:ty),* }
         dropped { $($dropped:ident),* }
     }) => {
+        const _: () = {
+            // Does not compile for what has a destructor, which would not run.
+            #[allow(dead_code)]
+            trait HasNoDestructor {}
+            #[allow(drop_bounds)]
+            impl<T: ::core::ops::Drop + ?Sized> HasNoDestructor for T {}
+            impl $(<$param: $bound>)? HasNoDestructor for $self {}
+        };
+
         // SAFETY: Each field is used once below: taken apart, moved out or dropped. The compiler
         // sees that none is missing, and that none that is pinned is moved.
         unsafe impl $(<$param: $bound>)? $crate::slab::Dismantle for $self {
@@ -86,8 +95,11 @@ macro_rules! impl_dismantle {
             unsafe fn dismantle(this: *mut Self) -> Self::Parts {
                 fn may_be_moved<T: ::core::marker::Unpin>(_: *mut T) {}
 
+                // Each is bound, which is not possible with those of unions and packed structures.
                 let _ = |all: &Self| {
-                    let Self { $($taken: _,)* $($moved: _,)* $($dropped: _,)* } = all;
+                    let Self { $($taken,)* $($moved,)* $($dropped,)* } = all;
+
+                    let _ = ($($taken,)* $($moved,)* $($dropped,)*);
                 };
 
                 // SAFETY: By the requirements of this function.
