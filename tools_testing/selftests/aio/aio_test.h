@@ -357,13 +357,16 @@ static inline bool aio_has_memlock(void)
 	return !access(AIO_MEMLOCK, F_OK);
 }
 
-/* The number of processors that the kernel sizes rings for. */
+/* The number of processors that the kernel sizes rings for. It does not change. */
 static inline unsigned int aio_possible_cpus(void)
 {
-	unsigned int first, last, sum = 0;
+	static unsigned int sum;
+	unsigned int first, last;
 	char buf[256], *p = buf;
 	int len;
 
+	if (sum)
+		return sum;
 	if (aio_read_text("/sys/devices/system/cpu/possible", buf,
 			  sizeof(buf)) <= 0)
 		return 0;
