@@ -66,9 +66,9 @@ use kernel::{
     prelude::*,
     slab::{
         Backing,
-        Cache,
-        SlotBatch,
-        SlotPool, //
+        KmemCache,
+        SlabBatch,
+        SlabPool, //
     },
     sync::{
         atomic::{
@@ -81,12 +81,12 @@ use kernel::{
         new_spinlock_irqsave,
         new_threshold_queue,
         staged::{
-            All,
-            Counts,
-            Ended,
-            Owner,
+            EndedWork,
             Staged,
-            User, //
+            StagedInner,
+            StagedList,
+            StagedOwner,
+            StagedUser, //
         },
         SpinLock,
         SpinLockIrqSave,
@@ -98,15 +98,15 @@ use kernel::{
 /// Where contexts live.
 pub(crate) enum Memory {}
 
-pub(crate) static CACHE: Cache<Memory> = Cache::new(c"kioctx");
+pub(crate) static CACHE: KmemCache<Memory> = KmemCache::new(c"kioctx");
 
 impl Backing for Memory {
-    type Largest = Counts<Context>;
-    const CACHE: &'static Cache<Self> = &CACHE;
+    type Largest = StagedInner<Context>;
+    const CACHE: &'static KmemCache<Self> = &CACHE;
 }
 
 /// All contexts, whatever process they belong to.
-pub(crate) static ALL: All<Context> = All::new();
+pub(crate) static ALL: StagedList<Context> = StagedList::new();
 
 /// The memory that contexts keep for requests, as something that can be given back.
 pub(crate) struct Pools;
@@ -142,9 +142,9 @@ pub(crate) struct Registration {
 /// What the requests of a context leave behind, with the lock of the producer of the ring.
 pub(crate) struct Finished {
     /// Counts them.
-    pub(crate) ended: Ended<Context>,
+    pub(crate) ended: EndedWork<Context>,
     /// Their memory, for others.
-    pub(crate) pool: SlotPool<request::Memory>,
+    pub(crate) pool: SlabPool<request::Memory>,
 }
 
 /// An AIO context.
@@ -182,7 +182,7 @@ impl Context {
     ///
     /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system or of
     /// the process, `ENOMEM`, `EINTR` if the process was killed.
-    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<User<Self>> {
+    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<StagedUser<Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
@@ -193,7 +193,7 @@ impl Context {
         let ring = NewRing::new(size)?;
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events)?;
-        let pool = SlotPool::new((nr_events as usize).min(request::MAX_POOL))?;
+        let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
         let owner = Self::new(mapping.addr(), slots, ring, pool)?;
         let user = owner.user();
 
@@ -215,9 +215,9 @@ impl Context {
         user_id: usize,
         slots: Slots,
         ring: NewRing,
-        pool: SlotPool<request::Memory>,
-    ) -> Result<Owner<Self>> {
-        Owner::new(|ended| {
+        pool: SlabPool<request::Memory>,
+    ) -> Result<StagedOwner<Self>> {
+        StagedOwner::new(|ended| {
             try_pin_init!(Self {
                 user_id: Atomic::new(user_id),
                 index: Atomic::new(0),
@@ -250,7 +250,7 @@ impl Context {
 
         loop {
             // It is freed after the lock was released.
-            let mut some = SlotBatch::<_, 32>::new();
+            let mut some = SlabBatch::<_, 32>::new();
 
             self.ring
                 .with_producer(|finished| finished.pool.take_batch(&mut some, 32));
@@ -339,9 +339,9 @@ impl Registration {
 
 impl Staged for Context {
     type Backing = Memory;
-    const ALL: &'static All<Self> = &ALL;
+    const ALL: &'static StagedList<Self> = &ALL;
 
-    fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
+    fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R {
         self.ring.with_producer(|finished| f(&mut finished.ended))
     }
 

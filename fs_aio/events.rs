@@ -7,8 +7,8 @@ use kernel::{
     aio::abi::IoEvent,
     prelude::*,
     sync::threshold::{
-        Step,
         Timeout, //
+        WaitStep,
     },
     uaccess::UserPtr, //
 };
@@ -55,15 +55,15 @@ impl Reader<'_> {
         context.waiters.wait(timeout, missing, || self.look());
     }
 
-    fn look(&mut self) -> Step {
+    fn look(&mut self) -> WaitStep {
         let before = self.got;
 
         if self.read() {
-            Step::Done
+            WaitStep::Done
         } else if self.got != before {
-            Step::Again(self.missing())
+            WaitStep::Again(self.missing())
         } else {
-            Step::Sleep(self.missing())
+            WaitStep::Sleep(self.missing())
         }
     }
 

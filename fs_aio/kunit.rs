@@ -21,7 +21,7 @@ use kernel::{
         UserMemory, //
     },
     prelude::*,
-    sync::staged::User,
+    sync::staged::StagedUser,
     uaccess::UserPtr, //
 };
 
@@ -59,7 +59,10 @@ impl Process {
     }
 
     /// Calls `f` with the context.
-    pub(crate) fn with_context<R>(&self, f: impl FnOnce(&User<Context>) -> Result<R>) -> Result<R> {
+    pub(crate) fn with_context<R>(
+        &self,
+        f: impl FnOnce(&StagedUser<Context>) -> Result<R>,
+    ) -> Result<R> {
         with_mm(|mm| f(&table::lookup(mm, self.id)?))
     }
 

@@ -13,7 +13,7 @@ use kernel::{
         Iocb, //
     },
     prelude::*,
-    slab::Counted,
+    slab::SlabArcInner,
     uaccess::UserPtr,
     uio::Direction, //
 };
@@ -34,7 +34,7 @@ pub(crate) union Any {
 
 /// Returns how much memory a request for an operation takes.
 const fn size<O>() -> usize {
-    size_of::<Counted<Request<O>>>()
+    size_of::<SlabArcInner<Request<O>>>()
 }
 
 const _: () = assert!(size::<fsync::Fsync>() <= size::<Any>());

@@ -30,15 +30,15 @@ use kernel::{
     slab::{
         impl_dismantle,
         Backing,
-        Cache,
         Cached,
-        Counted,
         Dismantle,
-        Shared,
-        Slot,
-        SlotBatch,
-        SlotPool,
-        Unique, //
+        KmemCache,
+        SlabArc,
+        SlabArcInner,
+        SlabBatch,
+        SlabPool,
+        SlabSlot,
+        UniqueSlabArc, //
     },
     sync::{
         aref::ARef,
@@ -48,7 +48,7 @@ use kernel::{
         },
         staged::{
             InFlight,
-            User, //
+            StagedUser, //
         },
         ReadSection, //
     },
@@ -59,11 +59,11 @@ use kernel::{
 /// Where requests live.
 pub(crate) enum Memory {}
 
-pub(crate) static CACHE: Cache<Memory> = Cache::new(c"aio_kiocb");
+pub(crate) static CACHE: KmemCache<Memory> = KmemCache::new(c"aio_kiocb");
 
 impl Backing for Memory {
-    type Largest = Counted<Request<ops::Any>>;
-    const CACHE: &'static Cache<Self> = &CACHE;
+    type Largest = SlabArcInner<Request<ops::Any>>;
+    const CACHE: &'static KmemCache<Self> = &CACHE;
 }
 
 /// `aio_key` of every iocb that was submitted.
@@ -77,13 +77,13 @@ const MAX_BATCH: usize = 32;
 
 /// What goes from one iocb of a submission to the next.
 pub(crate) struct Batch<'a> {
-    context: &'a User<Context>,
+    context: &'a StagedUser<Context>,
     /// How many iocbs are left, the present one included.
     left: usize,
     /// Slots of the ring that were taken.
     slots: u32,
     /// Memory of requests.
-    memory: SlotBatch<Memory, MAX_BATCH>,
+    memory: SlabBatch<Memory, MAX_BATCH>,
     /// The context was asked for memory.
     asked: bool,
     /// The last file and its descriptor.
@@ -105,12 +105,12 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Begins a submission of `nr` iocbs.
     #[inline]
-    pub(crate) fn new(context: &'a User<Context>, nr: usize) -> Self {
+    pub(crate) fn new(context: &'a StagedUser<Context>, nr: usize) -> Self {
         Self {
             context,
             left: nr,
             slots: 0,
-            memory: SlotBatch::new(),
+            memory: SlabBatch::new(),
             asked: false,
             file: None,
             fd: 0,
@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
 
     /// Returns memory for a request.
     #[inline(always)]
-    fn memory(&mut self) -> Result<Slot<Memory>> {
+    fn memory(&mut self) -> Result<SlabSlot<Memory>> {
         match self.memory.pop() {
             Some(memory) => Ok(memory),
             None => self.more_memory(),
@@ -162,7 +162,7 @@ impl<'a> Batch<'a> {
 
     /// The context is asked for memory once, then the allocator.
     #[inline(never)]
-    fn more_memory(&mut self) -> Result<Slot<Memory>> {
+    fn more_memory(&mut self) -> Result<SlabSlot<Memory>> {
         if !self.asked {
             let (memory, left) = (&mut self.memory, self.left);
 
@@ -174,7 +174,7 @@ impl<'a> Batch<'a> {
                 return Ok(memory);
             }
         }
-        Slot::alloc(GFP_KERNEL).map_err(|_| EAGAIN)
+        SlabSlot::alloc(GFP_KERNEL).map_err(|_| EAGAIN)
     }
 
     /// Reserves room for an event in the ring.
@@ -239,7 +239,11 @@ impl<'a> Batch<'a> {
 
     /// An operation has ended at once: posts its event.
     #[inline(always)]
-    pub(crate) fn complete<O: HasFile>(&mut self, request: Unique<Request<O>>, result: isize) {
+    pub(crate) fn complete<O: HasFile>(
+        &mut self,
+        request: UniqueSlabArc<Request<O>>,
+        result: isize,
+    ) {
         let ((parts, head), slot) = request.dismantle();
         let file = O::file(parts);
         let memory = &mut self.memory;
@@ -261,7 +265,7 @@ impl<'a> Batch<'a> {
 
     /// An operation has begun: gives up the submitter's reference.
     #[inline]
-    pub(crate) fn queued<O: Dismantle>(&mut self, submission: Shared<Request<O>>) {
+    pub(crate) fn queued<O: Dismantle>(&mut self, submission: SlabArc<Request<O>>) {
         self.queued = true;
         self.left -= 1;
         Request::put(submission);
@@ -286,7 +290,7 @@ impl Drop for Batch<'_> {
 
 /// What an operation needs to be started.
 pub(crate) struct Prepared {
-    memory: Slot<Memory>,
+    memory: SlabSlot<Memory>,
     file: ARef<LocalFile>,
     head: Head,
 }
@@ -312,7 +316,7 @@ impl Head {
     ///
     /// May be called in any context.
     #[inline]
-    fn post(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
+    fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();
@@ -335,7 +339,7 @@ impl Head {
     ///
     /// For that the lock of the producer is taken once more.
     #[inline]
-    fn post_and_signal(self, result: isize, more: impl FnOnce(&mut SlotPool<Memory>)) {
+    fn post_and_signal(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();
@@ -365,7 +369,7 @@ impl Prepared {
     pub(crate) fn into_request<O, I: PinInit<O>>(
         self,
         init: impl FnOnce(ARef<LocalFile>) -> Result<I>,
-    ) -> Result<Unique<Request<O>>> {
+    ) -> Result<UniqueSlabArc<Request<O>>> {
         let Self { memory, file, head } = self;
         let op = init(file)?;
 
@@ -417,7 +421,7 @@ impl<O> Cached for Request<O> {
 impl<O> Request<O> {
     /// Returns the operation of a request that was not started.
     #[inline]
-    pub(crate) fn op_mut(this: &mut Unique<Self>) -> Pin<&mut O> {
+    pub(crate) fn op_mut(this: &mut UniqueSlabArc<Self>) -> Pin<&mut O> {
         this.as_mut().project().op
     }
 
@@ -439,7 +443,7 @@ impl<O: Dismantle> Request<O> {
     ///
     /// May be called in any context.
     #[inline]
-    pub(crate) fn complete(this: Shared<Self>, result: isize) {
+    pub(crate) fn complete(this: SlabArc<Self>, result: isize) {
         // Whoever posts the event sees it, because the reference is given up after it.
         this.result.store(result, Relaxed);
         Self::put(this);
@@ -449,7 +453,7 @@ impl<O: Dismantle> Request<O> {
     ///
     /// May be called in any context.
     #[inline]
-    pub(crate) fn put(this: Shared<Self>) {
+    pub(crate) fn put(this: SlabArc<Self>) {
         if let Some(request) = this.into_unique() {
             Self::finish(request);
         }
@@ -457,7 +461,7 @@ impl<O: Dismantle> Request<O> {
 
     /// Posts the event of a request that has ended.
     #[inline(never)]
-    fn finish(request: Unique<Self>) {
+    fn finish(request: UniqueSlabArc<Self>) {
         if request.has_eventfd() {
             return Self::finish_and_signal(request);
         }
@@ -470,7 +474,7 @@ impl<O: Dismantle> Request<O> {
 
     /// The same with an eventfd.
     #[inline(never)]
-    fn finish_and_signal(request: Unique<Self>) {
+    fn finish_and_signal(request: UniqueSlabArc<Self>) {
         let (result, head, slot) = Self::take_apart(request);
         let mut extra = None;
 
@@ -482,7 +486,7 @@ impl<O: Dismantle> Request<O> {
     ///
     /// The file is part of it: who has seen the event, or the end of the context, can rely on it.
     #[inline(always)]
-    fn take_apart(request: Unique<Self>) -> (isize, Head, Slot<Memory>) {
+    fn take_apart(request: UniqueSlabArc<Self>) -> (isize, Head, SlabSlot<Memory>) {
         let result = request.result.load(Relaxed);
         let ((parts, head), slot) = request.dismantle();
 

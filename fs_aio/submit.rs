@@ -15,7 +15,7 @@ use kernel::{
     },
     blk_plug::plugged,
     prelude::*,
-    sync::staged::User,
+    sync::staged::StagedUser,
     uaccess::UserPtr,
     user_scalar::UserScalar, //
 };
@@ -29,7 +29,7 @@ const PLUG_THRESHOLD: usize = 2;
 ///
 /// That of the first iocb, if it could not be submitted.
 pub(crate) fn submit(
-    context: &User<Context>,
+    context: &StagedUser<Context>,
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
@@ -45,7 +45,12 @@ pub(crate) fn submit(
 }
 
 #[inline]
-fn submit_batch(context: &User<Context>, nr: usize, iocbs: UserPtr, abi: Abi) -> Result<usize> {
+fn submit_batch(
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
     let mut batch = Batch::new(context, nr);
 
     for i in 0..nr {

@@ -21,9 +21,9 @@ use kernel::{
     prelude::*,
     sync::{
         staged::{
-            Found,
-            Owner,
-            User, //
+            StagedOwner,
+            StagedRef,
+            StagedUser, //
         },
         ReadSection,
         WaitGroup,
@@ -67,8 +67,8 @@ impl Contexts for Table {
 /// `ENOMEM`.
 pub(crate) fn insert(
     mm: CurrentMm<'_>,
-    owner: Owner<Context>,
-    added: impl FnOnce(usize, Found<'_, Context>),
+    owner: StagedOwner<Context>,
+    added: impl FnOnce(usize, StagedRef<'_, Context>),
 ) -> Result {
     mm::table::<Table>(mm)
         .insert(owner, added)
@@ -84,7 +84,7 @@ pub(crate) fn insert(
 ///
 /// `EINVAL` if there is none, or its end has begun.
 #[inline(always)]
-pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<User<Context>> {
+pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<StagedUser<Context>> {
     let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
     let index = u32::get_user(ring).map_err(|_| EINVAL)?;
 
@@ -109,7 +109,7 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<User<Context>>
 /// `EINVAL` if somebody else has done so.
 pub(crate) fn kill(
     mm: CurrentMm<'_>,
-    context: User<Context>,
+    context: StagedUser<Context>,
     waiter: Option<WaitToken>,
 ) -> Result<LockedVm> {
     let (removed, registration) = {

@@ -15,7 +15,7 @@ use kernel::{
     prelude::*,
     slab::{
         impl_dismantle,
-        Shared, //
+        SlabArc, //
     },
     sync::aref::ARef,
     workqueue::{
@@ -57,9 +57,9 @@ impl_has_work! {
 }
 
 impl WorkItem for Request<Fsync> {
-    type Pointer = Shared<Self>;
+    type Pointer = SlabArc<Self>;
 
-    fn run(this: Shared<Self>) {
+    fn run(this: SlabArc<Self>) {
         let op = &this.op;
         let result = creds::with(&op.creds, || op.file.sync(op.what == What::Data));
         let result = match result {

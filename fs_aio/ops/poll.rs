@@ -23,7 +23,7 @@ use kernel::{
     prelude::*,
     slab::{
         impl_dismantle,
-        Shared, //
+        SlabArc, //
     },
     sync::aref::ARef, //
 };
@@ -61,7 +61,7 @@ impl PollOwner for Request<Poll> {
         self.has_eventfd()
     }
 
-    fn complete(this: Shared<Self>, events: u16) {
+    fn complete(this: SlabArc<Self>, events: u16) {
         Request::complete(this, usize::from(events) as isize);
     }
 }

@@ -30,7 +30,7 @@ use kernel::{
     prelude::*,
     slab::{
         impl_dismantle,
-        Shared, //
+        SlabArc, //
     },
     sync::aref::ARef,
     uaccess::UserPtr,
@@ -77,7 +77,7 @@ impl CancellableRw for Request<Rw> {
 
 impl AsyncRw for Request<Rw> {
     #[inline]
-    fn complete(this: Shared<Self>, res: isize) {
+    fn complete(this: SlabArc<Self>, res: isize) {
         Request::complete(this, res);
     }
 }

@@ -2,8 +2,8 @@
 
 //! Slab caches: memory for many objects of one size.
 //!
-//! A [`Cache`] is a `struct kmem_cache` with a name of its own in `/proc/slabinfo`. It hands out
-//! [`Slot`]s, in which a reference-counted object is then constructed in place.
+//! A [`KmemCache`] is a `struct kmem_cache` with a name of its own in `/proc/slabinfo`. It hands
+//! out [`SlabSlot`]s, in which a reference-counted object is then constructed in place.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
@@ -48,17 +48,18 @@ pub use dismantle::{
     Dismantle, //
 };
 pub use pool::{
-    SlotBatch,
-    SlotPool, //
+    SlabBatch,
+    SlabPool, //
 };
 
-/// Names a [`Cache`], as a type: so a [`Slot`] knows where its memory comes from without saying so.
+/// Names a [`KmemCache`], as a type: so a [`SlabSlot`] knows where its memory comes from without
+/// saying so.
 pub trait Backing: Sized + 'static {
     /// As large and as aligned as any object that is constructed in memory of the cache.
     type Largest;
 
     /// The cache.
-    const CACHE: &'static Cache<Self>;
+    const CACHE: &'static KmemCache<Self>;
 }
 
 /// A slab cache.
@@ -74,27 +75,27 @@ pub trait Backing: Sized + 'static {
 /// # Examples
 ///
 /// ```
-/// use kernel::slab::{Backing, Cache, Cached, Counted, Slot};
+/// use kernel::slab::{Backing, KmemCache, Cached, SlabArcInner, SlabSlot};
 ///
 /// struct Node(u32);
 ///
 /// enum Nodes {}
 ///
-/// static NODES: Cache<Nodes> = Cache::new(c"rust_doctest_node");
+/// static NODES: KmemCache<Nodes> = KmemCache::new(c"rust_doctest_node");
 ///
 /// impl Backing for Nodes {
-///     type Largest = Counted<Node>;
-///     const CACHE: &'static Cache<Self> = &NODES;
+///     type Largest = SlabArcInner<Node>;
+///     const CACHE: &'static KmemCache<Self> = &NODES;
 /// }
 ///
 /// impl Cached for Node {
 ///     type Backing = Nodes;
 /// }
 ///
-/// assert!(Slot::<Nodes>::alloc(GFP_KERNEL).is_err());
+/// assert!(SlabSlot::<Nodes>::alloc(GFP_KERNEL).is_err());
 /// NODES.init()?;
 ///
-/// let node = Slot::alloc(GFP_KERNEL)?.init(Node(7))?.share();
+/// let node = SlabSlot::alloc(GFP_KERNEL)?.init(Node(7))?.share();
 /// let other = node.clone();
 /// assert_eq!(other.0, 7);
 /// // Somebody else still has a reference.
@@ -102,13 +103,13 @@ pub trait Backing: Sized + 'static {
 /// assert_eq!(other.into_unique().map(|n| n.0), Some(7));
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Cache<B: Backing> {
+pub struct KmemCache<B: Backing> {
     name: &'static CStr,
     cache: Atomic<*mut bindings::kmem_cache>,
     _p: PhantomData<fn() -> B>,
 }
 
-impl<B: Backing> Cache<B> {
+impl<B: Backing> KmemCache<B> {
     /// Describes a cache.
     ///
     /// The objects are aligned to cache lines besides, where they fill one (`SLAB_HWCACHE_ALIGN`).
@@ -166,25 +167,25 @@ impl<B: Backing> Cache<B> {
     }
 }
 
-/// Memory for one object of a [`Cache`], without an object in it.
+/// Memory for one object of a [`KmemCache`], without an object in it.
 ///
 /// # Invariants
 ///
 /// `ptr` is an allocation of `B::CACHE` that belongs to this value.
-pub struct Slot<B: Backing> {
+pub struct SlabSlot<B: Backing> {
     ptr: NonNull<u8>,
     _p: PhantomData<B>,
 }
 
 // SAFETY: A slot is just memory; it can be given back on any thread.
-unsafe impl<B: Backing> Send for Slot<B> {}
+unsafe impl<B: Backing> Send for SlabSlot<B> {}
 
-impl<B: Backing> Slot<B> {
+impl<B: Backing> SlabSlot<B> {
     /// Allocates the memory of one object.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` without memory, and before [`Cache::init()`].
+    /// `ENOMEM` without memory, and before [`KmemCache::init()`].
     #[inline]
     pub fn alloc(flags: Flags) -> Result<Self, AllocError> {
         // An object reaches other CPUs only by way of somebody who has seen the cache.
@@ -235,8 +236,11 @@ impl<B: Backing> Slot<B> {
     ///
     /// What the initialiser returns.
     #[inline]
-    pub fn init<T: Cached<Backing = B>, E>(self, init: impl PinInit<T, E>) -> Result<Unique<T>, E> {
-        let obj = self.as_ptr_for::<Counted<T>>();
+    pub fn init<T: Cached<Backing = B>, E>(
+        self,
+        init: impl PinInit<T, E>,
+    ) -> Result<UniqueSlabArc<T>, E> {
+        let obj = self.as_ptr_for::<SlabArcInner<T>>();
 
         // SAFETY: The allocation is large enough, aligned, and ours.
         unsafe { (&raw mut (*obj.as_ptr()).refcount).write(Refcount::new(1)) };
@@ -248,11 +252,11 @@ impl<B: Backing> Slot<B> {
         core::mem::forget(self);
 
         // INVARIANT: The object is initialised, and nobody else knows it.
-        Ok(Unique(Shared { ptr: obj }))
+        Ok(UniqueSlabArc(SlabArc { ptr: obj }))
     }
 }
 
-impl<B: Backing> Drop for Slot<B> {
+impl<B: Backing> Drop for SlabSlot<B> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants, the allocation is from this cache, which is not null
@@ -263,20 +267,20 @@ impl<B: Backing> Drop for Slot<B> {
     }
 }
 
-/// Types whose reference-counted instances live in a [`Cache`].
+/// Types whose reference-counted instances live in a [`KmemCache`].
 pub trait Cached: Sized {
-    /// Names the cache, whose objects must have the size of a [`Counted<Self>`] or more.
+    /// Names the cache, whose objects must have the size of a [`SlabArcInner<Self>`] or more.
     type Backing: Backing;
 }
 
-/// What lies in the memory behind a [`Shared<T>`]: for the size of the [`Cache`].
+/// What lies in the memory behind a [`SlabArc<T>`]: for the size of the [`KmemCache`].
 #[repr(C)]
-pub struct Counted<T> {
+pub struct SlabArcInner<T> {
     refcount: Refcount,
     data: T,
 }
 
-/// A reference to a reference-counted `T` in its [`Cache`].
+/// A reference to a reference-counted `T` in its [`KmemCache`].
 ///
 /// The counterpart of [`Arc`](crate::sync::Arc) for objects that do not come from `kmalloc()`.
 ///
@@ -284,17 +288,17 @@ pub struct Counted<T> {
 ///
 /// `ptr` points to an initialised object in the cache of `T`, and this value owns one count of its
 /// reference count.
-pub struct Shared<T: Cached> {
-    ptr: NonNull<Counted<T>>,
+pub struct SlabArc<T: Cached> {
+    ptr: NonNull<SlabArcInner<T>>,
 }
 
-// SAFETY: As for `Arc`: sharing a `Shared` shares `&T`, and the last one drops the `T`.
-unsafe impl<T: Cached + Send + Sync> Send for Shared<T> {}
+// SAFETY: As for `Arc`: sharing a `SlabArc` shares `&T`, and the last one drops the `T`.
+unsafe impl<T: Cached + Send + Sync> Send for SlabArc<T> {}
 
-// SAFETY: As for `Arc`: a `&Shared` can be cloned, so it is as good as a `Shared`.
-unsafe impl<T: Cached + Send + Sync> Sync for Shared<T> {}
+// SAFETY: As for `Arc`: a `&SlabArc` can be cloned, so it is as good as a `SlabArc`.
+unsafe impl<T: Cached + Send + Sync> Sync for SlabArc<T> {}
 
-impl<T: Cached> Shared<T> {
+impl<T: Cached> SlabArc<T> {
     /// Hands the reference over to C, as a pointer to the `T`.
     #[inline]
     pub fn into_raw(self) -> *const T {
@@ -312,11 +316,11 @@ impl<T: Cached> Shared<T> {
     /// back once.
     #[inline]
     pub unsafe fn from_raw(ptr: *const T) -> Self {
-        let offset = core::mem::offset_of!(Counted<T>, data);
+        let offset = core::mem::offset_of!(SlabArcInner<T>, data);
         // SAFETY: By the requirements of this function, `ptr` points to the `data` of a
-        // `Counted<T>`.
+        // `SlabArcInner<T>`.
         let obj = unsafe { ptr.byte_sub(offset) }
-            .cast::<Counted<T>>()
+            .cast::<SlabArcInner<T>>()
             .cast_mut();
 
         // INVARIANT: `into_raw()` has given up the count that this value owns.
@@ -332,7 +336,7 @@ impl<T: Cached> Shared<T> {
     ///
     /// Both must be to the same object, and there must be no other.
     #[inline]
-    pub(crate) unsafe fn reunite(self, other: Self) -> Unique<T> {
+    pub(crate) unsafe fn reunite(self, other: Self) -> UniqueSlabArc<T> {
         // By the requirements of this function nobody else looks at the count.
         //
         // SAFETY: By the type invariants the object is alive.
@@ -340,7 +344,7 @@ impl<T: Cached> Shared<T> {
         core::mem::forget(other);
 
         // INVARIANT: The count is one.
-        Unique(self)
+        UniqueSlabArc(self)
     }
 
     /// Drops this reference; the last one gets the object for itself.
@@ -348,14 +352,14 @@ impl<T: Cached> Shared<T> {
     /// Of all references to an object that are given up by this function exactly one call returns
     /// [`Some`], and all that the others did before is visible to it.
     #[inline]
-    pub fn into_unique(self) -> Option<Unique<T>> {
+    pub fn into_unique(self) -> Option<UniqueSlabArc<T>> {
         // SAFETY: By the type invariants the object is alive.
         let refcount = unsafe { &(*self.ptr.as_ptr()).refcount };
 
         // Whoever has the last reference need not contend for it.
         if refcount.as_atomic().load(Acquire) == 1 {
             // INVARIANT: The count is one, and it belongs to this value.
-            return Some(Unique(self));
+            return Some(UniqueSlabArc(self));
         }
 
         let this = ManuallyDrop::new(self);
@@ -367,11 +371,11 @@ impl<T: Cached> Shared<T> {
         refcount.set(1);
 
         // INVARIANT: The count is one, and it belongs to this value.
-        Some(Unique(Shared { ptr: this.ptr }))
+        Some(UniqueSlabArc(SlabArc { ptr: this.ptr }))
     }
 }
 
-impl<T: Cached> Deref for Shared<T> {
+impl<T: Cached> Deref for SlabArc<T> {
     type Target = T;
 
     #[inline]
@@ -381,7 +385,7 @@ impl<T: Cached> Deref for Shared<T> {
     }
 }
 
-impl<T: Cached> Clone for Shared<T> {
+impl<T: Cached> Clone for SlabArc<T> {
     #[inline]
     fn clone(&self) -> Self {
         // SAFETY: By the type invariants the object is alive.
@@ -392,7 +396,7 @@ impl<T: Cached> Clone for Shared<T> {
     }
 }
 
-impl<T: Cached> Drop for Shared<T> {
+impl<T: Cached> Drop for SlabArc<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants the object is alive.
@@ -402,39 +406,39 @@ impl<T: Cached> Drop for Shared<T> {
         // SAFETY: This was the last reference.
         unsafe { core::ptr::drop_in_place(&raw mut (*self.ptr.as_ptr()).data) };
         // SAFETY: The object came from this cache and is gone.
-        drop(unsafe { Slot::<T::Backing>::from_raw(self.ptr.cast()) });
+        drop(unsafe { SlabSlot::<T::Backing>::from_raw(self.ptr.cast()) });
     }
 }
 
-/// The only reference to a `T` in its [`Cache`].
+/// The only reference to a `T` in its [`KmemCache`].
 ///
 /// # Invariants
 ///
 /// The reference count is one.
-pub struct Unique<T: Cached>(Shared<T>);
+pub struct UniqueSlabArc<T: Cached>(SlabArc<T>);
 
-impl<T: Cached> Unique<T> {
+impl<T: Cached> UniqueSlabArc<T> {
     /// Makes this reference one that can be cloned.
     #[inline]
-    pub fn share(self) -> Shared<T> {
+    pub fn share(self) -> SlabArc<T> {
         self.0
     }
 
     /// Makes this reference two at once, which is cheaper than cloning.
     #[inline]
-    pub fn share_two(self) -> (Shared<T>, Shared<T>) {
+    pub fn share_two(self) -> (SlabArc<T>, SlabArc<T>) {
         // SAFETY: By the type invariants the object is alive.
         unsafe { &(*self.0.ptr.as_ptr()).refcount }.set(2);
 
         // INVARIANT: The count is two, one for each.
-        let second = Shared { ptr: self.0.ptr };
+        let second = SlabArc { ptr: self.0.ptr };
 
         (self.0, second)
     }
 
     /// Takes the object apart: returns what is left of it, and its memory.
     #[inline]
-    pub fn dismantle(self) -> (T::Parts, Slot<T::Backing>)
+    pub fn dismantle(self) -> (T::Parts, SlabSlot<T::Backing>)
     where
         T: Dismantle,
     {
@@ -443,7 +447,7 @@ impl<T: Cached> Unique<T> {
         let parts = unsafe { T::dismantle(&raw mut (*ptr.as_ptr()).data) };
 
         // SAFETY: The object came from this cache, and is gone.
-        (parts, unsafe { Slot::from_raw(ptr.cast()) })
+        (parts, unsafe { SlabSlot::from_raw(ptr.cast()) })
     }
 
     /// Returns a mutable reference to the object.
@@ -454,7 +458,7 @@ impl<T: Cached> Unique<T> {
     }
 }
 
-impl<T: Cached> Deref for Unique<T> {
+impl<T: Cached> Deref for UniqueSlabArc<T> {
     type Target = T;
 
     #[inline]

@@ -22,9 +22,9 @@ use crate::{
             RcuTable, //
         },
         staged::{
-            Found,
-            Owner,
             Staged, //
+            StagedOwner,
+            StagedRef,
         },
         ReadSide, //
     },
@@ -132,18 +132,19 @@ macro_rules! exit_aio {
 /// A context in a table.
 ///
 /// Private, so that contexts that were put into these tables are in no other.
-struct Stored<T: Staged>(Owner<T>);
+struct Stored<T: Staged>(StagedOwner<T>);
 
 // SAFETY: `T: Send + Sync`. Whoever takes the owner out of the table gets a `Removed`, which does
 // not hand out users.
 unsafe impl<T: Staged> Send for Stored<T> {}
 
-// SAFETY: As above; a shared owner only gives out `&T`, and users by `Found`.
+// SAFETY: As above; a shared owner only gives out `&T`, and users by `StagedRef`.
 unsafe impl<T: Staged> Sync for Stored<T> {}
 
-// SAFETY: The memory is freed after an RCU grace period that begins after `Owner` was consumed.
+// SAFETY: The memory is freed after an RCU grace period that begins after `StagedOwner` was
+// consumed.
 unsafe impl<T: Staged> RcuPointer for Stored<T> {
-    type Borrowed<'a> = Found<'a, T>;
+    type Borrowed<'a> = StagedRef<'a, T>;
 
     #[inline]
     fn into_raw(self) -> *mut c_void {
@@ -153,13 +154,13 @@ unsafe impl<T: Staged> RcuPointer for Stored<T> {
     #[inline]
     unsafe fn from_raw(ptr: *mut c_void) -> Self {
         // SAFETY: By the requirements of this function.
-        Self(unsafe { Owner::from_raw(ptr) })
+        Self(unsafe { StagedOwner::from_raw(ptr) })
     }
 
     #[inline]
-    unsafe fn borrow<'a>(ptr: *mut c_void) -> Found<'a, T> {
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> StagedRef<'a, T> {
         // SAFETY: By the requirements of this function.
-        unsafe { Found::from_raw(ptr) }
+        unsafe { StagedRef::from_raw(ptr) }
     }
 }
 
@@ -184,7 +185,11 @@ pub fn table<T: TheContexts>(mm: CurrentMm<'_>) -> Table<'_, T> {
 impl<'a, T: TheContexts> Table<'a, T> {
     /// Finds the context with this index, see [`RcuTable::get()`].
     #[inline]
-    pub fn get<'g>(&self, index: usize, rcu: &'g impl ReadSide) -> Option<Found<'g, T::Context>> {
+    pub fn get<'g>(
+        &self,
+        index: usize,
+        rcu: &'g impl ReadSide,
+    ) -> Option<StagedRef<'g, T::Context>> {
         self.inner.get(index, rcu)
     }
 
@@ -204,9 +209,9 @@ impl<'a, T: TheContexts> Table<'a, T> {
     /// Gives the context back where there is no memory for a larger table.
     pub fn insert(
         &self,
-        context: Owner<T::Context>,
-        added: impl FnOnce(usize, Found<'_, T::Context>),
-    ) -> Result<(), Owner<T::Context>> {
+        context: StagedOwner<T::Context>,
+        added: impl FnOnce(usize, StagedRef<'_, T::Context>),
+    ) -> Result<(), StagedOwner<T::Context>> {
         self.inner
             .insert(Stored(context), added)
             .map_err(|stored| stored.0)
@@ -231,7 +236,7 @@ impl<'a, T: TheContexts> LockedTable<'a, T> {
     }
 
     /// Iterates over the contexts.
-    pub fn iter(&self) -> impl Iterator<Item = Found<'_, T::Context>> {
+    pub fn iter(&self) -> impl Iterator<Item = StagedRef<'_, T::Context>> {
         self.inner.iter()
     }
 }
@@ -267,13 +272,13 @@ impl<T: Staged> LastTable<'_, T> {
 /// A context that was taken out of its table.
 #[must_use = "nobody else can end the context"]
 pub struct Removed<'a, T: Staged> {
-    owner: Owner<T>,
+    owner: StagedOwner<T>,
     /// The address space, if it has users still.
     mm: Option<CurrentMm<'a>>,
 }
 
 impl<T: Staged> Removed<'_, T> {
-    /// Begins the end of the context, see [`Owner::shutdown()`].
+    /// Begins the end of the context, see [`StagedOwner::shutdown()`].
     ///
     /// If nobody uses the context, and nobody else could just be looking it up, then no new work
     /// can be started on it when this returns, and all that is in flight is known: there is no

@@ -38,8 +38,8 @@ use crate::{
     slab::{
         Cached,
         Dismantle,
-        Shared,
-        Unique, //
+        SlabArc,
+        UniqueSlabArc, //
     },
     str::CStrExt as _,
     sync::{
@@ -118,10 +118,10 @@ unsafe impl Dismantle for AsyncPoll {
 /// What has become of an operation that was started.
 pub enum Polled<T: Cached> {
     /// The file is ready: these events are there.
-    Ready(Unique<T>, u16),
+    Ready(UniqueSlabArc<T>, u16),
     /// It completes later, or has completed meanwhile: with [`PollOwner::complete()`]. The
     /// reference has kept the object while it was started.
-    Waiting(Shared<T>),
+    Waiting(SlabArc<T>),
 }
 
 /// What the wake-ups have led to.
@@ -180,7 +180,7 @@ pub trait PollOwner: HasAsyncPoll + Cached + Send + Sync + 'static {
     ///
     /// Called exactly once for each [`AsyncPoll::start()`] that has returned [`Polled::Waiting`],
     /// in any context; perhaps while `start()` has not returned yet.
-    fn complete(this: Shared<Self>, events: u16);
+    fn complete(this: SlabArc<Self>, events: u16);
 }
 
 /// The wait queue of an operation, whose entry is in it: the lock is held, and RCU read-locked.
@@ -290,7 +290,7 @@ impl AsyncPoll {
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
-    pub fn start<T: PollOwner>(this: Unique<T>, ask_first: bool) -> Result<Polled<T>> {
+    pub fn start<T: PollOwner>(this: UniqueSlabArc<T>, ask_first: bool) -> Result<Polled<T>> {
         if ask_first {
             // SAFETY: By the requirements of `HasAsyncPoll`.
             let mask = unsafe { Self::within::<T>(&this) }.ask();
@@ -368,7 +368,7 @@ impl AsyncPoll {
 
         // SAFETY: The reference was the entry's, which is in no queue: nobody has found it there,
         // and nobody can cancel the operation. These two are all there are.
-        let this = unsafe { submission.reunite(Shared::from_raw(completion)) };
+        let this = unsafe { submission.reunite(SlabArc::from_raw(completion)) };
 
         match error {
             Some(e) if mask == 0 => Err(e),
@@ -501,7 +501,7 @@ impl AsyncPoll {
     /// As for [`owner()`](Self::owner), and the reference of the entry must be the caller's.
     unsafe fn complete<T: PollOwner>(this: *const Self, mask: bindings::__poll_t) {
         // SAFETY: By the requirements of this function.
-        let owner = unsafe { Shared::from_raw(this.byte_sub(T::OFFSET).cast::<T>()) };
+        let owner = unsafe { SlabArc::from_raw(this.byte_sub(T::OFFSET).cast::<T>()) };
 
         T::complete(owner, Self::mangle(mask));
     }
@@ -691,9 +691,9 @@ mod tests {
         kunit::user::ScriptedFile,
         slab::{
             Backing,
-            Cache,
-            Counted,
-            Slot, //
+            KmemCache,
+            SlabArcInner,
+            SlabSlot, //
         },
         sync::{
             Arc,
@@ -706,11 +706,11 @@ mod tests {
 
     enum Ops {}
 
-    static OPS: Cache<Ops> = Cache::new(c"rust_kunit_poll");
+    static OPS: KmemCache<Ops> = KmemCache::new(c"rust_kunit_poll");
 
     impl Backing for Ops {
-        type Largest = Counted<Op>;
-        const CACHE: &'static Cache<Self> = &OPS;
+        type Largest = SlabArcInner<Op>;
+        const CACHE: &'static KmemCache<Self> = &OPS;
     }
 
     /// What operations have in common.
@@ -749,7 +749,7 @@ mod tests {
             self.group.not_inline
         }
 
-        fn complete(this: Shared<Self>, events: u16) {
+        fn complete(this: SlabArc<Self>, events: u16) {
             let group = this.group.clone();
 
             drop(this);
@@ -784,7 +784,7 @@ mod tests {
 
         fn start(&self, file: &ScriptedFile, events: u32, ask_first: bool) -> Result<Polled<Op>> {
             let file = file.open().local()?;
-            let op = Slot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+            let op = SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
                 poll <- AsyncPoll::new(file, events as u16, 1),
                 group: self.group.clone(),
             }))?;

@@ -19,8 +19,8 @@ use crate::{
     slab::{
         Cached,
         Dismantle,
-        Shared,
-        Unique, //
+        SlabArc,
+        UniqueSlabArc, //
     },
     sync::aref::ARef,
     types::Opaque,
@@ -100,16 +100,16 @@ pub trait AsyncRw: HasAsyncKiocb + Cached + Send + Sync + 'static {
     ///
     /// Called exactly once for each [`AsyncKiocb::issue()`] that has returned [`Issued::Queued`],
     /// in any context, hard interrupts included; perhaps while `issue()` has not returned yet.
-    fn complete(this: Shared<Self>, res: isize);
+    fn complete(this: SlabArc<Self>, res: isize);
 }
 
 /// What has become of a read or write that was started.
 pub enum Issued<T: Cached> {
     /// It has ended already, with a number of bytes or a negative errno.
-    Complete(Unique<T>, isize),
+    Complete(UniqueSlabArc<T>, isize),
     /// It ends later, or has ended meanwhile: with [`AsyncRw::complete()`]. The reference has kept
     /// the object while the file was called.
-    Queued(Shared<T>),
+    Queued(SlabArc<T>),
 }
 
 /// Returns the I/O priority of the current task.
@@ -269,7 +269,7 @@ impl AsyncKiocb {
     /// module says, and others.
     #[inline]
     pub fn issue<T: AsyncRw>(
-        this: Unique<T>,
+        this: UniqueSlabArc<T>,
         dir: Direction,
         buffers: Buffers,
     ) -> Result<Issued<T>> {
@@ -333,7 +333,7 @@ impl AsyncKiocb {
         let this = unsafe {
             submission.ended();
             Self::end_write(kiocb);
-            submission.reunite(Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()))
+            submission.reunite(SlabArc::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()))
         };
 
         Ok(Issued::Complete(this, Self::no_restart(ret)))
@@ -381,7 +381,7 @@ impl AsyncKiocb {
     ) {
         // SAFETY: By the requirements of `HasAsyncKiocb` this is the `T`, whose reference belongs
         // to this function.
-        let this = unsafe { Shared::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
+        let this = unsafe { SlabArc::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
         this.ended();
         // SAFETY: By the requirements of this function; the reference keeps it.
@@ -452,9 +452,9 @@ mod tests {
         },
         slab::{
             Backing,
-            Cache,
-            Counted,
-            Slot, //
+            KmemCache,
+            SlabArcInner,
+            SlabSlot, //
         },
         sync::{
             atomic::{
@@ -468,11 +468,11 @@ mod tests {
 
     enum Ops {}
 
-    static OPS: Cache<Ops> = Cache::new(c"rust_kunit_rw");
+    static OPS: KmemCache<Ops> = KmemCache::new(c"rust_kunit_rw");
 
     impl Backing for Ops {
-        type Largest = Counted<Op>;
-        const CACHE: &'static Cache<Self> = &OPS;
+        type Largest = SlabArcInner<Op>;
+        const CACHE: &'static KmemCache<Self> = &OPS;
     }
 
     /// How operations have completed that did not do so at once.
@@ -497,7 +497,7 @@ mod tests {
     }
 
     impl AsyncRw for Op {
-        fn complete(this: Shared<Self>, res: isize) {
+        fn complete(this: SlabArc<Self>, res: isize) {
             this.log.times.fetch_add(1, Relaxed);
             this.log.res.store(res, Relaxed);
         }
@@ -526,10 +526,10 @@ mod tests {
             })
         }
 
-        fn op(&self) -> Result<Unique<Op>> {
+        fn op(&self) -> Result<UniqueSlabArc<Op>> {
             let file = self.file.open().local()?;
 
-            Ok(Slot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+            Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
                 kiocb <- AsyncKiocb::new(file, false),
                 log: self.log.clone(),
             }))?)

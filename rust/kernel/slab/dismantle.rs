@@ -31,7 +31,7 @@ pub unsafe trait Dismantle {
 /// # Examples
 ///
 /// ```
-/// use kernel::slab::{impl_dismantle, Backing, Cache, Cached, Counted, Slot};
+/// use kernel::slab::{impl_dismantle, Backing, KmemCache, Cached, SlabArcInner, SlabSlot};
 ///
 /// struct Named<T> {
 ///     name: KBox<u32>,
@@ -48,11 +48,11 @@ pub unsafe trait Dismantle {
 ///
 /// enum Names {}
 ///
-/// static NAMES: Cache<Names> = Cache::new(c"rust_doctest_dismantle");
+/// static NAMES: KmemCache<Names> = KmemCache::new(c"rust_doctest_dismantle");
 ///
 /// impl Backing for Names {
-///     type Largest = Counted<Named<u8>>;
-///     const CACHE: &'static Cache<Self> = &NAMES;
+///     type Largest = SlabArcInner<Named<u8>>;
+///     const CACHE: &'static KmemCache<Self> = &NAMES;
 /// }
 ///
 /// impl Cached for Named<u8> {
@@ -61,7 +61,7 @@ pub unsafe trait Dismantle {
 ///
 /// NAMES.init()?;
 /// let named = Named { name: KBox::new(7, GFP_KERNEL)?, value: 1 };
-/// let ((name,), memory) = Slot::alloc(GFP_KERNEL)?.init(named)?.dismantle();
+/// let ((name,), memory) = SlabSlot::alloc(GFP_KERNEL)?.init(named)?.dismantle();
 /// // The object is gone, and the name is still there.
 /// drop(memory);
 /// assert_eq!(*name, 7);

@@ -2,15 +2,15 @@
 
 //! Free memory that is kept for the next objects.
 //!
-//! Taking a [`Slot`] from a pool costs less than a round trip to the slab allocator, and where the
-//! pool lies behind a lock that is taken anyway, it costs next to nothing. What a pool keeps is
+//! Taking a [`SlabSlot`] from a pool costs less than a round trip to the slab allocator, and where
+//! the pool lies behind a lock that is taken anyway, it costs next to nothing. What a pool keeps is
 //! lost to others, so it should be small, and be emptied when memory is short.
 //!
 //! KASAN takes memory in a pool as freed: a use of it is reported.
 
 use super::{
     Backing,
-    Slot, //
+    SlabSlot, //
 };
 use crate::{
     bindings,
@@ -22,7 +22,7 @@ use core::{
     ptr::NonNull, //
 };
 
-impl<B: Backing> Slot<B> {
+impl<B: Backing> SlabSlot<B> {
     /// Gives the memory up for a pool, as a pointer that is not to be used.
     ///
     /// Returns [`None`] if KASAN has found out that it must not be used again.
@@ -55,31 +55,32 @@ impl<B: Backing> Slot<B> {
 ///
 /// # Invariants
 ///
-/// What is in `free` comes from [`Slot::into_pool()`] of a `Slot<B>`, and was not taken back.
+/// What is in `free` comes from [`SlabSlot::into_pool()`] of a `SlabSlot<B>`, and was not taken
+/// back.
 ///
 /// # Examples
 ///
 /// ```
-/// use kernel::slab::{Backing, Cache, Slot, SlotBatch, SlotPool};
+/// use kernel::slab::{Backing, KmemCache, SlabSlot, SlabBatch, SlabPool};
 ///
 /// enum Numbers {}
 ///
-/// static NUMBERS: Cache<Numbers> = Cache::new(c"rust_doctest_pool");
+/// static NUMBERS: KmemCache<Numbers> = KmemCache::new(c"rust_doctest_pool");
 ///
 /// impl Backing for Numbers {
 ///     type Largest = u64;
-///     const CACHE: &'static Cache<Self> = &NUMBERS;
+///     const CACHE: &'static KmemCache<Self> = &NUMBERS;
 /// }
 ///
 /// NUMBERS.init()?;
-/// let mut pool = SlotPool::<Numbers>::new(2)?;
+/// let mut pool = SlabPool::<Numbers>::new(2)?;
 ///
-/// assert!(pool.put(Slot::alloc(GFP_KERNEL)?).is_none());
-/// assert!(pool.put(Slot::alloc(GFP_KERNEL)?).is_none());
+/// assert!(pool.put(SlabSlot::alloc(GFP_KERNEL)?).is_none());
+/// assert!(pool.put(SlabSlot::alloc(GFP_KERNEL)?).is_none());
 /// // There is no more room.
-/// assert!(pool.put(Slot::alloc(GFP_KERNEL)?).is_some());
+/// assert!(pool.put(SlabSlot::alloc(GFP_KERNEL)?).is_some());
 ///
-/// let mut batch = SlotBatch::<Numbers, 4>::new();
+/// let mut batch = SlabBatch::<Numbers, 4>::new();
 /// pool.take_batch(&mut batch, 4);
 /// assert_eq!((pool.len(), batch.len()), (0, 2));
 /// assert!(batch.pop().is_some());
@@ -87,15 +88,15 @@ impl<B: Backing> Slot<B> {
 /// assert_eq!((pool.len(), batch.len()), (1, 0));
 /// # Ok::<(), Error>(())
 /// ```
-pub struct SlotPool<B: Backing> {
+pub struct SlabPool<B: Backing> {
     free: KVec<NonNull<u8>>,
     _p: PhantomData<B>,
 }
 
 // SAFETY: It is just memory; it can be given back on any thread.
-unsafe impl<B: Backing> Send for SlotPool<B> {}
+unsafe impl<B: Backing> Send for SlabPool<B> {}
 
-impl<B: Backing> SlotPool<B> {
+impl<B: Backing> SlabPool<B> {
     /// Creates an empty pool for up to `max` slots.
     ///
     /// # Errors
@@ -124,7 +125,7 @@ impl<B: Backing> SlotPool<B> {
     /// Keeps a slot, or returns it if the pool is full.
     #[must_use = "what is returned goes back to the slab allocator"]
     #[inline]
-    pub fn put(&mut self, slot: Slot<B>) -> Option<Slot<B>> {
+    pub fn put(&mut self, slot: SlabSlot<B>) -> Option<SlabSlot<B>> {
         if self.free.len() == self.free.capacity() {
             return Some(slot);
         }
@@ -139,7 +140,7 @@ impl<B: Backing> SlotPool<B> {
 
     /// Moves up to `nr` slots to a batch, as many as it has room for.
     #[inline]
-    pub fn take_batch<const N: usize>(&mut self, batch: &mut SlotBatch<B, N>, nr: usize) {
+    pub fn take_batch<const N: usize>(&mut self, batch: &mut SlabBatch<B, N>, nr: usize) {
         let len = self.free.len();
         let nr = nr.min(len).min(N - batch.len);
 
@@ -161,7 +162,7 @@ impl<B: Backing> SlotPool<B> {
 
     /// Moves slots of a batch into the pool, as many as there is room for.
     #[inline]
-    pub fn put_batch<const N: usize>(&mut self, batch: &mut SlotBatch<B, N>) {
+    pub fn put_batch<const N: usize>(&mut self, batch: &mut SlabBatch<B, N>) {
         while self.free.len() < self.free.capacity() {
             let Some(ptr) = batch.pop_raw() else { return };
 
@@ -171,11 +172,11 @@ impl<B: Backing> SlotPool<B> {
     }
 }
 
-impl<B: Backing> Drop for SlotPool<B> {
+impl<B: Backing> Drop for SlabPool<B> {
     fn drop(&mut self) {
         while let Some(ptr) = self.free.pop() {
             // SAFETY: By the type invariants.
-            drop(unsafe { Slot::<B>::from_pool(ptr) });
+            drop(unsafe { SlabSlot::<B>::from_pool(ptr) });
         }
     }
 }
@@ -186,22 +187,22 @@ impl<B: Backing> Drop for SlotPool<B> {
 ///
 /// # Invariants
 ///
-/// The first `len` of `slots`, which are no more than `N`, come from [`Slot::into_pool()`] of a
-/// `Slot<B>`, and were not taken back.
-pub struct SlotBatch<B: Backing, const N: usize> {
+/// The first `len` of `slots`, which are no more than `N`, come from [`SlabSlot::into_pool()`] of a
+/// `SlabSlot<B>`, and were not taken back.
+pub struct SlabBatch<B: Backing, const N: usize> {
     len: usize,
     slots: [MaybeUninit<NonNull<u8>>; N],
     _p: PhantomData<B>,
 }
 
-impl<B: Backing, const N: usize> Default for SlotBatch<B, N> {
+impl<B: Backing, const N: usize> Default for SlabBatch<B, N> {
     #[inline]
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<B: Backing, const N: usize> SlotBatch<B, N> {
+impl<B: Backing, const N: usize> SlabBatch<B, N> {
     /// Creates an empty batch.
     #[inline]
     pub fn new() -> Self {
@@ -228,7 +229,7 @@ impl<B: Backing, const N: usize> SlotBatch<B, N> {
     /// Adds a slot, or returns it if there is no room.
     #[must_use = "what is returned goes back to the slab allocator"]
     #[inline]
-    pub fn push(&mut self, slot: Slot<B>) -> Option<Slot<B>> {
+    pub fn push(&mut self, slot: SlabSlot<B>) -> Option<SlabSlot<B>> {
         if self.len == N {
             return Some(slot);
         }
@@ -241,11 +242,11 @@ impl<B: Backing, const N: usize> SlotBatch<B, N> {
 
     /// Takes a slot.
     #[inline]
-    pub fn pop(&mut self) -> Option<Slot<B>> {
+    pub fn pop(&mut self) -> Option<SlabSlot<B>> {
         let ptr = self.pop_raw()?;
 
         // SAFETY: By the type invariants.
-        Some(unsafe { Slot::from_pool(ptr) })
+        Some(unsafe { SlabSlot::from_pool(ptr) })
     }
 
     #[inline]
@@ -267,7 +268,7 @@ impl<B: Backing, const N: usize> SlotBatch<B, N> {
     }
 }
 
-impl<B: Backing, const N: usize> Drop for SlotBatch<B, N> {
+impl<B: Backing, const N: usize> Drop for SlabBatch<B, N> {
     #[inline]
     fn drop(&mut self) {
         while let Some(slot) = self.pop() {

@@ -4,7 +4,7 @@
 
 use super::{
     Cached,
-    Shared, //
+    SlabArc, //
 };
 use crate::{
     bindings,
@@ -20,7 +20,7 @@ use crate::{
 // SAFETY: The `__enqueue` implementation below uses a `work_struct` initialised with the `run`
 // method of this trait, because `T: HasWork<T, ID>` and `Work::new()` takes it from
 // `T: WorkItem<ID, Pointer = Self>`.
-unsafe impl<T, const ID: u64> WorkItemPointer<ID> for Shared<T>
+unsafe impl<T, const ID: u64> WorkItemPointer<ID> for SlabArc<T>
 where
     T: Cached + WorkItem<ID, Pointer = Self> + HasWork<T, ID>,
 {
@@ -30,7 +30,7 @@ where
         // SAFETY: This computes the pointer that `__enqueue` got from `into_raw()`.
         let ptr = unsafe { T::work_container_of(ptr) };
         // SAFETY: This pointer comes from `into_raw()` and we've been given back ownership.
-        let this = unsafe { Shared::from_raw(ptr) };
+        let this = unsafe { SlabArc::from_raw(ptr) };
 
         T::run(this)
     }
@@ -38,7 +38,7 @@ where
 
 // SAFETY: The reference keeps the object, and with it the `work_struct`, for the call of the
 // closure. If that returns true the reference belongs to `run()`, and keeps it until then.
-unsafe impl<T, const ID: u64> RawWorkItem<ID> for Shared<T>
+unsafe impl<T, const ID: u64> RawWorkItem<ID> for SlabArc<T>
 where
     T: Cached + WorkItem<ID, Pointer = Self> + HasWork<T, ID>,
 {
@@ -48,7 +48,7 @@ where
     where
         F: FnOnce(*mut bindings::work_struct) -> bool,
     {
-        let ptr = Shared::into_raw(self).cast_mut();
+        let ptr = SlabArc::into_raw(self).cast_mut();
 
         // SAFETY: The pointer is valid.
         let work_ptr = unsafe { Work::raw_get(T::raw_get_work(ptr)) };
@@ -57,7 +57,7 @@ where
             Ok(())
         } else {
             // SAFETY: The work queue has not taken ownership of the pointer.
-            Err(unsafe { Shared::from_raw(ptr) })
+            Err(unsafe { SlabArc::from_raw(ptr) })
         }
     }
 }
@@ -69,11 +69,11 @@ mod tests {
         prelude::*,
         slab::{
             Backing,
-            Cache,
             Cached,
-            Counted,
-            Shared,
-            Slot, //
+            KmemCache,
+            SlabArc,
+            SlabArcInner,
+            SlabSlot, //
         },
         sync::{
             atomic::{
@@ -94,12 +94,12 @@ mod tests {
 
     enum Jobs {}
 
-    static JOBS: Cache<Jobs> = Cache::new(c"rust_kunit_job");
+    static JOBS: KmemCache<Jobs> = KmemCache::new(c"rust_kunit_job");
     static RUNS: Atomic<u32> = Atomic::new(0);
 
     impl Backing for Jobs {
-        type Largest = Counted<Job>;
-        const CACHE: &'static Cache<Self> = &JOBS;
+        type Largest = SlabArcInner<Job>;
+        const CACHE: &'static KmemCache<Self> = &JOBS;
     }
 
     #[pin_data]
@@ -118,9 +118,9 @@ mod tests {
     }
 
     impl WorkItem for Job {
-        type Pointer = Shared<Self>;
+        type Pointer = SlabArc<Self>;
 
-        fn run(_this: Shared<Self>) {
+        fn run(_this: SlabArc<Self>) {
             RUNS.fetch_add(1, Relaxed);
         }
     }
@@ -131,7 +131,7 @@ mod tests {
 
         // Returns when the object has gone.
         WaitGroup::scope(|group| -> Result {
-            let job = Slot::alloc(GFP_KERNEL)?
+            let job = SlabSlot::alloc(GFP_KERNEL)?
                 .init(pin_init!(Job {
                     _token: group.token(),
                     work <- new_work!(),

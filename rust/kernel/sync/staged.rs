@@ -8,15 +8,15 @@
 //!
 //! ```text
 //! Owner --shutdown()--> no users --> users_gone() --> nothing in flight --> drained()
-//! User<T> --------------^                             ^                         |
+//! StagedUser<T> --------------^                             ^                         |
 //! InFlight<T> ----------------------------------------+          grace period, drop(T)
 //! ```
 //!
 //! In normal operation, taking and giving back a reference touches no memory that CPUs share, and
 //! needs no locked instruction. Users are counted by a `struct percpu_ref`. Work is counted when it
-//! is started by a counter of each CPU, and when it has ended by a plain number, [`Ended`], which
-//! belongs to whatever lock those who end work hold anyway. The two are compared only after the
-//! last user has gone, when no new work can be started.
+//! is started by a counter of each CPU, and when it has ended by a plain number, [`EndedWork`],
+//! which belongs to whatever lock those who end work hold anyway. The two are compared only after
+//! the last user has gone, when no new work can be started.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
 
@@ -31,7 +31,7 @@ use crate::{
     prelude::*,
     slab::{
         Backing,
-        Slot, //
+        SlabSlot, //
     },
     sync::{
         atomic::{
@@ -64,28 +64,28 @@ use core::{
 /// An object that is shut down in two stages.
 pub trait Staged: Send + Sync + Sized + 'static {
     /// Names the cache that the object's memory comes from, made for the size of a
-    /// [`Counts<Self>`].
+    /// [`StagedInner<Self>`].
     type Backing: Backing;
 
     /// Where all objects of this type are found.
-    const ALL: &'static All<Self>;
+    const ALL: &'static StagedList<Self>;
 
-    /// Calls `f` with the object's own [`Ended`], whose lock is held for the time of the call.
+    /// Calls `f` with the object's own [`EndedWork`], whose lock is held for the time of the call.
     ///
     /// The lock must be one that may be taken in any context that gives up an [`InFlight`], and
     /// must not sleep: it is taken under RCU, with preemption disabled.
-    fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R;
+    fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R;
 
     /// A reference [`InFlight`] was dropped, instead of given up by [`InFlight::end()`].
     ///
-    /// Called by whoever does so, with preemption disabled. The lock of [`Ended`] is not held.
+    /// Called by whoever does so, with preemption disabled. The lock of [`EndedWork`] is not held.
     fn work_dropped(&self) {}
 
     /// There are no users any longer, and there never will be.
     ///
-    /// Called once, after [`Owner::shutdown()`], when the last [`User`] is gone; nobody can start
-    /// new work. Meant to cancel what would otherwise not end by itself. May be called in any
-    /// context, hard interrupts included.
+    /// Called once, after [`StagedOwner::shutdown()`], when the last [`StagedUser`] is gone; nobody
+    /// can start new work. Meant to cancel what would otherwise not end by itself. May be called in
+    /// any context, hard interrupts included.
     fn users_gone(&self);
 
     /// Nothing is in flight any longer.
@@ -93,7 +93,7 @@ pub trait Staged: Send + Sync + Sized + 'static {
     /// Called once, after [`users_gone()`](Self::users_gone), when the last [`InFlight`] is
     /// gone. The object itself is dropped later, by a work item that may sleep, after an RCU grace
     /// period. May be called in any context, hard interrupts included, and with the lock of
-    /// [`Ended`] held.
+    /// [`EndedWork`] held.
     fn drained(&self);
 }
 
@@ -105,7 +105,7 @@ pub trait Staged: Send + Sync + Sized + 'static {
 ///
 /// Once `ready`, `lock` and `head` are initialised, and the latter is the head of a list of the
 /// `node`s of objects, which are all there until they are removed with the lock held.
-pub struct All<T: Staged> {
+pub struct StagedList<T: Staged> {
     begun: AtomicFlag,
     ready: AtomicFlag,
     lock: Opaque<bindings::spinlock_t>,
@@ -116,15 +116,15 @@ pub struct All<T: Staged> {
 }
 
 // SAFETY: The list is accessed with the lock held, and `T: Sync`.
-unsafe impl<T: Staged> Sync for All<T> {}
+unsafe impl<T: Staged> Sync for StagedList<T> {}
 
-impl<T: Staged> Default for All<T> {
+impl<T: Staged> Default for StagedList<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Staged> All<T> {
+impl<T: Staged> StagedList<T> {
     /// There are none.
     pub const fn new() -> Self {
         // INVARIANT: It is not ready.
@@ -195,7 +195,7 @@ impl<T: Staged> All<T> {
                 bindings::list_del_init(node);
                 bindings::list_add_tail(node, head);
 
-                let object = crate::container_of!(Opaque::cast_from(node), Counts<T>, node);
+                let object = crate::container_of!(Opaque::cast_from(node), StagedInner<T>, node);
                 f(&(*object).data);
             }
         }
@@ -217,7 +217,7 @@ impl<T: Staged> All<T> {
     ///
     /// The object must be valid, and its node initialised and in no list. It must be
     /// [removed](Self::remove) before it goes.
-    unsafe fn add(&self, object: NonNull<Counts<T>>) -> Result {
+    unsafe fn add(&self, object: NonNull<StagedInner<T>>) -> Result {
         if !self.ready.load(Acquire) {
             return Err(ENOMEM);
         }
@@ -236,7 +236,7 @@ impl<T: Staged> All<T> {
     /// # Safety
     ///
     /// It must have been [added](Self::add), and not yet removed.
-    unsafe fn remove(&self, object: NonNull<Counts<T>>) {
+    unsafe fn remove(&self, object: NonNull<StagedInner<T>>) {
         let _guard = self.lock();
 
         // SAFETY: The lock is held, and the node in the list.
@@ -255,16 +255,16 @@ impl<T: Staged> All<T> {
 /// `count` is the number of references [`InFlight`] of `object` that were given up, and `goal`,
 /// once the first stage has ended, that of all there ever were. `object` dangles once the second
 /// stage has ended.
-pub struct Ended<T: Staged> {
-    object: NonNull<Counts<T>>,
+pub struct EndedWork<T: Staged> {
+    object: NonNull<StagedInner<T>>,
     count: usize,
     goal: Option<usize>,
 }
 
 // SAFETY: It is a number, and the object it belongs to can be freed by anybody.
-unsafe impl<T: Staged> Send for Ended<T> {}
+unsafe impl<T: Staged> Send for EndedWork<T> {}
 
-impl<T: Staged> Ended<T> {
+impl<T: Staged> EndedWork<T> {
     /// The first stage has ended, and this much work was started in it.
     ///
     /// # Safety
@@ -286,7 +286,7 @@ impl<T: Staged> Ended<T> {
             let object = core::mem::replace(&mut self.object, NonNull::dangling());
             // SAFETY: The first stage has ended, and by the type invariants all work as well. It
             // does so once, since there is no object any longer.
-            unsafe { Counts::drained(object) };
+            unsafe { StagedInner::drained(object) };
         }
     }
 }
@@ -392,10 +392,10 @@ impl PinnedDrop for PercpuRef {
     }
 }
 
-/// What lies in the memory behind the references: for the size of the [`Cache`].
+/// What lies in the memory behind the references: for the size of the [`KmemCache`].
 #[repr(C)]
 #[pin_data]
-pub struct Counts<T> {
+pub struct StagedInner<T> {
     #[pin]
     users: PercpuRef,
     started: PerCpuCount,
@@ -408,12 +408,12 @@ pub struct Counts<T> {
     data: T,
 }
 
-impl<T: Staged> Counts<T> {
+impl<T: Staged> StagedInner<T> {
     /// The last user is gone.
     ///
     /// # Safety
     ///
-    /// `users` must be the `users` of a `Counts<T>` whose first stage has not ended.
+    /// `users` must be the `users` of a `StagedInner<T>` whose first stage has not ended.
     unsafe extern "C" fn users_release(users: *mut bindings::percpu_ref) {
         // SAFETY: By the requirements of this function.
         unsafe {
@@ -448,7 +448,7 @@ impl<T: Staged> Counts<T> {
 
     /// Returns the counter, if it is that of this object.
     #[inline]
-    fn own<'a>(&self, ended: &'a mut Ended<T>) -> &'a mut Ended<T> {
+    fn own<'a>(&self, ended: &'a mut EndedWork<T>) -> &'a mut EndedWork<T> {
         if !core::ptr::eq(ended.object.as_ptr(), self) {
             // Somebody's object would be freed too early.
             //
@@ -494,10 +494,10 @@ impl<T: Staged> Counts<T> {
     ///
     /// # Safety
     ///
-    /// `work` must be the `free_work` of a `Counts<T>` that nobody refers to any longer.
+    /// `work` must be the `free_work` of a `StagedInner<T>` that nobody refers to any longer.
     unsafe extern "C" fn free(work: *mut bindings::work_struct) {
         // SAFETY: By the requirements of this function, this is the `work` of an `rcu_work`, which
-        // is the `free_work` of a `Counts<T>`.
+        // is the `free_work` of a `StagedInner<T>`.
         let this = unsafe {
             let rwork = crate::container_of!(work, bindings::rcu_work, work);
             crate::container_of!(rwork.cast::<Opaque<bindings::rcu_work>>(), Self, free_work)
@@ -509,8 +509,8 @@ impl<T: Staged> Counts<T> {
             T::ALL.remove(NonNull::new_unchecked(this));
             core::ptr::drop_in_place(this);
         }
-        // SAFETY: The memory is a slot of this cache (see `Owner::new()`).
-        drop(unsafe { Slot::<T::Backing>::from_raw(NonNull::new_unchecked(this.cast())) });
+        // SAFETY: The memory is a slot of this cache (see `StagedOwner::new()`).
+        drop(unsafe { SlabSlot::<T::Backing>::from_raw(NonNull::new_unchecked(this.cast())) });
     }
 }
 
@@ -524,12 +524,12 @@ impl<T: Staged> Counts<T> {
 /// `ptr` points to an initialised object. Neither of its stages has ended, and nobody but this
 /// value will end them.
 #[must_use = "an object whose owner is forgotten is never freed"]
-pub struct Owner<T: Staged> {
-    ptr: NonNull<Counts<T>>,
+pub struct StagedOwner<T: Staged> {
+    ptr: NonNull<StagedInner<T>>,
     _p: PhantomData<T>,
 }
 
-impl<T: Staged> Owner<T> {
+impl<T: Staged> StagedOwner<T> {
     /// Allocates an object and constructs it in place, with the initialiser that `init` returns.
     ///
     /// The object keeps what `init` gets, see [`Staged::with_ended()`]. May sleep.
@@ -537,21 +537,21 @@ impl<T: Staged> Owner<T> {
     /// # Errors
     ///
     /// `ENOMEM`, or what the initialiser returns; whatever the initialiser holds is dropped then.
-    pub fn new<E, I: PinInit<T, E>>(init: impl FnOnce(Ended<T>) -> I) -> Result<Self>
+    pub fn new<E, I: PinInit<T, E>>(init: impl FnOnce(EndedWork<T>) -> I) -> Result<Self>
     where
         Error: From<E>,
     {
-        let slot = Slot::<T::Backing>::alloc(GFP_KERNEL)?;
-        let ptr = slot.as_ptr_for::<Counts<T>>();
+        let slot = SlabSlot::<T::Backing>::alloc(GFP_KERNEL)?;
+        let ptr = slot.as_ptr_for::<StagedInner<T>>();
         // INVARIANT: There is no reference yet.
-        let init = init(Ended {
+        let init = init(EndedWork {
             object: ptr,
             count: 0,
             goal: None,
         });
 
-        let init = try_pin_init!(Counts {
-            users <- PercpuRef::new(Counts::<T>::users_release),
+        let init = try_pin_init!(StagedInner {
+            users <- PercpuRef::new(StagedInner::<T>::users_release),
             started: PerCpuCount::new()?,
             free_work: Opaque::uninit(),
             node <- Opaque::ffi_init(|slot| {
@@ -564,7 +564,7 @@ impl<T: Staged> Owner<T> {
         // SAFETY: The slot is large enough, aligned, and ours. It stays where it is.
         unsafe { pin_init::raw_try_init(ptr.as_ptr(), init) }?;
 
-        // SAFETY: The object was just initialised; `Counts::free()` removes it.
+        // SAFETY: The object was just initialised; `StagedInner::free()` removes it.
         if let Err(e) = unsafe { T::ALL.add(ptr) } {
             // SAFETY: Nobody knows it. The memory goes with the slot.
             unsafe { core::ptr::drop_in_place(ptr.as_ptr()) };
@@ -581,18 +581,18 @@ impl<T: Staged> Owner<T> {
 
     /// Returns a new user of the object.
     #[inline]
-    pub fn user(&self) -> User<T> {
+    pub fn user(&self) -> StagedUser<T> {
         // SAFETY: By the type invariants the object is alive and its first stage has not ended.
         unsafe { self.counts().users.get() };
 
         // INVARIANT: The reference was just taken.
-        User {
+        StagedUser {
             ptr: self.ptr,
             _not_send: NotThreadSafe,
         }
     }
 
-    /// Begins the end: no new [`User`] can come to be, and as soon as the last one is gone
+    /// Begins the end: no new [`StagedUser`] can come to be, and as soon as the last one is gone
     /// [`Staged::users_gone()`] is called, though not before an RCU grace period has passed.
     ///
     /// Does not wait for anything. May be called in any context.
@@ -601,8 +601,8 @@ impl<T: Staged> Owner<T> {
 
     /// Begins the end of an object that only the caller can still look up or use.
     ///
-    /// As [`shutdown()`](Self::shutdown), but if there is no [`User`] the first stage ends at once,
-    /// without a grace period.
+    /// As [`shutdown()`](Self::shutdown), but if there is no [`StagedUser`] the first stage ends at
+    /// once, without a grace period.
     ///
     /// # Safety
     ///
@@ -622,11 +622,11 @@ impl<T: Staged> Owner<T> {
             let ptr = ManuallyDrop::new(self).ptr;
 
             // SAFETY: The owner is gone. There are no users, and nobody can become one.
-            unsafe { Counts::end_of_first_stage(ptr) };
+            unsafe { StagedInner::end_of_first_stage(ptr) };
         }
     }
 
-    /// Hands the ownership over to a table, see [`Found::from_raw()`].
+    /// Hands the ownership over to a table, see [`StagedRef::from_raw()`].
     #[inline]
     pub(crate) fn into_raw(self) -> *mut c_void {
         ManuallyDrop::new(self).ptr.as_ptr().cast()
@@ -648,13 +648,13 @@ impl<T: Staged> Owner<T> {
     }
 
     #[inline]
-    fn counts(&self) -> &Counts<T> {
+    fn counts(&self) -> &StagedInner<T> {
         // SAFETY: By the type invariants the object is alive.
         unsafe { self.ptr.as_ref() }
     }
 }
 
-impl<T: Staged> Deref for Owner<T> {
+impl<T: Staged> Deref for StagedOwner<T> {
     type Target = T;
 
     #[inline]
@@ -663,8 +663,8 @@ impl<T: Staged> Deref for Owner<T> {
     }
 }
 
-impl<T: Staged> Drop for Owner<T> {
-    /// Shuts the object down, see [`shutdown()`](Owner::shutdown).
+impl<T: Staged> Drop for StagedOwner<T> {
+    /// Shuts the object down, see [`shutdown()`](StagedOwner::shutdown).
     fn drop(&mut self) {
         // SAFETY: By the type invariants the object is alive, and the initial reference of this
         // count belongs to this value.
@@ -677,18 +677,18 @@ impl<T: Staged> Drop for Owner<T> {
 /// # Invariants
 ///
 /// `ptr` points to an object whose memory stays valid for `'a`.
-pub struct Found<'a, T: Staged> {
-    ptr: NonNull<Counts<T>>,
+pub struct StagedRef<'a, T: Staged> {
+    ptr: NonNull<StagedInner<T>>,
     _p: PhantomData<&'a T>,
 }
 
-impl<T: Staged> Found<'_, T> {
+impl<T: Staged> StagedRef<'_, T> {
     /// Borrows an object from its owner in a table.
     ///
     /// # Safety
     ///
-    /// `ptr` must come from [`Owner::into_raw()`]. For the lifetime of this value, it must not be
-    /// turned back into the owner, or RCU must be read-locked since before that.
+    /// `ptr` must come from [`StagedOwner::into_raw()`]. For the lifetime of this value, it must
+    /// not be turned back into the owner, or RCU must be read-locked since before that.
     #[inline]
     pub(crate) unsafe fn from_raw(ptr: *mut c_void) -> Self {
         // INVARIANT: By the requirements of this function: the memory stays for a grace period
@@ -703,20 +703,20 @@ impl<T: Staged> Found<'_, T> {
     /// Becomes a user of the object, unless its shutdown has begun.
     #[doc(alias = "percpu_ref_tryget_live")]
     #[inline]
-    pub fn try_use(&self, rcu: &impl ReadSide) -> Option<User<T>> {
+    pub fn try_use(&self, rcu: &impl ReadSide) -> Option<StagedUser<T>> {
         // SAFETY: By the type invariants the object is there.
         if !unsafe { &(*self.ptr.as_ptr()).users }.try_get_live(rcu) {
             return None;
         }
         // INVARIANT: The reference was just taken.
-        Some(User {
+        Some(StagedUser {
             ptr: self.ptr,
             _not_send: NotThreadSafe,
         })
     }
 }
 
-impl<T: Staged> Deref for Found<'_, T> {
+impl<T: Staged> Deref for StagedRef<'_, T> {
     type Target = T;
 
     #[inline]
@@ -733,12 +733,12 @@ impl<T: Staged> Deref for Found<'_, T> {
 /// # Invariants
 ///
 /// `ptr` points to an object, and this value owns a reference of its first stage.
-pub struct User<T: Staged> {
-    ptr: NonNull<Counts<T>>,
+pub struct StagedUser<T: Staged> {
+    ptr: NonNull<StagedInner<T>>,
     _not_send: NotThreadSafe,
 }
 
-impl<T: Staged> User<T> {
+impl<T: Staged> StagedUser<T> {
     /// Returns a reference for work that outlives this user.
     #[inline]
     pub fn start_work(&self) -> InFlight<T> {
@@ -751,13 +751,13 @@ impl<T: Staged> User<T> {
     }
 
     #[inline]
-    fn counts(&self) -> &Counts<T> {
+    fn counts(&self) -> &StagedInner<T> {
         // SAFETY: By the type invariants the object is alive.
         unsafe { self.ptr.as_ref() }
     }
 }
 
-impl<T: Staged> Deref for User<T> {
+impl<T: Staged> Deref for StagedUser<T> {
     type Target = T;
 
     #[inline]
@@ -766,7 +766,7 @@ impl<T: Staged> Deref for User<T> {
     }
 }
 
-impl<T: Staged> Drop for User<T> {
+impl<T: Staged> Drop for StagedUser<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants this value owns the reference.
@@ -781,7 +781,7 @@ impl<T: Staged> Drop for User<T> {
 /// `ptr` points to an object. This reference was counted when the work was started, and will be
 /// when it is given up; the second stage does not end before that.
 pub struct InFlight<T: Staged> {
-    ptr: NonNull<Counts<T>>,
+    ptr: NonNull<StagedInner<T>>,
 }
 
 // SAFETY: `T: Send + Sync`, and the reference can be given back from anywhere.
@@ -806,7 +806,7 @@ impl<T: Staged> InFlight<T> {
     /// Does the same as dropping it, at the price of an addition. If this was the last one,
     /// [`Staged::drained()`] is called.
     #[inline]
-    pub fn end(self, ended: &mut Ended<T>) {
+    pub fn end(self, ended: &mut EndedWork<T>) {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants the object is alive.
         let ended = unsafe { this.ptr.as_ref() }.own(ended);
@@ -846,7 +846,7 @@ impl<T: Staged> Drop for InFlight<T> {
 mod tests {
     use super::*;
     use crate::{
-        slab::Cache,
+        slab::KmemCache,
         sync::{
             new_spinlock_irqsave,
             Arc,
@@ -892,11 +892,11 @@ mod tests {
     struct Object {
         log: Arc<Log>,
         #[pin]
-        ended: SpinLockIrqSave<Ended<Object>>,
+        ended: SpinLockIrqSave<EndedWork<Object>>,
     }
 
     impl Object {
-        fn new(log: Arc<Log>, ended: Ended<Self>) -> impl PinInit<Self> {
+        fn new(log: Arc<Log>, ended: EndedWork<Self>) -> impl PinInit<Self> {
             pin_init!(Self {
                 log,
                 ended <- new_spinlock_irqsave!(ended),
@@ -906,20 +906,20 @@ mod tests {
 
     enum Objects {}
 
-    static CACHE: Cache<Objects> = Cache::new(c"rust_kunit_staged");
+    static CACHE: KmemCache<Objects> = KmemCache::new(c"rust_kunit_staged");
 
     impl Backing for Objects {
-        type Largest = Counts<Object>;
-        const CACHE: &'static Cache<Self> = &CACHE;
+        type Largest = StagedInner<Object>;
+        const CACHE: &'static KmemCache<Self> = &CACHE;
     }
 
-    static ALL: All<Object> = All::new();
+    static ALL: StagedList<Object> = StagedList::new();
 
     impl Staged for Object {
         type Backing = Objects;
-        const ALL: &'static All<Self> = &ALL;
+        const ALL: &'static StagedList<Self> = &ALL;
 
-        fn with_ended<R>(&self, f: impl FnOnce(&mut Ended<Self>) -> R) -> R {
+        fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R {
             f(&mut self.ended.lock())
         }
 
@@ -940,12 +940,12 @@ mod tests {
         }
     }
 
-    fn object() -> Result<(Owner<Object>, Arc<Log>)> {
+    fn object() -> Result<(StagedOwner<Object>, Arc<Log>)> {
         CACHE.init()?;
         ALL.init();
         let log = Log::new()?;
 
-        let owner = Owner::new(|ended| Object::new(log.clone(), ended))?;
+        let owner = StagedOwner::new(|ended| Object::new(log.clone(), ended))?;
 
         Ok((owner, log))
     }
@@ -1117,7 +1117,7 @@ mod tests {
     fn no_new_users_after_shutdown_alone() -> Result {
         let (owner, log) = object()?;
         let guard = rcu::read_lock();
-        let found = Found {
+        let found = StagedRef {
             ptr: owner.ptr,
             _p: PhantomData,
         };
@@ -1136,7 +1136,7 @@ mod tests {
     fn no_new_users_after_shutdown() -> Result {
         let (owner, log) = object()?;
         let user = owner.user();
-        let found = Found {
+        let found = StagedRef {
             ptr: owner.ptr,
             _p: PhantomData,
         };
@@ -1166,7 +1166,7 @@ mod tests {
             }? Error)
         };
 
-        assert_eq!(Owner::new(init).err(), Some(EBUSY));
+        assert_eq!(StagedOwner::new(init).err(), Some(EBUSY));
         assert_eq!(kept.stages(), (0, 0));
         // Nobody else has it.
         assert!(Arc::into_unique_or_drop(kept).is_some());

@@ -46,7 +46,7 @@ impl Timeout {
 }
 
 /// What [`ThresholdQueue::wait()`] is told by the code that looks for what is waited for.
-pub enum Step {
+pub enum WaitStep {
     /// There is enough.
     Done,
     /// This much is still missing, and some was found: look again before sleeping.
@@ -182,7 +182,7 @@ impl ThresholdQueue {
     ///
     /// Must be called by a task, in a context that may sleep.
     #[doc(alias = "wait_event_interruptible_hrtimeout")]
-    pub fn wait(&self, timeout: Timeout, mut threshold: usize, mut look: impl FnMut() -> Step) {
+    pub fn wait(&self, timeout: Timeout, mut threshold: usize, mut look: impl FnMut() -> WaitStep) {
         pin_init::stack_pin_init!(let sleeper = Sleeper::new(timeout));
         pin_init::stack_pin_init!(let waiter = pin_init!(Waiter {
             entry <- Opaque::ffi_init(|slot| {
@@ -215,9 +215,9 @@ impl ThresholdQueue {
                 return;
             }
             match step {
-                Step::Done => return,
-                Step::Again(left) => threshold = left,
-                Step::Sleep(left) => {
+                WaitStep::Done => return,
+                WaitStep::Again(left) => threshold = left,
+                WaitStep::Sleep(left) => {
                     threshold = left;
                     // SAFETY: This is a context that may sleep.
                     unsafe { bindings::schedule() };
@@ -351,9 +351,9 @@ mod tests {
         let _ = workqueue::system_percpu().enqueue(source.clone());
         source.queue.wait(Timeout::Never, missing(&source), || {
             match missing(&source) {
-                0 => Step::Done,
+                0 => WaitStep::Done,
                 // What it had when the wait began: the amount that is told is that of all.
-                _ => Step::Sleep(100),
+                _ => WaitStep::Sleep(100),
             }
         });
         assert_eq!(missing(&source), 0);
@@ -367,7 +367,7 @@ mod tests {
 
         source.queue.wait(Timeout::Nanos(1), 1, || {
             looks += 1;
-            Step::Sleep(1)
+            WaitStep::Sleep(1)
         });
         // The last look is after the time was over.
         assert!(looks >= 1);
@@ -382,9 +382,9 @@ mod tests {
         source.queue.wait(Timeout::Never, 3, || {
             looks += 1;
             if looks == 3 {
-                Step::Done
+                WaitStep::Done
             } else {
-                Step::Again(3 - looks)
+                WaitStep::Again(3 - looks)
             }
         });
         assert_eq!(looks, 3);
