@@ -201,7 +201,10 @@ toolchain()
 		"CLIPPY_DRIVER=$bin/clippy-driver" "BINDGEN=$bindgen")
 	if [ -z "${CCACHE_DISABLE:-}" ] && command -v ccache >/dev/null; then
 		cc="ccache clang-$llvm"
-		export CCACHE_DIR=$CACHE/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-2G}
+		export CCACHE_DIR=$CACHE/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
+		# So that another checkout's objects, and those of another variant, are found.
+		export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
+		export CCACHE_COMPILERCHECK=content CCACHE_SLOPPINESS=time_macros
 		KMAKE+=("CC=$cc")
 	fi
 	# llvm-objcopy can't make what x32 needs.
