@@ -7,7 +7,7 @@
 //! * [`syscall`]: the entries, which know user pointers;
 //! * [`submit`], [`events`], [`cancel`]: what the calls do;
 //! * [`ops`]: the operations;
-//! * [`request`], [`context`], [`table`]: what is in flight, and in what;
+//! * [`batch`], [`request`], [`context`], [`table`]: what is in flight, and in what;
 //! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used.
 //!
 //! All memory safety rests on the abstractions of the `kernel` crate: there is no unsafe code here.
@@ -16,6 +16,7 @@
 #![crate_name = "aio"]
 #![deny(unsafe_code)]
 
+mod batch;
 mod cancel;
 mod context;
 mod events;

@@ -47,7 +47,10 @@ use crate::{
         Size, //
     },
     slots::Slots,
-    table, //
+    table::{
+        self,
+        Table, //
+    },
 };
 use kernel::{
     aio::{
@@ -190,7 +193,7 @@ impl Context {
 
         let slots = Slots::new(size.capacity(), cpus)?;
         let locked = limits::charge_pages(&mm, size.nr_pages())?;
-        let ring = NewRing::new(size)?;
+        let ring = NewRing::<Table>::new(size)?;
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
@@ -214,7 +217,7 @@ impl Context {
     fn new(
         user_id: usize,
         slots: Slots,
-        ring: NewRing,
+        ring: NewRing<Table>,
         pool: SlabPool<request::Memory>,
     ) -> Result<StagedOwner<Self>> {
         StagedOwner::new(|ended| {
@@ -375,15 +378,6 @@ mod tests {
         uaccess::UserPtr,
         user_scalar::UserScalar, //
     };
-
-    impl Process {
-        /// How many pages the ring has, as the process sees it.
-        fn ring_pages(&self) -> Result<usize> {
-            let nr = u32::get_user(UserPtr::from_addr(self.id() + 4))?;
-
-            Ok(((nr as usize + 1) * 32).div_ceil(PAGE_SIZE))
-        }
-    }
 
     fn locked_pages() -> Result<usize> {
         with_mm(|mm| Ok(MmapWriteGuard::lock(&mm).locked_vm()))

@@ -124,25 +124,6 @@ mod tests {
     const NOW: Timeout = Timeout::Nanos(0);
     const SOON: Timeout = Timeout::Nanos(1000);
 
-    impl Process {
-        /// Submits as many reads, which complete at once unless the file holds them.
-        fn submit_reads(&self, nr: usize) -> Result {
-            for data in 0..nr as u64 {
-                let iocbs = self.write_all(&[self.read_iocb(8).with_data(data)])?;
-
-                self.with_context(|context| {
-                    assert_eq!(crate::submit::submit(context, 1, iocbs, Abi::Native), Ok(1));
-                    Ok(())
-                })?;
-            }
-            Ok(())
-        }
-
-        fn read_events(&self, min_nr: usize, nr: usize, timeout: Timeout) -> Result<usize> {
-            self.with_context(|context| read(context, min_nr, nr, self.memory.at(EVENTS), timeout))
-        }
-    }
-
     #[test]
     fn as_many_as_there_are() -> Result {
         let process = Process::new(16)?;

@@ -3,13 +3,18 @@
 //! What the tests of this crate have in common: a process that has memory, a file, and a context.
 
 use crate::{
+    batch::Batch,
     context::Context,
+    events,
+    ops,
+    submit,
     syscall::io_destroy,
     table, //
 };
 use kernel::{
     aio::{
         abi::{
+            Abi,
             IoEvent,
             Iocb, //
         },
@@ -20,9 +25,14 @@ use kernel::{
         ScriptedFile,
         UserMemory, //
     },
+    page::PAGE_SIZE,
     prelude::*,
-    sync::staged::StagedUser,
-    uaccess::UserPtr, //
+    sync::{
+        staged::StagedUser,
+        threshold::Timeout, //
+    },
+    uaccess::UserPtr,
+    user_scalar::UserScalar, //
 };
 
 /// Where the array of pointers to iocbs is in the memory.
@@ -110,6 +120,75 @@ impl Process {
     /// The address of the buffer.
     pub(crate) fn buffer(&self) -> u64 {
         self.memory.at(BUFFER).as_const_ptr() as u64
+    }
+
+    /// How many pages the ring has, as the process sees it.
+    pub(crate) fn ring_pages(&self) -> Result<usize> {
+        let nr = u32::get_user(UserPtr::from_addr(self.id() + 4))?;
+
+        Ok(((nr as usize + 1) * 32).div_ceil(PAGE_SIZE))
+    }
+
+    /// Prepares a request for an iocb, and drops it.
+    pub(crate) fn prepare(&self, iocb: &Iocb) -> Result {
+        let user_iocb = self.write(0, iocb)?;
+
+        self.with_context(|context| {
+            let prepared = Batch::new(context, 1).prepare(iocb, user_iocb)?;
+
+            assert_eq!(prepared.obj(), user_iocb.as_const_ptr() as u64);
+            Ok(())
+        })
+    }
+
+    /// Starts an operation.
+    pub(crate) fn start(&self, iocb: &Iocb) -> Result {
+        let user_iocb = self.write(0, iocb)?;
+
+        self.with_context(|context| ops::start(iocb, user_iocb, false, &mut Batch::new(context, 1)))
+    }
+
+    /// Waits for the event of the only operation that was started, and returns the result.
+    pub(crate) fn result(&self) -> Result<i64> {
+        self.with_context(|context| {
+            let events = self.memory.at(EVENTS);
+
+            assert_eq!(events::read(context, 1, 2, events, Timeout::Never), Ok(1));
+            Ok(self.event(0)?[2] as i64)
+        })
+    }
+
+    /// Starts an operation, and returns its result.
+    pub(crate) fn run(&self, iocb: &Iocb) -> Result<i64> {
+        self.start(iocb)?;
+        self.result()
+    }
+
+    /// Submits iocbs, and returns how many were.
+    pub(crate) fn submit(&self, iocbs: &[Iocb]) -> Result<usize> {
+        let pointers = self.write_all(iocbs)?;
+
+        self.with_context(|context| submit::submit(context, iocbs.len(), pointers, Abi::Native))
+    }
+
+    /// Submits as many reads, which complete at once unless the file holds them.
+    pub(crate) fn submit_reads(&self, nr: usize) -> Result {
+        for data in 0..nr as u64 {
+            let iocbs = self.write_all(&[self.read_iocb(8).with_data(data)])?;
+
+            self.with_context(|context| {
+                assert_eq!(submit::submit(context, 1, iocbs, Abi::Native), Ok(1));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads events to [`EVENTS`], and returns how many.
+    pub(crate) fn read_events(&self, min_nr: usize, nr: usize, timeout: Timeout) -> Result<usize> {
+        self.with_context(|context| {
+            events::read(context, min_nr, nr, self.memory.at(EVENTS), timeout)
+        })
     }
 
     /// Returns the words of an event that was read to [`EVENTS`].

@@ -2,9 +2,9 @@
 
 //! The operations: one file for each family.
 
-use crate::request::{
-    Batch,
-    Request, //
+use crate::{
+    batch::Batch,
+    request::Request, //
 };
 use core::mem::ManuallyDrop;
 use kernel::{
@@ -102,34 +102,6 @@ mod tests {
         EVENTS, //
     };
     use kernel::sync::threshold::Timeout;
-
-    impl Process {
-        /// Starts an operation.
-        pub(super) fn start(&self, iocb: &Iocb) -> Result {
-            let user_iocb = self.write(0, iocb)?;
-
-            self.with_context(|context| start(iocb, user_iocb, false, &mut Batch::new(context, 1)))
-        }
-
-        /// Waits for the event of the only operation that was started, and returns the result.
-        pub(super) fn result(&self) -> Result<i64> {
-            self.with_context(|context| {
-                let events = self.memory.at(EVENTS);
-
-                assert_eq!(
-                    crate::events::read(context, 1, 2, events, Timeout::Never),
-                    Ok(1)
-                );
-                Ok(self.event(0)?[2] as i64)
-            })
-        }
-
-        /// Starts an operation, and returns its result.
-        pub(super) fn run(&self, iocb: &Iocb) -> Result<i64> {
-            self.start(iocb)?;
-            self.result()
-        }
-    }
 
     #[test]
     fn operations_that_there_are() -> Result {

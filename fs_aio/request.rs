@@ -6,26 +6,15 @@
 //! everything back. It is *started* by an operation. From there on it may be shared between who
 //! submits it and who completes it, in whatever order they end; whoever is last posts the event.
 //! So an operation that was started always ends in an event, and one that was not never does.
-//!
-//! A submission with many iocbs is a [`Batch`]: what one request leaves behind, the next one uses.
 
 use crate::{
     context::Context,
     ops, //
 };
 use kernel::{
-    aio::abi::{
-        IoEvent,
-        Iocb,
-        IOCB_FLAG_RESFD, //
-    },
+    aio::abi::IoEvent,
     eventfd::EventFd,
-    fs::{
-        current_ioprio,
-        is_open_as,
-        table_is_shared,
-        LocalFile, //
-    },
+    fs::LocalFile,
     prelude::*,
     slab::{
         impl_dismantle,
@@ -35,7 +24,6 @@ use kernel::{
         KmemCache,
         SlabArc,
         SlabArcInner,
-        SlabBatch,
         SlabPool,
         SlabSlot,
         UniqueSlabArc, //
@@ -46,14 +34,9 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        staged::{
-            InFlight,
-            StagedUser, //
-        },
+        staged::InFlight,
         ReadSection, //
-    },
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    }, //
 };
 
 /// Where requests live.
@@ -71,222 +54,6 @@ pub(crate) const KEY: u32 = 0;
 
 /// For so many requests a context keeps the memory after their end.
 pub(crate) const MAX_POOL: usize = 128;
-
-/// So many requests of a batch get their memory from there.
-const MAX_BATCH: usize = 32;
-
-/// What goes from one iocb of a submission to the next.
-pub(crate) struct Batch<'a> {
-    context: &'a StagedUser<Context>,
-    /// How many iocbs are left, the present one included.
-    left: usize,
-    /// Slots of the ring that were taken.
-    slots: u32,
-    /// Memory of requests.
-    memory: SlabBatch<Memory, MAX_BATCH>,
-    /// The context was asked for memory.
-    asked: bool,
-    /// The last file and its descriptor.
-    ///
-    /// No longer than the descriptor refers to it and the iocbs do as well: otherwise it would be
-    /// closed later than its user can expect.
-    file: Option<ARef<LocalFile>>,
-    fd: u32,
-    /// Nobody else can change what the descriptor refers to.
-    alone: bool,
-    /// There was an operation that did not complete at once.
-    queued: bool,
-    /// The last file that was polled was ready at once.
-    pub(crate) ready: bool,
-    /// The I/O priority of the task, when it was first asked for.
-    ioprio: Option<u16>,
-}
-
-impl<'a> Batch<'a> {
-    /// Begins a submission of `nr` iocbs.
-    #[inline]
-    pub(crate) fn new(context: &'a StagedUser<Context>, nr: usize) -> Self {
-        Self {
-            context,
-            left: nr,
-            slots: 0,
-            memory: SlabBatch::new(),
-            asked: false,
-            file: None,
-            fd: 0,
-            alone: !table_is_shared(),
-            queued: false,
-            ready: false,
-            ioprio: None,
-        }
-    }
-
-    /// Gathers what the next operation needs, whatever it is.
-    ///
-    /// # Errors
-    ///
-    /// In this order: `EAGAIN` without memory or room in the ring, `EBADF` without the file, the
-    /// errors of the eventfd, `EFAULT` if `aio_key` can't be written.
-    #[inline(always)]
-    pub(crate) fn prepare(&mut self, iocb: &Iocb, user_iocb: UserPtr) -> Result<Prepared> {
-        let memory = self.memory()?;
-        let context = self.reserve()?;
-        let file = self.file(iocb.fildes())?;
-        let eventfd = match iocb.flags() & IOCB_FLAG_RESFD {
-            0 => None,
-            _ => Some(EventFd::from_fd(iocb.resfd())?),
-        };
-
-        KEY.put_user(user_iocb.wrapping_byte_add(Iocb::KEY_OFFSET))?;
-
-        Ok(Prepared {
-            memory,
-            file,
-            head: Head {
-                eventfd,
-                data: iocb.data(),
-                obj: user_iocb.as_const_ptr() as u64,
-                context,
-            },
-        })
-    }
-
-    /// Returns memory for a request.
-    #[inline(always)]
-    fn memory(&mut self) -> Result<SlabSlot<Memory>> {
-        match self.memory.pop() {
-            Some(memory) => Ok(memory),
-            None => self.more_memory(),
-        }
-    }
-
-    /// The context is asked for memory once, then the allocator.
-    #[inline(never)]
-    fn more_memory(&mut self) -> Result<SlabSlot<Memory>> {
-        if !self.asked {
-            let (memory, left) = (&mut self.memory, self.left);
-
-            self.asked = true;
-            self.context
-                .ring
-                .with_producer(|finished| finished.pool.take_batch(memory, left));
-            if let Some(memory) = self.memory.pop() {
-                return Ok(memory);
-            }
-        }
-        SlabSlot::alloc(GFP_KERNEL).map_err(|_| EAGAIN)
-    }
-
-    /// Reserves room for an event in the ring.
-    ///
-    /// # Errors
-    ///
-    /// `EAGAIN` if the ring is full.
-    #[inline]
-    fn reserve(&mut self) -> Result<InFlight<Context>> {
-        if self.slots == 0 {
-            self.slots = self.context.slots.take(self.left);
-            if self.slots == 0 {
-                self.slots = self.reclaim()?;
-            }
-        }
-        self.slots -= 1;
-        Ok(self.context.start_work())
-    }
-
-    /// User space may have taken events out of the ring by itself.
-    #[cold]
-    fn reclaim(&self) -> Result<u32> {
-        let context = self.context;
-
-        context.ring.reclaim(&context.slots);
-        match context.slots.take(self.left) {
-            0 => {
-                // There may be somebody who waits for more events than can ever be in the ring.
-                // They have to be taken out before there can be more.
-                context.waiters.wake(usize::MAX);
-                Err(EAGAIN)
-            }
-            n => Ok(n),
-        }
-    }
-
-    /// Returns the file of a descriptor, as `fget()` does.
-    #[inline]
-    fn file(&mut self, fd: u32) -> Result<ARef<LocalFile>> {
-        let last = self.file.take();
-        let file = match last {
-            Some(file) if self.fd == fd && (self.alone || is_open_as(&file, fd)) => file,
-            last => {
-                drop(last);
-                LocalFile::fget(fd)?
-            }
-        };
-
-        self.fd = fd;
-        // The operation will keep its reference, most likely.
-        if self.queued && self.left > 1 {
-            self.file = Some(file.clone());
-        }
-        Ok(file)
-    }
-
-    /// Returns the I/O priority of the task.
-    #[inline]
-    pub(crate) fn ioprio(&mut self) -> u16 {
-        *self.ioprio.get_or_insert_with(current_ioprio)
-    }
-
-    /// An operation has ended at once: posts its event.
-    #[inline(always)]
-    pub(crate) fn complete<O: HasFile>(
-        &mut self,
-        request: UniqueSlabArc<Request<O>>,
-        result: isize,
-    ) {
-        let ((parts, head), slot) = request.dismantle();
-        let file = O::file(parts);
-        let memory = &mut self.memory;
-        let extra = memory.push(slot);
-        let last = self.left <= 1;
-
-        // This is a user of the context.
-        head.post(result, |pool| {
-            if last {
-                pool.put_batch(memory);
-            }
-        });
-        if !last && self.file.is_none() {
-            self.file = Some(file);
-        }
-        drop(extra);
-        self.left -= 1;
-    }
-
-    /// An operation has begun: gives up the submitter's reference.
-    #[inline]
-    pub(crate) fn queued<O: Dismantle>(&mut self, submission: SlabArc<Request<O>>) {
-        self.queued = true;
-        self.left -= 1;
-        Request::put(submission);
-    }
-}
-
-impl Drop for Batch<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.slots != 0 {
-            self.context.slots.put(self.slots);
-        }
-        if !self.memory.is_empty() {
-            let memory = &mut self.memory;
-
-            self.context
-                .ring
-                .with_producer(|finished| finished.pool.put_batch(memory));
-        }
-    }
-}
 
 /// What an operation needs to be started.
 pub(crate) struct Prepared {
@@ -316,7 +83,7 @@ impl Head {
     ///
     /// May be called in any context.
     #[inline]
-    fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
+    pub(crate) fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();
@@ -360,6 +127,30 @@ impl Head {
 }
 
 impl Prepared {
+    /// Puts together what an operation needs: memory, the file, room for the event in the ring of
+    /// the context, the eventfd if there is one, and what will be in the event: `aio_data`, and how
+    /// user space calls the operation.
+    #[inline(always)]
+    pub(crate) fn new(
+        memory: SlabSlot<Memory>,
+        file: ARef<LocalFile>,
+        context: InFlight<Context>,
+        eventfd: Option<EventFd>,
+        data: u64,
+        obj: u64,
+    ) -> Self {
+        Self {
+            memory,
+            file,
+            head: Head {
+                eventfd,
+                data,
+                obj,
+                context,
+            },
+        }
+    }
+
     /// Makes this a request for an operation, which `init` makes of the file.
     ///
     /// # Errors
@@ -499,30 +290,21 @@ impl<O: Dismantle> Request<O> {
 mod tests {
     use super::*;
     use crate::{
+        batch::Batch,
         kunit::{
             Process,
             EVENTS, //
-        },
-        ops, //
+        }, //
     };
     use kernel::{
-        aio::abi::opcode,
-        kunit::user::ScriptedFile, //
+        aio::abi::{
+            opcode,
+            Iocb,
+            IOCB_FLAG_RESFD, //
+        },
+        uaccess::UserPtr,
+        user_scalar::UserScalar, //
     };
-
-    impl Process {
-        /// Prepares a request for an iocb, and drops it.
-        fn prepare(&self, iocb: &Iocb) -> Result {
-            let user_iocb = self.write(0, iocb)?;
-
-            self.with_context(|context| {
-                let prepared = Batch::new(context, 1).prepare(iocb, user_iocb)?;
-
-                assert_eq!(prepared.obj(), user_iocb.as_const_ptr() as u64);
-                Ok(())
-            })
-        }
-    }
 
     /// A request that was not started leaves no event, and nothing else.
     #[test]
@@ -584,105 +366,6 @@ mod tests {
 
             drop(Batch::new(context, 1).prepare(&iocb, user_iocb)?);
             assert_eq!(u32::get_user(key), Ok(KEY));
-            Ok(())
-        })
-    }
-
-    #[test]
-    fn full() -> Result {
-        let process = Process::new(4)?;
-        let iocb = process.read_iocb(8);
-        let user_iocb = process.write(0, &iocb)?;
-
-        process.with_context(|context| {
-            let start = || ops::start(&iocb, user_iocb, false, &mut Batch::new(context, 1));
-            let nr_events = context.ring.nr_events() as usize;
-            let mut started = 0;
-            // Those that are full of events, not of requests: they have all completed.
-            let error = loop {
-                match start() {
-                    Ok(()) => started += 1,
-                    Err(e) => break e,
-                }
-                assert!(started < nr_events);
-            };
-
-            assert_eq!(error, EAGAIN);
-            assert!(started >= nr_events / 2);
-            assert_eq!(
-                context.ring.pop(process.memory.at(EVENTS), nr_events),
-                Ok(started)
-            );
-            // That there is room again is found out when some is needed.
-            assert_eq!(start(), Ok(()));
-            Ok(())
-        })
-    }
-
-    #[test]
-    fn one_event_each() -> Result {
-        let process = Process::new(16)?;
-        let iocb = process.read_iocb(8);
-        let user_iocb = process.write(0, &iocb)?;
-        let events = |context: &Context| context.ring.pop(process.memory.at(EVENTS), 100);
-
-        process.with_context(|context| {
-            let mut batch = Batch::new(context, 6);
-
-            // Three that complete later, and three that do at once.
-            process.file.hold(false);
-            for data in 0..3 {
-                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
-            }
-            process.file.set_rw(-9);
-            for data in 3..6 {
-                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
-            }
-            drop(batch);
-            assert_eq!(events(context), Ok(3));
-            for i in 0..3 {
-                let event = process.event(i)?;
-
-                assert_eq!((event[0], event[2] as i64), (3 + i as u64, -9));
-            }
-            for res in 10..13 {
-                assert!(process.file.end(res));
-            }
-            assert_eq!(events(context), Ok(3));
-            for i in 0..3 {
-                let event = process.event(i)?;
-
-                assert_eq!((event[0], event[2]), (i as u64, 10 + i as u64));
-            }
-            assert_eq!(events(context), Ok(0));
-            Ok(())
-        })
-    }
-
-    /// A batch keeps the last file, but not what its descriptor does not refer to any longer.
-    #[test]
-    fn files_of_a_batch() -> Result {
-        let process = Process::new(16)?;
-        let (one, other) = (ScriptedFile::new()?, ScriptedFile::new()?);
-        let (fd, other_fd) = (one.open().fd(), other.open().fd());
-
-        process.with_context(|context| {
-            let mut batch = Batch::new(context, 8);
-            let is = |file: &LocalFile, which: &ScriptedFile| {
-                core::ptr::eq(file.as_ptr(), which.open().file().as_ptr())
-            };
-
-            // As if there had been an operation that has not ended.
-            batch.queued = true;
-            assert!(is(&*batch.file(fd)?, &one));
-            assert!(batch.file.is_some());
-            assert!(is(&*batch.file(fd)?, &one));
-            assert!(is(&*batch.file(other_fd)?, &other));
-            assert!(is(&*batch.file(fd)?, &one));
-            drop(one);
-            assert_eq!(batch.file(fd).err(), Some(EBADF));
-            assert!(batch.file.is_none());
-            assert!(is(&*batch.file(other_fd)?, &other));
             Ok(())
         })
     }

@@ -9,7 +9,10 @@
 //! the ring is known to libaio and others only by convention.
 
 use crate::{
-    ring_file::RingFile,
+    ring_file::{
+        RingFile,
+        RingOwner, //
+    },
     slots::Slots, //
 };
 use kernel::{
@@ -114,13 +117,13 @@ impl Size {
     }
 }
 
-/// Memory for a ring that is not in use yet.
-pub(crate) struct NewRing {
-    pages: NewSharedPages<RingFile>,
+/// Memory for a ring that is not in use yet; `O` will know which context it belongs to.
+pub(crate) struct NewRing<O: RingOwner> {
+    pages: NewSharedPages<RingFile<O>>,
     size: Size,
 }
 
-impl NewRing {
+impl<O: RingOwner> NewRing<O> {
     /// Allocates it.
     ///
     /// # Errors
@@ -384,6 +387,7 @@ impl<D> Ring<D> {
 #[kunit_tests(aio_ring)]
 mod tests {
     use super::*;
+    use crate::table::Table;
     use kernel::percpu::IrqsOff;
 
     #[test]
@@ -465,7 +469,7 @@ mod tests {
     /// A ring of one page that no process has mapped.
     fn new_ring() -> Result<(Pin<KBox<Ring<()>>>, Slots)> {
         let size = Size::new(1, 1)?;
-        let ring = KBox::pin_init(NewRing::new(size)?.start(()), GFP_KERNEL)?;
+        let ring = KBox::pin_init(NewRing::<Table>::new(size)?.start(()), GFP_KERNEL)?;
 
         Ok((ring, Slots::new(size.capacity(), 1)?))
     }

@@ -2,10 +2,8 @@
 
 //! The files behind the rings: `/[aio] (deleted)` in `/proc/PID/maps`.
 
-use crate::{
-    ring::MAGIC,
-    table, //
-};
+use crate::ring::MAGIC;
+use core::marker::PhantomData;
 use kernel::{
     fs::File,
     mm::{
@@ -25,23 +23,36 @@ pub(crate) fn init(module: &'static ThisModule) -> Result {
     FS.init(module)
 }
 
-/// The type of these files.
-pub(crate) enum RingFile {}
+/// What knows which context a ring belongs to.
+pub(crate) trait RingOwner: 'static {
+    /// The process has moved a mapping of this file, with `mremap(2)`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is not the whole ring of a live context; then it is not moved.
+    fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result;
+}
 
-impl SharedPagesType for RingFile {
+/// The type of these files; moves of their mappings are the business of `O`.
+pub(crate) struct RingFile<O>(PhantomData<O>);
+
+impl<O: RingOwner> SharedPagesType for RingFile<O> {
     fn fs() -> &'static PseudoFs {
         &FS
     }
 
     fn moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
-        table::ring_moved(mm, file, start, len)
+        O::ring_moved(mm, file, start, len)
     }
 }
 
 #[kunit_tests(aio_ring_file)]
 mod tests {
     use super::*;
-    use crate::kunit::Process;
+    use crate::{
+        kunit::Process,
+        table::Table, //
+    };
     use kernel::{
         kunit::user::ScriptedFile,
         mm::shared_pages::NewSharedPages,
@@ -55,7 +66,7 @@ mod tests {
             init(kernel::module::this_module::<crate::LocalModule>()),
             Err(EBUSY)
         );
-        assert!(NewSharedPages::<RingFile>::new(1).is_ok());
+        assert!(NewSharedPages::<RingFile<Table>>::new(1).is_ok());
     }
 
     /// `mremap()` of a file that is no ring of a live context.
@@ -65,7 +76,7 @@ mod tests {
         let file = ScriptedFile::new()?;
         let task = current!();
         let mm = task.mm().ok_or(EINVAL)?;
-        let moved = || RingFile::moved(mm, file.open().file(), process.id(), PAGE_SIZE);
+        let moved = || RingFile::<Table>::moved(mm, file.open().file(), process.id(), PAGE_SIZE);
 
         assert_eq!(moved(), Err(EINVAL));
         process.destroy()?;

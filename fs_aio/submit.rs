@@ -3,9 +3,9 @@
 //! `io_submit(2)`: a batch of iocbs becomes requests, and requests become operations.
 
 use crate::{
+    batch::Batch,
     context::Context,
-    ops,
-    request::Batch, //
+    ops, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -112,14 +112,6 @@ mod tests {
         aio::abi::opcode,
         kunit::user::UserMemory, //
     };
-
-    impl Process {
-        fn submit(&self, iocbs: &[Iocb]) -> Result<usize> {
-            let pointers = self.write_all(iocbs)?;
-
-            self.with_context(|context| submit(context, iocbs.len(), pointers, Abi::Native))
-        }
-    }
 
     #[test]
     fn nothing() -> Result {

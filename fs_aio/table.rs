@@ -4,7 +4,8 @@
 
 use crate::{
     context::Context,
-    ring::header, //
+    ring::header,
+    ring_file::RingOwner, //
 };
 use kernel::{
     aio::mm::{
@@ -126,21 +127,18 @@ pub(crate) fn kill(
     Ok(Context::begin_end(removed, registration, waiter))
 }
 
-/// The process has moved a mapping of this file.
-///
-/// # Errors
-///
-/// `EINVAL` if it is not the whole ring of a live context.
-pub(crate) fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
-    // A process moves its own mappings only.
-    let current = current!();
-    let mm = CurrentMm::of(current)
-        .filter(|current| core::ptr::eq::<MmWithUser>(&**current, mm))
-        .ok_or(EINVAL)?;
-    let table = mm::table::<Table>(mm).lock();
-    let context = table.iter().find(|context| context.ring.is_file(file));
+impl RingOwner for Table {
+    fn ring_moved(mm: &MmWithUser, file: &File, start: usize, len: usize) -> Result {
+        // A process moves its own mappings only.
+        let current = current!();
+        let mm = CurrentMm::of(current)
+            .filter(|current| core::ptr::eq::<MmWithUser>(&**current, mm))
+            .ok_or(EINVAL)?;
+        let table = mm::table::<Table>(mm).lock();
+        let context = table.iter().find(|context| context.ring.is_file(file));
 
-    context.ok_or(EINVAL)?.ring_moved(start, len)
+        context.ok_or(EINVAL)?.ring_moved(start, len)
+    }
 }
 
 #[kunit_tests(aio_table)]
@@ -256,7 +254,7 @@ mod tests {
         let mm = task.mm().ok_or(EINVAL)?;
 
         assert_eq!(
-            ring_moved(mm, file.open().file(), process.id(), 4096),
+            Table::ring_moved(mm, file.open().file(), process.id(), 4096),
             Err(EINVAL)
         );
         assert_eq!(find(process.id()), Ok(0));

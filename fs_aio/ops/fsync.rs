@@ -2,10 +2,12 @@
 
 //! Flushing files.
 
-use crate::request::{
-    Batch,
-    Prepared,
-    Request, //
+use crate::{
+    batch::Batch,
+    request::{
+        Prepared,
+        Request, //
+    }, //
 };
 use kernel::{
     aio::abi::Iocb,

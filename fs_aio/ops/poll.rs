@@ -2,11 +2,13 @@
 
 //! Waiting until files are ready.
 
-use crate::request::{
-    Batch,
-    HasFile,
-    Prepared,
-    Request, //
+use crate::{
+    batch::Batch,
+    request::{
+        HasFile,
+        Prepared,
+        Request, //
+    }, //
 };
 use kernel::{
     aio::{
