@@ -370,7 +370,10 @@ impl<D> Ring<D> {
             head = Self::clamp(self.nr_events, head + piece);
         }
 
-        ring.write_u32(header::HEAD, head);
+        // The events before the head: once it is seen, their places may be written again. Pairs with
+        // the load of the head in `push()` or `reclaim()`, on which it depends whether a slot is
+        // given back, and so whether a later event is stored.
+        ring.write_u32_release(header::HEAD, head);
         ring.flush(header::HEAD);
         Ok(copied)
     }

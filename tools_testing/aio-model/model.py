@@ -11,14 +11,17 @@ on, all must have come to their end.
 
 Memory is weak in the models that name barriers: a store may become visible after
 later ones, and a load may return what was there at any time since the last barrier
-that keeps it from that. (Stores do not become visible before earlier loads. What is
-done under a lock is ordered by it.)
+that keeps it from that. What is done under a lock is ordered by it. In these models a
+store does not become visible before an earlier load; litmus.py, which this runs as well
+("litmus"), tries that too, for each pair of barriers by itself.
 
 Each model is also tried with mistakes in it, one at a time, each of which must be
 found: a model that finds none checks nothing.
 """
 
 import sys
+
+import litmus
 
 # ---------------------------------------------------------------- the machine
 
@@ -856,9 +859,20 @@ def main():
     verbose = "-v" in sys.argv[1:]
     chosen = [a for a in sys.argv[1:] if a != "-v"]
     tests = [v for v in variants() if not chosen or v[0] in chosen]
+    pairs = list(litmus.main()) if not chosen or "litmus" in chosen else []
     print("TAP version 13")
-    print(f"1..{sum(1 + len(mistakes) for _, _, mistakes in tests)}")
+    print(f"1..{sum(1 + len(mistakes) for _, _, mistakes in tests) + len(pairs)}")
     number = failed = 0
+    if pairs:
+        print(f"# litmus: {sum(states for _, states, _, _ in pairs)} states in {len(pairs)} scenes")
+    for name, _, path, wanted in pairs:
+        number += 1
+        good = (path is not None) == wanted
+        failed += not good
+        if path and (verbose or not good):
+            for step in path:
+                print(f"#   {step}")
+        print(f"{'' if good else 'not '}ok {number} {name}")
     for name, make, mistakes in tests:
         number += 1
         states, error, trace, model = run(make(None))

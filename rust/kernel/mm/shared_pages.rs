@@ -837,6 +837,13 @@ impl<'a> Pages<'a> {
         self.number(offset).store(value, Relaxed);
     }
 
+    /// Writes a number, in one piece, after all that was read and written before.
+    #[doc(alias = "smp_store_release")]
+    #[inline]
+    pub fn write_u32_release(&self, offset: usize, value: u32) {
+        self.number(offset).store(value, Release);
+    }
+
     /// Makes what was written in the page at this offset visible to user space, where caches are
     /// not coherent.
     #[inline]
