@@ -50,7 +50,7 @@ kunit selftests:
 	@scripts/test $@
 
 unsafe-audit:
-	@command -v python3 >/dev/null || scripts/deps
+	@command -v python3 >/dev/null || scripts/deps python
 	@scripts/$@
 
 clean:

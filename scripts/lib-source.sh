@@ -5,21 +5,22 @@
 # Debian's source packages, for the scripts that need some. They set cache, a directory
 # in which there is one "apt" while something is fetched.
 
+. "$SCRIPTS/lib-apt.sh"
+
 # apt with the archives that this machine gets its Debian packages from, but for
 # sources, too, and with lists and settings of its own.
 source_apt()
 {
-	local apt=$cache/apt
-	apt-get -o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/parts" \
-		-o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" \
-		-o "APT::Sandbox::User=root" -o "Acquire::Languages=none" "$@"
+	local -a apt_options
+	private_apt "$cache/apt"
+	apt-get "${apt_options[@]}" "$@"
 }
 
 source_versions()
 {
-	apt-cache -o "Dir::Etc::sourcelist=$cache/apt/sources.list" -o "Dir::Etc::sourceparts=$cache/apt/parts" \
-		-o "Dir::State::lists=$cache/apt/lists" -o "Dir::Cache=$cache/apt/cache" \
-		showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -rVu
+	local -a apt_options
+	private_apt "$cache/apt"
+	apt-cache "${apt_options[@]}" showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -rVu
 }
 
 list_sources()
@@ -27,22 +28,21 @@ list_sources()
 	# shellcheck disable=SC2016 # apt's variables, not the shell's.
 	apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' \
 		'Component: main' | sort -u | while read -r site suite; do
-		echo "deb-src [signed-by=$1] $site $suite main"
+		source_line deb-src "$site" "$suite"
 	done
 }
 
 source_lists()
 {
-	local apt=$cache/apt keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	local apt=$cache/apt
 	# Fetched once in a run, and only if something is missing.
 	if [ -d "$apt" ]; then return; fi
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
-	[ -f "$keyring" ] || keyring=/etc/apt/trusted.gpg.d
-	list_sources "$keyring" >"$apt/sources.list"
+	mkdir -p "$apt"
+	list_sources >"$apt/sources.list"
 	if ! [ -s "$apt/sources.list" ]; then
 		# A machine that never asked its mirror.
 		$(if [ "$(id -u)" != 0 ]; then echo sudo; fi) apt-get update
-		list_sources "$keyring" >"$apt/sources.list"
+		list_sources >"$apt/sources.list"
 	fi
 	if ! [ -s "$apt/sources.list" ]; then
 		echo "apt has no source of Debian packages"

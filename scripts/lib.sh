@@ -134,13 +134,25 @@ lock_build()
 
 # The toolchain: rustc from the system's packages (a rustup one has no library
 # source), clang of the same LLVM where there is one.
+RUSTC_LEAST=1.85.0
+
+version_ge()
+{
+	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
+
+rustc_version()
+{
+	"$1" --version | cut -d' ' -f2
+}
+
 find_rustc()
 {
 	local r src
 	for r in "${RUSTC:-}" /usr/bin/rustc; do
 		if [ -z "$r" ] || ! [ -x "$r" ]; then continue; fi
 		src=$("$r" --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs
-		if [ -f "$src" ]; then
+		if [ -f "$src" ] && version_ge "$(rustc_version "$r")" "$RUSTC_LEAST"; then
 			echo "$r"
 			return
 		fi
@@ -153,14 +165,20 @@ rust_llvm()
 	"$1" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'
 }
 
+# Is there a clang of LLVM $1 with all of its tools, and its library for bindgen?
+complete_llvm()
+{
+	local dir=/usr/lib/llvm-$1
+	[ -x "$dir/bin/clang" ] && [ -x "$dir/bin/ld.lld" ] && [ -x "$dir/bin/llvm-ar" ] &&
+		{ compgen -G "$dir/lib/libclang.so*" || compgen -G "$dir/lib/libclang-[0-9]*.so*"; } >/dev/null
+}
+
 # The newest clang with all of its tools, rustc's own version before any other.
 find_llvm()
 {
-	local v dir
+	local v
 	for v in "$(rust_llvm "$1")" 23 22 21 20 19 18 17; do
-		dir=/usr/lib/llvm-$v
-		if [ -x "$dir/bin/clang" ] && [ -x "$dir/bin/ld.lld" ] && [ -x "$dir/bin/llvm-ar" ] &&
-			compgen -G "$dir/lib/libclang*.so*" >/dev/null; then
+		if complete_llvm "$v"; then
 			echo "$v"
 			return
 		fi
@@ -168,18 +186,22 @@ find_llvm()
 	return 1
 }
 
-version_ge()
+# The oldest bindgen that does with the libclang of LLVM $1: before 0.72.1, structures
+# lose their fields with libclang 22 (the kernel's rust_is_available.sh warns of it).
+bindgen_least()
 {
-	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+	if [ "${1:-0}" -ge 22 ]; then echo 0.72.1; else echo 0.71.1; fi
 }
 
+# A bindgen for the libclang of LLVM $1 (default: that of the LLVM that is used).
 find_bindgen()
 {
-	local b version
+	local b version llvm=${1:-}
+	if [ -z "$llvm" ]; then llvm=$(find_llvm "$(find_rustc)") || return 1; fi
 	for b in "$CACHE/tools/bin/bindgen" "$(command -v bindgen || true)"; do
 		if [ -z "$b" ] || ! [ -x "$b" ]; then continue; fi
 		version=$(cd / && "$b" --version 2>/dev/null | sed -n 's/^bindgen \([0-9.]*\).*/\1/p')
-		if [ -n "$version" ] && version_ge "$version" 0.71.1; then
+		if [ -n "$version" ] && version_ge "$version" "$(bindgen_least "$llvm")"; then
 			echo "$b"
 			return
 		fi
@@ -194,7 +216,8 @@ toolchain()
 	local bindgen bin cc
 	rustc=$(find_rustc) || die "no rustc with library source (run scripts/deps)"
 	llvm=$(find_llvm "$rustc") || die "no clang with lld and libclang (run scripts/deps)"
-	bindgen=$(find_bindgen) || die "no bindgen 0.71.1 or newer (run scripts/deps)"
+	bindgen=$(find_bindgen "$llvm") ||
+		die "no bindgen $(bindgen_least "$llvm") or newer (run scripts/deps)"
 	bin=$(dirname "$rustc")
 	export LIBCLANG_PATH=/usr/lib/llvm-$llvm/lib
 	KMAKE=(make "LLVM=-$llvm" "RUSTC=$rustc" "RUSTDOC=$bin/rustdoc" "RUSTFMT=$bin/rustfmt"
