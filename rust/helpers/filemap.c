@@ -35,9 +35,12 @@ __rust_helper bool rust_helper_folio_test_writeback(const struct folio *folio)
 	return folio_test_writeback(folio);
 }
 
+/*
+ * Where there is nothing to do, not even the pointer is to be read: the macro tells,
+ * which is not a number on all architectures.
+ */
 __rust_helper void rust_helper_flush_dcache_folio_at(struct folio **folio)
 {
-	/* Where there is nothing to do, not even the pointer is to be read. */
 #if ARCH_IMPLEMENTS_FLUSH_DCACHE_PAGE
 	flush_dcache_folio(READ_ONCE(*folio));
 #endif

@@ -3,6 +3,7 @@
 #include <linux/irqflags.h>
 #include <linux/spinlock.h>
 
+/* The macro sets a variable, which is returned. */
 __rust_helper unsigned long rust_helper_local_irq_save(void)
 {
 	unsigned long flags;
@@ -16,6 +17,7 @@ __rust_helper void rust_helper_local_irq_restore(unsigned long flags)
 	local_irq_restore(flags);
 }
 
+/* The macro sets a variable, which is returned. */
 __rust_helper unsigned long rust_helper_spin_lock_irqsave(spinlock_t *lock)
 {
 	unsigned long flags;
@@ -24,6 +26,7 @@ __rust_helper unsigned long rust_helper_spin_lock_irqsave(spinlock_t *lock)
 	return flags;
 }
 
+/* The macro sets a variable, which is of no use if the lock was not taken. */
 __rust_helper bool rust_helper_spin_trylock_irqsave(spinlock_t *lock,
 						    unsigned long *flags)
 {

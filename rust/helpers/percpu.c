@@ -18,7 +18,10 @@ __rust_helper void rust_helper_this_cpu_inc_ulong(unsigned long __percpu *ptr)
 	this_cpu_inc(*ptr);
 }
 
-/* No inline function of C's: the macros it would take can't be called either. */
+/*
+ * The sum of a per-CPU counter. C has no function for it, and neither
+ * for_each_possible_cpu() nor per_cpu_ptr() can be called from Rust.
+ */
 __rust_helper unsigned long rust_helper_percpu_sum_ulong(unsigned long __percpu *ptr)
 {
 	unsigned long sum = 0;

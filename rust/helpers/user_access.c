@@ -2,12 +2,14 @@
 
 #include <linux/uaccess.h>
 
+/* get_user() without a call. */
 __rust_helper int rust_helper_get_user_u32(u32 *val, const u32 __user *ptr)
 {
 	might_fault();
 	return get_user_inline(*val, ptr);
 }
 
+/* get_user() without a call. */
 __rust_helper int rust_helper_get_user_ulong(unsigned long *val,
 					     const unsigned long __user *ptr)
 {
@@ -15,6 +17,7 @@ __rust_helper int rust_helper_get_user_ulong(unsigned long *val,
 	return get_user_inline(*val, ptr);
 }
 
+/* put_user() without a call. */
 __rust_helper int rust_helper_put_user_u32(u32 val, u32 __user *ptr)
 {
 	might_fault();
@@ -27,55 +30,43 @@ __rust_helper int rust_helper_put_user_ulong(unsigned long val,
 	return put_user(val, ptr);
 }
 
-/* Copies @n words, which should be a small constant. */
-__rust_helper int rust_helper_get_user_words(void *to, const void __user *from, size_t n)
+/*
+ * copy_from_user() of @n words, a small constant, without a call. The scope of a
+ * user access can't be opened in one function and closed in another, so that the
+ * loop has to be here.
+ */
+__rust_helper int rust_helper_get_user_words(u64 *to, const u64 __user *from, size_t n)
 {
-	const u64 __user *src = from;
-	u64 *dst = to;
-	size_t i;
-
 	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
-		return copy_from_user(to, from, n * sizeof(*src)) ? -EFAULT : 0;
+		return copy_from_user(to, from, n * sizeof(*to)) ? -EFAULT : 0;
 
 	might_fault();
-	if (can_do_masked_user_access())
-		src = masked_user_read_access_begin(src);
-	else if (!user_read_access_begin(src, n * sizeof(*src)))
-		return -EFAULT;
-	for (i = 0; i < n; i++)
-		unsafe_get_user(dst[i], src + i, fault);
-	user_read_access_end();
+	scoped_user_read_access_size(from, n * sizeof(*from), efault) {
+		for (size_t i = 0; i < n; i++)
+			unsafe_get_user(to[i], from + i, efault);
+	}
 	return 0;
 
-fault:
-	user_read_access_end();
+efault:
 	return -EFAULT;
 }
 
 /*
- * Copies a few groups of four words, which are not more than the object that @from
- * is in: there is no check of that, unlike in copy_to_user().
+ * copy_to_user() of @n groups of four words, less than a page, without a call; the
+ * loop is here for the same reason. Unlike copy_to_user() it does not check that
+ * @from is within one object.
  */
 __rust_helper int rust_helper_put_user_groups(void __user *to, const void *from, size_t n)
 {
-	u64 __user *dst = to;
-	const u64 *src = from;
+	const size_t group = 4 * sizeof(u64);
 
 	might_fault();
-	if (can_do_masked_user_access())
-		dst = masked_user_write_access_begin(dst);
-	else if (!user_write_access_begin(dst, n * 4 * sizeof(*dst)))
-		return -EFAULT;
-	for (; n; n--, dst += 4, src += 4) {
-		unsafe_put_user(src[0], dst, fault);
-		unsafe_put_user(src[1], dst + 1, fault);
-		unsafe_put_user(src[2], dst + 2, fault);
-		unsafe_put_user(src[3], dst + 3, fault);
+	scoped_user_write_access_size(to, n * group, efault) {
+		for (size_t i = 0; i < n; i++)
+			unsafe_copy_to_user(to + i * group, from + i * group, group, efault);
 	}
-	user_write_access_end();
 	return 0;
 
-fault:
-	user_write_access_end();
+efault:
 	return -EFAULT;
 }
