@@ -32,27 +32,10 @@ __rust_helper int rust_helper_ioprio_check_cap(int ioprio)
 	return ioprio_check_cap(ioprio);
 }
 
-/* Whether somebody else can change the table, see fdget(). */
-__rust_helper bool rust_helper_fd_table_is_shared(void)
+__rust_helper struct file *rust_helper_files_lookup_fd_raw(struct files_struct *files,
+							   unsigned int fd)
 {
-	struct files_struct *files = current->files;
-
-	return !files || atomic_read_acquire(&files->count) != 1;
-}
-
-/* Whether @fd of the current task is @file, to which the caller has a reference. */
-__rust_helper bool rust_helper_fd_is_file(unsigned int fd, const struct file *file)
-{
-	struct files_struct *files = current->files;
-	bool same;
-
-	if (unlikely(!files))
-		return false;
-
-	rcu_read_lock();
-	same = files_lookup_fd_raw(files, fd) == file;
-	rcu_read_unlock();
-	return same;
+	return files_lookup_fd_raw(files, fd);
 }
 
 /* import_ubuf() without a call. */

@@ -6,8 +6,19 @@
 
 use crate::{
     bindings,
-    fs::LocalFile, //
+    fs::LocalFile,
+    sync::rcu,
+    task::Task, //
 };
+use core::ptr;
+
+/// Returns the table of file descriptors of the current task, which is null in some threads of the
+/// kernel.
+#[inline]
+fn current_table() -> *mut bindings::files_struct {
+    // SAFETY: The current task is valid, and nobody else changes this field of it.
+    unsafe { (*Task::current_raw()).files }
+}
 
 /// Returns whether a file descriptor of the current task is that of this file.
 ///
@@ -16,17 +27,35 @@ use crate::{
 #[doc(alias = "files_lookup_fd_raw")]
 #[inline]
 pub fn is_open_as(file: &LocalFile, fd: u32) -> bool {
-    // SAFETY: May be called by any task. The file is only compared.
-    unsafe { bindings::fd_is_file(fd, file.as_ptr()) }
+    let table = current_table();
+
+    if table.is_null() {
+        return false;
+    }
+
+    let _rcu = rcu::read_lock();
+    // SAFETY: The current task has a reference to its table. RCU is read-locked, so that the array
+    // in which the descriptor is looked up stays, even if the table grows meanwhile.
+    let found = unsafe { bindings::files_lookup_fd_raw(table, fd) };
+
+    // What was found is only compared: without a reference it may be freed at any time, but then
+    // it is not `file`, which is referenced.
+    ptr::eq(found, file.as_ptr())
 }
 
 /// Returns whether somebody else may change the file descriptors of the current task.
 ///
 /// If not, that stays so until the current task has returned to user space, or has created another.
+#[doc(alias = "fdget")]
 #[inline]
 pub fn table_is_shared() -> bool {
-    // SAFETY: May be called by any task.
-    unsafe { bindings::fd_table_is_shared() }
+    let table = current_table();
+
+    // As `fdget()` does: the acquire pairs with the release in `put_files_struct()` of another task
+    // that has shared the table, so that what it has closed is seen to be closed.
+    //
+    // SAFETY: The current task has a reference to its table, if it has one.
+    table.is_null() || unsafe { bindings::atomic_read_acquire(&raw const (*table).count) } != 1
 }
 
 #[macros::kunit_tests(rust_fs_fd)]
