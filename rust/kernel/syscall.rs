@@ -12,6 +12,7 @@ use crate::{
         to_result,
         Result, //
     },
+    ffi::c_long,
     sync::threshold::Timeout,
     types::{
         NotThreadSafe,
@@ -50,8 +51,7 @@ pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {
             let mut time = MaybeUninit::uninit();
             let [seconds, nanos]: &[i64; 2] = read_words(ptr, &mut time)?;
 
-            // SAFETY: There are no requirements.
-            unsafe { bindings::kernel_timespec_to_ktime(*seconds, *nanos) }
+            time64_to_ktime(*seconds, *nanos)
         }
         TimeLayout::Time32 => time32_from_user(ptr)?,
     };
@@ -60,6 +60,25 @@ pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {
         bindings::KTIME_MAX => Timeout::Never,
         nanos => Timeout::Nanos(nanos),
     })
+}
+
+/// Returns what `get_timespec64()` makes of a `struct __kernel_timespec`, in nanoseconds.
+#[inline]
+fn time64_to_ktime(seconds: i64, mut nanos: i64) -> i64 {
+    // SAFETY: May be called by any task.
+    if unsafe { bindings::in_compat_syscall() } {
+        // The upper half is padding in the structure of a 32-bit program.
+        nanos &= 0xffff_ffff;
+    }
+
+    let time = bindings::timespec64 {
+        tv_sec: seconds,
+        // On a 32-bit kernel, this leaves the padding out.
+        tv_nsec: nanos as c_long,
+    };
+
+    // SAFETY: There are no requirements.
+    unsafe { bindings::timespec64_to_ktime(time) }
 }
 
 #[inline(never)]
@@ -163,6 +182,28 @@ mod tests {
         assert!(time(-2, 0)? == Timeout::Nanos(-2 * SECOND));
         assert!(time(0, 3 * SECOND)? == Timeout::Nanos(3 * SECOND));
         assert!(time(i64::MAX, 0)? == Timeout::Never);
+        Ok(())
+    }
+
+    #[test]
+    fn times_of_64_bits_as_c_reads_them() -> Result {
+        let memory = UserMemory::new(1)?;
+
+        for seconds in [0, 1, -1, 1 << 32, -1 << 32, i64::MAX] {
+            for nanos in [0, 1, -1, SECOND - 1, SECOND, 1 << 32, -1 << 32] {
+                let time = Opaque::<bindings::timespec64>::uninit();
+
+                memory.write(0, &[seconds, nanos])?;
+                // SAFETY: `time` is valid for writes; any address is checked.
+                to_result(unsafe {
+                    bindings::get_timespec64(time.get(), memory.at(0).as_const_ptr().cast())
+                })?;
+                // SAFETY: It was just written.
+                let c = unsafe { bindings::timespec64_to_ktime(*time.get()) };
+
+                assert_eq!(time64_to_ktime(seconds, nanos), c);
+            }
+        }
         Ok(())
     }
 
