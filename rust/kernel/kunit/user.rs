@@ -99,7 +99,8 @@ impl UserMemory {
         if !in_kunit_test() {
             return Err(EPERM);
         }
-        // SAFETY: This is the task of a test, which is a thread of the kernel.
+        // SAFETY: This is the task of a test: a thread of the kernel, which keeps the address space
+        // until it ends.
         to_result(unsafe { bindings::kunit_attach_mm() })?;
 
         let addr = Self::map(0, len + PAGE_SIZE, bindings::PROT_NONE, 0)?;
@@ -164,7 +165,8 @@ impl UserMemory {
 
 impl Drop for UserMemory {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the current task has an address space, in which these
+        // pages are mapped by this value. Nothing of the kernel points into them.
         unsafe { bindings::vm_munmap(self.addr, self.len + PAGE_SIZE) };
     }
 }
@@ -216,7 +218,7 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        // SAFETY: May be called by any task. It is our descriptor.
+        // SAFETY: May be called by any task; a descriptor that is not open is refused.
         unsafe { bindings::close_fd(self.fd) };
     }
 }
@@ -249,7 +251,7 @@ struct Script {
 /// A read or write that has not ended.
 struct Held(*mut bindings::kiocb);
 
-// SAFETY: A read or write may be ended by anybody.
+// SAFETY: A `kiocb` may be completed by any task, and is not accessed otherwise.
 unsafe impl Send for Held {}
 
 const ALL: isize = isize::MAX;
@@ -326,7 +328,8 @@ impl ScriptedFile {
             GFP_KERNEL,
         )?;
         let private = Arc::into_raw(script.clone());
-        // SAFETY: The operations are static and find a reference to the script in the private data.
+        // SAFETY: The name and the operations are static. The operations take the private data for
+        // a pointer of `Arc::into_raw()`, which it is; `release()` gives it back.
         let file = from_err_ptr(unsafe {
             bindings::anon_inode_getfile(
                 c"[kunit]".as_char_ptr(),
@@ -336,10 +339,11 @@ impl ScriptedFile {
             )
         });
         let file = match file {
-            // SAFETY: The reference is new; nobody uses the position of such a file.
+            // SAFETY: It is not null, since it is no error, and it is the only reference to a new
+            // file. There is no `fdget_pos()` of it: it has no descriptor yet.
             Ok(file) => unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast::<File>())) },
             Err(e) => {
-                // SAFETY: It is still ours.
+                // SAFETY: It comes from `Arc::into_raw()`; without a file nobody else gives it back.
                 drop(unsafe { Arc::from_raw(private) });
                 return Err(e);
             }
@@ -382,11 +386,12 @@ impl ScriptedFile {
             return false;
         };
 
-        // SAFETY: The read or write has not ended, and nobody else ends it now.
-        unsafe {
-            if let Some(complete) = (*kiocb).ki_complete {
-                complete(kiocb, ret);
-            }
+        // SAFETY: The `kiocb` is valid until it is completed, which whoever takes it out of `held`
+        // does.
+        if let Some(complete) = unsafe { (*kiocb).ki_complete } {
+            // SAFETY: `->read_iter()` or `->write_iter()` has returned `-EIOCBQUEUED` for it, so
+            // that it is to be completed once: here, since it is not in `held` any longer.
+            unsafe { complete(kiocb, ret) };
         }
         true
     }
@@ -421,7 +426,7 @@ impl ScriptedFile {
     /// Wakes who waits for the file, and tells these events; with none it is a wake-up that says
     /// nothing.
     pub fn wake(&self, events: u32) {
-        // SAFETY: The queue is valid.
+        // SAFETY: The queue was initialised with the script, which `self` has a reference to.
         unsafe {
             bindings::__wake_up(
                 self.script.queue.wait_queue_head.get(),
@@ -435,7 +440,8 @@ impl ScriptedFile {
     /// Makes the wait queue go away, as far as those who wait can see.
     #[doc(alias = "wake_up_pollfree")]
     pub fn free_queue(&self) {
-        // SAFETY: The queue is valid.
+        // SAFETY: The queue was initialised with the script, which stays until `self` is dropped: not
+        // before the grace period below has passed.
         unsafe { bindings::__wake_up_pollfree(self.script.queue.wait_queue_head.get()) };
         synchronize_rcu();
     }
@@ -456,11 +462,14 @@ impl Script {
         ..pin_init::zeroed()
     };
 
+    /// Returns what a file is to do.
+    ///
     /// # Safety
     ///
     /// `file` must be one of [`ScriptedFile`]s, and be valid for `'a`.
     unsafe fn of<'a>(file: *mut bindings::file) -> &'a Self {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `file` is valid. The private data of these files is a pointer of `Arc::into_raw()`
+        // that is given back when the file is released, so that the script is valid for `'a`.
         unsafe { &*(*file).private_data.cast() }
     }
 
@@ -468,7 +477,8 @@ impl Script {
     ///
     /// To be called by the VFS with one of these files, which is not used any longer.
     unsafe extern "C" fn release(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the requirements of this function; the reference is that of the file.
+        // SAFETY: `file` is valid, and its private data a pointer of `Arc::into_raw()`. The VFS
+        // releases a file once, and calls no other operation of it afterwards.
         drop(unsafe { Arc::<Self>::from_raw((*file).private_data.cast()) });
         0
     }
@@ -479,13 +489,13 @@ impl Script {
     ///
     /// `kiocb` must be valid, and its file one of these.
     unsafe fn rw(kiocb: *mut bindings::kiocb) -> Option<isize> {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `kiocb` is valid, and has a reference to its file, which is one of these.
         let this = unsafe { Self::of((*kiocb).ki_filp) };
 
         match this.rw.load(Relaxed) {
             ALL => None,
             HOLD => {
-                // SAFETY: By the requirements of this function.
+                // SAFETY: `kiocb` is valid, and only its owner has written this, before.
                 if unsafe { (*kiocb).ki_complete.is_none() } {
                     // Whoever reads or writes waits for the result.
                     return Some(-(bindings::EINVAL as isize));
@@ -493,7 +503,8 @@ impl Script {
                 // Without AIO there is nobody to cancel it.
                 #[cfg(CONFIG_AIO)]
                 if this.cancellable.load(Relaxed) {
-                    // SAFETY: It is not complete.
+                    // SAFETY: `kiocb` is valid and has not been completed, and `cancel()` may be
+                    // called with a `kiocb` of one of these files.
                     unsafe { bindings::kiocb_set_cancel_fn(kiocb, Some(Self::cancel)) };
                 }
                 match this.held.lock().push_within_capacity(Held(kiocb)) {
@@ -511,7 +522,8 @@ impl Script {
     /// To be called by `io_cancel()` with a read or write of one of these files.
     #[cfg(CONFIG_AIO)]
     unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `kiocb` is valid during the call, and has a reference to its file, which is one of
+        // these.
         unsafe { Self::of((*kiocb).ki_filp) }
             .cancelled
             .fetch_add(1, Relaxed);
@@ -525,16 +537,17 @@ impl Script {
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: By the requirements of this function.
-        unsafe {
-            Self::rw(kiocb).unwrap_or_else(|| {
-                let len = uio::len(iter);
+        // SAFETY: The VFS passes a valid `kiocb` of a file whose operation this is.
+        if let Some(ret) = unsafe { Self::rw(kiocb) } {
+            return ret;
+        }
+        // SAFETY: The VFS passes a valid iterator, which is the callee's until it returns.
+        let len = unsafe { uio::len(iter) };
 
-                match bindings::iov_iter_zero(len, iter) {
-                    0 if len != 0 => EFAULT.to_errno() as isize,
-                    n => n as isize,
-                }
-            })
+        // SAFETY: The iterator is valid, and that of a read can be written to.
+        match unsafe { bindings::iov_iter_zero(len, iter) } {
+            0 if len != 0 => EFAULT.to_errno() as isize,
+            n => n as isize,
         }
     }
 
@@ -545,8 +558,12 @@ impl Script {
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: By the requirements of this function.
-        unsafe { Self::rw(kiocb).unwrap_or_else(|| uio::len(iter) as isize) }
+        // SAFETY: The VFS passes a valid `kiocb` of a file whose operation this is.
+        if let Some(ret) = unsafe { Self::rw(kiocb) } {
+            return ret;
+        }
+        // SAFETY: The VFS passes a valid iterator, which is the callee's until it returns.
+        unsafe { uio::len(iter) as isize }
     }
 
     /// # Safety
@@ -558,7 +575,7 @@ impl Script {
         _end: i64,
         datasync: c_int,
     ) -> c_int {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the call.
         let this = unsafe { Self::of(file) };
 
         this.flushes
@@ -573,14 +590,13 @@ impl Script {
         file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
     ) -> bindings::__poll_t {
-        // SAFETY: By the requirements of this function; nobody uses the position of such a file.
-        let (this, table, file) = unsafe {
-            (
-                Self::of(file),
-                PollTable::from_raw(table),
-                File::from_raw_file(file),
-            )
-        };
+        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the call.
+        let this = unsafe { Self::of(file) };
+        // SAFETY: The VFS passes null or a poll table that is valid during the call.
+        let table = unsafe { PollTable::from_raw(table) };
+        // SAFETY: The file is valid during the call. Nobody uses the position of such a file, so
+        // that there is no `fdget_pos()` without the lock.
+        let file = unsafe { File::from_raw_file(file) };
         let queues = [&this.queue, &this.second_queue];
 
         for queue in queues.into_iter().take(this.queues.load(Relaxed) as usize) {
