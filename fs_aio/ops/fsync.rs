@@ -12,7 +12,6 @@ use crate::{
 use kernel::{
     aio::abi::Iocb,
     cred::Credential,
-    creds,
     fs::FsyncFile,
     prelude::*,
     slab::{
@@ -63,7 +62,7 @@ impl WorkItem for Request<Fsync> {
 
     fn run(this: SlabArc<Self>) {
         let op = &this.op;
-        let result = creds::with(&op.creds, || op.file.sync(op.what == What::Data));
+        let result = op.creds.scoped(|| op.file.sync(op.what == What::Data));
         let result = match result {
             Ok(()) => 0,
             Err(e) => e.to_errno(),
@@ -86,7 +85,7 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Bat
 
     let request = prepared.into_request(|file| {
         let file = FsyncFile::new(file)?;
-        let creds = creds::prepare()?;
+        let creds = Credential::prepare()?;
 
         Ok(pin_init!(Fsync {
             file,

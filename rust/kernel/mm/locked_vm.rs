@@ -9,7 +9,7 @@
 
 use crate::{
     bindings,
-    creds::{
+    capability::{
         capable,
         Capability, //
     },
