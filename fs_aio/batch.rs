@@ -42,8 +42,10 @@ use kernel::{
             StagedUser, //
         }, //
     },
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 /// So many requests of a batch get their memory from the pool of the context.

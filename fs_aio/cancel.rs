@@ -9,8 +9,10 @@ use crate::{
 use kernel::{
     aio::abi::Iocb,
     prelude::*,
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 /// Checks that an iocb was submitted, for all that can be seen in it.

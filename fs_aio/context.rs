@@ -375,8 +375,10 @@ mod tests {
         kunit::user::UserMemory,
         mm::mmap_write::MmapWriteGuard,
         page::PAGE_SIZE,
-        uaccess::UserPtr,
-        user_scalar::UserScalar, //
+        uaccess::{
+            UserPtr,
+            UserScalar, //
+        },
     };
 
     fn locked_pages() -> Result<usize> {

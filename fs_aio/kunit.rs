@@ -31,8 +31,10 @@ use kernel::{
         staged::StagedUser,
         threshold::Timeout, //
     },
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 /// Where the array of pointers to iocbs is in the memory.

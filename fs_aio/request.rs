@@ -302,8 +302,10 @@ mod tests {
             Iocb,
             IOCB_FLAG_RESFD, //
         },
-        uaccess::UserPtr,
-        user_scalar::UserScalar, //
+        uaccess::{
+            UserPtr,
+            UserScalar, //
+        },
     };
 
     /// A request that was not started leaves no event, and nothing else.

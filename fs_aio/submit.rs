@@ -16,8 +16,10 @@ use kernel::{
     blk_plug::plugged,
     prelude::*,
     sync::staged::StagedUser,
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 /// Smaller batches are not worth holding back block requests.

@@ -30,8 +30,10 @@ use kernel::{
         TimeLayout,
         UserSigmask, //
     },
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 kernel::export_c! {

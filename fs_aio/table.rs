@@ -30,8 +30,10 @@ use kernel::{
         WaitGroup,
         WaitToken, //
     },
-    uaccess::UserPtr,
-    user_scalar::UserScalar, //
+    uaccess::{
+        UserPtr,
+        UserScalar, //
+    },
 };
 
 /// What the tables hold.

@@ -18,8 +18,11 @@ use crate::{
         NotThreadSafe,
         Opaque, //
     },
-    uaccess::UserPtr,
-    user_scalar::read_words, //
+    uaccess::{
+        read_words,
+        UserPtr,
+        UserScalar, //
+    },
 };
 use core::mem::MaybeUninit;
 
@@ -112,8 +115,6 @@ impl UserSigmask {
     /// `EFAULT` if there is no readable memory, `EINVAL` if the size is wrong.
     #[doc(alias = "set_user_sigmask")]
     pub fn from_user(ptr: UserPtr, compat: bool) -> Result<Self> {
-        use crate::user_scalar::UserScalar;
-
         let (mut mask, mut size) = (0, 0);
 
         if !ptr.as_const_ptr().is_null() {

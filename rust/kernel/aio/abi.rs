@@ -13,8 +13,10 @@ use crate::{
         AsBytes,
         FromBytes, //
     },
-    uaccess::UserPtr,
-    user_scalar, //
+    uaccess::{
+        read_words,
+        UserPtr, //
+    },
 };
 use core::mem::{
     offset_of,
@@ -146,7 +148,7 @@ impl Iocb {
     /// `EFAULT` if not all of it can be read.
     #[inline]
     pub fn from_user(ptr: UserPtr, to: &mut MaybeUninit<Self>) -> Result<&Self> {
-        user_scalar::read_words(ptr, to)
+        read_words(ptr, to)
     }
 
     /// The offset of `aio_key`, the one field that the kernel writes.

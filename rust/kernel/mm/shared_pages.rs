@@ -964,7 +964,7 @@ mod tests {
             UserMemory, //
         },
         module::this_module,
-        user_scalar::UserScalar,
+        uaccess::UserScalar,
         LocalModule, //
     };
 
