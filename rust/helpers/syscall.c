@@ -4,9 +4,9 @@
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 
-__rust_helper ktime_t rust_helper_timespec64_to_ktime(struct timespec64 ts)
+__rust_helper ktime_t rust_helper_ktime_set(s64 secs, unsigned long nsecs)
 {
-	return timespec64_to_ktime(ts);
+	return ktime_set(secs, nsecs);
 }
 
 __rust_helper void rust_helper_restore_saved_sigmask_unless(bool interrupted)

@@ -12,7 +12,7 @@ use crate::{
         to_result,
         Result, //
     },
-    ffi::c_long,
+    ffi::c_ulong,
     sync::threshold::Timeout,
     types::{
         NotThreadSafe,
@@ -74,14 +74,10 @@ fn time64_to_ktime(seconds: i64, mut nanos: i64) -> i64 {
         nanos &= 0xffff_ffff;
     }
 
-    let time = bindings::timespec64 {
-        tv_sec: seconds,
-        // On a 32-bit kernel, this leaves the padding out.
-        tv_nsec: nanos as c_long,
-    };
-
+    // On a 32-bit kernel, the conversion leaves the padding out.
+    //
     // SAFETY: There are no requirements.
-    unsafe { bindings::timespec64_to_ktime(time) }
+    unsafe { bindings::ktime_set(seconds, nanos as c_ulong) }
 }
 
 #[inline(never)]
@@ -93,7 +89,10 @@ fn time32_from_user(ptr: UserPtr) -> Result<i64> {
         return Err(EFAULT);
     }
     // SAFETY: It was just written.
-    Ok(unsafe { bindings::timespec64_to_ktime(*ts.get()) })
+    let ts = unsafe { &*ts.get() };
+
+    // SAFETY: There are no requirements.
+    Ok(unsafe { bindings::ktime_set(ts.tv_sec, ts.tv_nsec as c_ulong) })
 }
 
 /// A signal mask of the current task that replaces its own for the time of a system call.
@@ -200,7 +199,9 @@ mod tests {
                     bindings::get_timespec64(time.get(), memory.at(0).as_const_ptr().cast())
                 })?;
                 // SAFETY: It was just written.
-                let c = unsafe { bindings::timespec64_to_ktime(*time.get()) };
+                let time = unsafe { &*time.get() };
+                // SAFETY: There are no requirements.
+                let c = unsafe { bindings::ktime_set(time.tv_sec, time.tv_nsec as c_ulong) };
 
                 assert_eq!(time64_to_ktime(seconds, nanos), c);
             }
