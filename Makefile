@@ -13,7 +13,7 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench lint unsafe-audit clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench lint unsafe-audit test-install clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -23,6 +23,7 @@ help:
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
 	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'
+	@echo 'make test-install  the installation, in bare systems (SYSTEMS="NAME ..."; as root)'
 	@echo 'make bench      instructions per operation: C, Rust and io_uring (CASES="NAME ...")'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
@@ -37,7 +38,7 @@ help:
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test test-debug bench:
+run shell kernel lint diff-test test-debug bench test-install:
 	@scripts/$@
 
 test:
