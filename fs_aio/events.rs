@@ -119,7 +119,6 @@ mod tests {
         },
         table, //
     };
-    use kernel::aio::abi::Abi;
 
     const NOW: Timeout = Timeout::Nanos(0);
     const SOON: Timeout = Timeout::Nanos(1000);

@@ -97,11 +97,7 @@ fn start_other(iocb: &Iocb, user_iocb: UserPtr, batch: &mut Batch<'_>) -> Result
 #[kunit_tests(aio_ops)]
 mod tests {
     use super::*;
-    use crate::kunit::{
-        Process,
-        EVENTS, //
-    };
-    use kernel::sync::threshold::Timeout;
+    use crate::kunit::Process;
 
     #[test]
     fn operations_that_there_are() -> Result {
