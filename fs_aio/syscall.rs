@@ -235,7 +235,6 @@ mod tests {
     };
     use kernel::{
         bindings::{
-            AIO_ABI_COMPAT,
             AIO_ABI_NATIVE,
             AIO_TIME64, //
         },
@@ -287,14 +286,20 @@ mod tests {
         memory.write(end - 8, &(u64::from(u32::MAX) << 32))?;
         let addr = memory.at(end - 8).as_mut_ptr();
 
-        assert_eq!(io_setup(1, addr, AIO_ABI_COMPAT as c_int), 0);
+        assert_eq!(
+            io_setup(1, addr, kernel::bindings::AIO_ABI_COMPAT as c_int),
+            0
+        );
         let value = memory.read::<u64>(end - 8)?;
 
         assert!(value as u32 != 0);
         assert_eq!(value >> 32, u64::from(u32::MAX));
         let addr = memory.at(end - 3).as_mut_ptr();
 
-        assert_eq!(io_setup(1, addr, AIO_ABI_COMPAT as c_int), errno(EFAULT));
+        assert_eq!(
+            io_setup(1, addr, kernel::bindings::AIO_ABI_COMPAT as c_int),
+            errno(EFAULT)
+        );
         Ok(())
     }
 

@@ -14,6 +14,9 @@ AIO=${AIO:-rust}
 ACCEL=${ACCEL:-auto}
 KERNEL_SERIES=7.3
 
+# The kernel is one for the host's architecture, or User Mode Linux.
+KARCH=${ARCH:-x86_64}
+
 # make hands its variables down to the kernel's makefiles, which have some of the
 # same names.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES KBUILD_OUTPUT ARCH CROSS_COMPILE LLVM
@@ -34,6 +37,11 @@ die()
 case $AIO in
 rust|c) ;;
 *) die "AIO is rust or c, not '$AIO'" ;;
+esac
+
+case $KARCH in
+x86_64|x86|um) ;;
+*) die "ARCH is x86_64 or um, not '$KARCH'" ;;
 esac
 
 # Stages. A command says how many it has (STAGES) and calls stage for each:
@@ -230,6 +238,7 @@ toolchain()
 		export CCACHE_COMPILERCHECK=content CCACHE_SLOPPINESS=time_macros
 		KMAKE+=("CC=$cc")
 	fi
+	if [ "$KARCH" = um ]; then KMAKE+=(ARCH=um); fi
 	# llvm-objcopy can't make what x32 needs.
 	if [ -n "${EXTRA_CONFIG:-}" ] && grep -qx 'CONFIG_X86_X32_ABI=y' "$EXTRA_CONFIG"; then
 		KMAKE+=("OBJCOPY=objcopy")
@@ -254,6 +263,7 @@ kunit_results()
 
 # Where things are for the kernel that AIO, BASE_CONFIG and EXTRA_CONFIG ask for.
 TREE=$BUILD/linux
+if [ "$KARCH" = um ]; then BASE_CONFIG=uml; fi
 VARIANT=${BASE_CONFIG:+$BASE_CONFIG-}$AIO
 if [ -n "${EXTRA_CONFIG:-}" ]; then
 	[ -f "$EXTRA_CONFIG" ] || die "EXTRA_CONFIG: no file '$EXTRA_CONFIG'"
@@ -262,7 +272,9 @@ if [ -n "${EXTRA_CONFIG:-}" ]; then
 	VARIANT+=-$(sha256sum "$EXTRA_CONFIG" | cut -c1-12)
 fi
 OUT=$BUILD/$VARIANT
-IMAGE=$OUT/arch/x86/boot/bzImage
+if [ "$KARCH" = um ]; then IMAGE=$OUT/linux; else IMAGE=$OUT/arch/x86/boot/bzImage; fi
+# A nested script has the same architecture.
+if [ "$KARCH" = um ]; then export ARCH=um; fi
 
 # The selftests, built from the laid tree, against its own UAPI headers, by the host's
 # compiler.
