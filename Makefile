@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What may be given on the command line or in the environment.
-VARIABLES := AIO BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT SEEDS WORDS SHRINK \
+VARIABLES := AIO ARCH BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT REPEAT BURN \
+	SEEDS WORDS SHRINK \
 	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN \
 	DEBUG CPUS SEED THREADS KERNEL_IMAGE SECONDS_EACH
 export $(VARIABLES)
@@ -19,7 +20,7 @@ help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
 	@echo 'make test       all tests, on the Rust kernel and on the C kernel'
 	@echo 'make kunit      the KUnit suites alone'
-	@echo 'make selftests  the kselftest programs alone'
+	@echo 'make selftests  the kselftest programs alone (both also with ARCH=um)'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
 	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'

@@ -3,15 +3,21 @@
 """Count test results.
 
     tap.py kselftest FILE LABEL EXIT   output of run_kselftest.sh; exit status of it
-    tap.py kunit FILE LABEL EXIT       output of "kunit.py parse --json"
+    tap.py kunit FILE LABEL EXIT       output of "kunit.py parse --json", beside the KTAP
+                                       that it was made of
+    tap.py stamp FILE TIMES            copies run_kselftest.sh's output to FILE, and writes
+                                       down how long each program takes
+    tap.py slowest NUMBER TIMES...     the slowest programs
 
-Prints failed and skipped tests and, as the last line, three numbers: passed,
-failed, skipped.
+The first two print failed tests, how many were skipped for which reason and, as the
+last line, three numbers: passed, failed, skipped.
 """
 
+import collections
 import json
 import re
 import sys
+import time
 
 RESULT = re.compile(r"^(not )?ok\s+(\d+)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
@@ -57,8 +63,11 @@ class Tally:
             print(f"  FAILED   {self.label}: {title}{': ' + reason if reason else ''}")
         for line in self.said:
             print("    " + line)
-        for title, reason in self.skipped:
-            print(f"  skipped  {self.label}: {title}: {reason}")
+        reasons = collections.Counter(reason for _, reason in self.skipped)
+        for reason, count in reasons.most_common():
+            titles = [title for title, r in self.skipped if r == reason]
+            which = titles[0] if count == 1 else f"{titles[0]}, ..."
+            print(f"  skipped  {self.label}: {count}: {reason} ({which})")
         print(self.passed, len(self.failed), len(self.skipped))
 
 
@@ -79,8 +88,9 @@ def kselftest(path, label, status):
                 inner.append(line[2:])
             elif line.startswith("# ") and PLAN.match(line[2:]):
                 plan = int(PLAN.match(line[2:]).group(1))
-            elif PLAN.match(line) and total is None:
-                total = int(PLAN.match(line).group(1))
+            elif PLAN.match(line):
+                # Several, where the programs run several times.
+                total = (total or 0) + int(PLAN.match(line).group(1))
             elif RESULT.match(line):
                 seen += 1
                 bad, _, name = RESULT.match(line).groups()
@@ -109,9 +119,23 @@ def kselftest(path, label, status):
     tally.report()
 
 
+def skip_reasons(path):
+    """What KUnit suites have said of the cases that they skip; the JSON has it not."""
+    reasons = {}
+    with open(path, errors="replace") as file:
+        for line in file:
+            result = RESULT.match(line.strip())
+            skip = SKIP.search(line)
+            if result and skip:
+                name = result.group(3).split(" #")[0].strip()
+                reasons[name] = skip.group(1).strip()
+    return reasons
+
+
 def kunit(path, label, status):
     """Cases of the JSON that kunit.py writes."""
     tally = Tally(label)
+    reasons = skip_reasons(path.removesuffix(".json") + ".ktap")
 
     def group(node, prefix):
         for case in node.get("test_cases", []):
@@ -119,7 +143,7 @@ def kunit(path, label, status):
             if case["status"] == "PASS":
                 tally.passed += 1
             elif case["status"] == "SKIP":
-                tally.skipped.append((name, "skipped by the suite"))
+                tally.skipped.append((name, reasons.get(case["name"]) or "no reason given"))
             else:
                 tally.failed.append((name, case["status"]))
         for sub in node.get("sub_groups", []):
@@ -136,8 +160,40 @@ def kunit(path, label, status):
     tally.report()
 
 
+def stamp(path, times):
+    """Standard input to a file; the seconds that each program took to another."""
+    began = time.monotonic()
+    with open(path, "w") as tap, open(times, "w") as out:
+        for line in sys.stdin:
+            tap.write(line)
+            tap.flush()
+            if line.startswith("# selftests: "):
+                began = time.monotonic()
+            elif RESULT.match(line):
+                name = RESULT.match(line).group(3).split(" #")[0].split(":")[-1].strip()
+                out.write(f"{time.monotonic() - began:.1f} {name}\n")
+                out.flush()
+
+
+def slowest(number, paths):
+    found = []
+    for path in paths:
+        with open(path) as file:
+            kernel = re.sub(r".*selftests-|\.times$|\.[0-9]+\.times$", "", path)
+            for line in file:
+                seconds, name = line.split()
+                found.append((float(seconds), name, kernel))
+    found.sort(reverse=True)
+    for seconds, name, kernel in found[:int(number)]:
+        print(f"  {seconds:6.0f} s  {name} (AIO={kernel})")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "kselftest":
         kselftest(*sys.argv[2:5])
+    elif sys.argv[1] == "stamp":
+        stamp(*sys.argv[2:4])
+    elif sys.argv[1] == "slowest":
+        slowest(sys.argv[2], sys.argv[3:])
     else:
         kunit(*sys.argv[2:5])
