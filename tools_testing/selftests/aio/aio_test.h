@@ -454,6 +454,26 @@ static inline void aio_sleep_ms(unsigned int ms)
 		;
 }
 
+/*
+ * Takes out of a non-blocking eventfd what requests have signalled, which should be
+ * @want. The signal comes after the event: who has seen that has to wait for it, unless
+ * the request was complete when io_submit() returned, or the context is destroyed.
+ */
+static inline __u64 aio_eventfd_take(int efd, __u64 want)
+{
+	__u64 sum = 0, count;
+	int i;
+
+	for (i = 0; i < 20000; i++) {
+		if (read(efd, &count, sizeof(count)) == sizeof(count))
+			sum += count;
+		if (sum >= want)
+			break;
+		aio_sleep_ms(1);
+	}
+	return sum;
+}
+
 /* The number of ring inodes, -1 when the kernel does not tell. */
 static inline long aio_ring_inodes(void)
 {

@@ -330,8 +330,7 @@ static void after_submit(struct world *w, long ret, enum source failed, unsigned
 			wrong("point %u: nothing has failed, event with %lld", n, res);
 	}
 	/* What the eventfd has counted, which is not the poll of it. */
-	if (read(w->event, &count, sizeof(count)) < 0)
-		count = 0;
+	count = aio_eventfd_take(w->event, w->parameter & RESFD ? expected : 0);
 	if (count != (w->parameter & RESFD ? (__u64)expected : 0))
 		wrong("point %u: the eventfd has counted %llu of %ld", n, (unsigned long long)count,
 		      expected);
