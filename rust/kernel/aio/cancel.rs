@@ -48,10 +48,10 @@ pub struct CancelList {
     head: Opaque<bindings::list_head>,
 }
 
-// SAFETY: The list is accessed with the lock held.
+// SAFETY: By the type invariants the list is accessed with the lock held, whoever does it.
 unsafe impl Sync for CancelList {}
 
-// SAFETY: As above; it is pinned.
+// SAFETY: The list belongs to no thread; it is pinned, so that its nodes find it where it is.
 unsafe impl Send for CancelList {}
 
 /// The place of an operation in a [`CancelList`].
@@ -72,10 +72,11 @@ pub struct CancelNode {
     _pin: PhantomPinned,
 }
 
-// SAFETY: See the type invariants.
+// SAFETY: By the type invariants `links`, `call` and `kiocb` are accessed with the lock of the list
+// held, except that anybody may look whether `links` is in a list, which C allows.
 unsafe impl Sync for CancelNode {}
 
-// SAFETY: As above; it is pinned.
+// SAFETY: A node belongs to no thread; it is pinned, so that the list finds it where it is.
 unsafe impl Send for CancelNode {}
 
 impl CancelNode {
@@ -103,7 +104,7 @@ impl CancelNode {
     #[doc(alias = "list_empty_careful")]
     #[inline]
     pub fn is_linked(&self) -> bool {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants `links` is initialised, and anybody may look at it so.
         !unsafe { bindings::list_empty_careful(self.links.get()) }
     }
 
@@ -143,7 +144,7 @@ unsafe impl Dismantle for CancelNode {
 
     #[inline]
     unsafe fn dismantle(this: *mut Self) {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The caller guarantees that `this` points to a valid node.
         unsafe { &*this }.assert_alone();
     }
 }
@@ -163,16 +164,9 @@ impl CancelList {
         })
     }
 
-    /// Removes a node whose operation is complete, if it is in this list.
+    /// Removes a node whose operation is complete, if it is still in this list.
     ///
     /// When this returns, nobody is cancelling the operation. May be called in any context.
-    #[inline]
-    pub fn remove(&self, node: &CancelNode) {
-        if node.is_linked() {
-            self.remove_linked(node);
-        }
-    }
-
     #[cold]
     fn remove_linked(&self, node: &CancelNode) {
         let _guard = self.lock.lock();
@@ -199,7 +193,7 @@ impl CancelList {
             // SAFETY: By the type invariants, the list consists of nodes.
             let node = unsafe { crate::container_of!(Opaque::cast_from(links), CancelNode, links) };
 
-            // SAFETY: As above.
+            // SAFETY: A node that is in the list is valid while the lock is held.
             if unsafe { (*node).id } == id {
                 // SAFETY: The node is in the list, and the lock held.
                 return unsafe { Self::cancel_node(node) };
@@ -241,15 +235,22 @@ impl CancelList {
     /// The node must be in the list, whose lock must be held. That lock keeps its operation from
     /// ending.
     unsafe fn cancel_node(node: *const CancelNode) -> Result {
-        // SAFETY: By the type invariants of `CancelNode`, and the requirements of this function.
-        unsafe {
-            let result = match (*(*node).call.get()).assume_init() {
-                Some(call) => to_result(call((*(*node).kiocb.get()).assume_init())),
-                None => Err(EINVAL),
-            };
-            bindings::list_del_init_careful((*node).links.get());
-            result
-        }
+        // SAFETY: The caller guarantees that the node is in the list, and so valid.
+        let node = unsafe { &*node };
+        // SAFETY: The caller holds the lock, and `call` of a node in a list is set.
+        let call = unsafe { (*node.call.get()).assume_init() };
+        // SAFETY: The caller holds the lock, and `kiocb` of a node in a list is set.
+        let kiocb = unsafe { (*node.kiocb.get()).assume_init() };
+
+        let result = match call {
+            // SAFETY: By the type invariants the function accepts this argument as long as the node
+            // is in the list, where the lock keeps it.
+            Some(call) => to_result(unsafe { call(kiocb) }),
+            None => Err(EINVAL),
+        };
+        // SAFETY: The caller holds the lock of the list that the node is in.
+        unsafe { bindings::list_del_init_careful(node.links.get()) };
+        result
     }
 
     /// Adds a node, and the function that cancels its operation.
@@ -265,15 +266,22 @@ impl CancelList {
         kiocb: *mut bindings::kiocb,
         call: bindings::kiocb_cancel_fn,
     ) {
-        // INVARIANT: The function and its argument are set while the lock is held.
-        //
-        // SAFETY: As above; the node is in no list.
-        unsafe {
-            node.set_list(self);
-            (*node.call.get()).write(call);
-            (*node.kiocb.get()).write(kiocb);
-            bindings::list_add_tail(node.links.get(), self.head.get());
-        }
+        // The list finds its way back from the links to the node, so this pointer must be made from
+        // one to the node, not from a reference to its field.
+        let this = core::ptr::from_ref(node);
+        // SAFETY: This stays within the node, which is valid.
+        let links = Opaque::cast_into(unsafe { &raw const (*this).links });
+
+        // INVARIANT: The list, the function and its argument are set while the lock is held, before
+        // the node is in the list.
+        node.set_list(self);
+        // SAFETY: The caller holds the lock, and the node is in no list: nobody else uses this.
+        unsafe { (*node.call.get()).write(call) };
+        // SAFETY: The lock is held, and the node is in no list: nobody else uses this.
+        unsafe { (*node.kiocb.get()).write(kiocb) };
+        // SAFETY: The caller holds the lock. The node is initialised, in no list, and stays until it
+        // is removed.
+        unsafe { bindings::list_add_tail(links, self.head.get()) };
     }
 
     /// Removes a node, if it is in the list.
@@ -282,7 +290,7 @@ impl CancelList {
     ///
     /// The lock of the list must be held, and the node be in this list or in none.
     pub(super) unsafe fn remove_locked(&self, node: &CancelNode) {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The caller holds the lock of the list that the node is in, if it is in one.
         unsafe { bindings::list_del_init_careful(node.links.get()) };
     }
 }
@@ -368,11 +376,16 @@ macro_rules! kiocb_set_cancel_fn {
         }
 
         // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one. The node is a
-        // field: one behind a pointer would have no offset.
+        // field of the operation: what is behind a pointer has no offset, and a field of another
+        // type, which could be dereferenced to a node, does not compile below.
         unsafe impl $crate::aio::cancel::TheAioRw for $ty {
             #[inline]
             fn node(&self) -> &$crate::aio::cancel::CancelNode {
                 const _: usize = ::core::mem::offset_of!($ty, $($node).+);
+                // A raw pointer is not converted by way of `Deref`.
+                let _ = |this: &Self| -> *const $crate::aio::cancel::CancelNode {
+                    &raw const this.$($node).+
+                };
 
                 &self.$($node).+
             }
@@ -391,13 +404,13 @@ macro_rules! kiocb_set_cancel_fn {
         ///
         /// # Safety
         ///
-        /// To be called by who executes it, before it is complete.
+        /// `kiocb` must be valid and its operation not complete. `cancel` must accept it until then.
         #[no_mangle]
         pub unsafe extern "C" fn aio_set_cancel_fn(
             kiocb: *mut $crate::bindings::kiocb,
             cancel: $crate::bindings::kiocb_cancel_fn,
         ) {
-            // SAFETY: By the requirements of this function.
+            // SAFETY: The caller guarantees what this function wants, which is the same.
             unsafe { $crate::aio::cancel::set_cancel_fn::<$ty>(kiocb, cancel) };
         }
     };
@@ -415,13 +428,13 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
 ) {
     // Nothing but the flags may be looked at before it is known whose this is.
     //
-    // SAFETY: By the requirements of this function.
+    // SAFETY: The caller guarantees that `kiocb` is valid.
     if unsafe { (*kiocb).ki_flags } & bindings::IOCB_AIO_RW as i32 == 0 {
         return;
     }
 
-    // SAFETY: By the requirements of `TheAioRw` and `HasAsyncKiocb`, this is in a `T`, which is
-    // alive until the operation is complete.
+    // SAFETY: The flag says that this is the `AsyncKiocb` of a `T`, at `OFFSET`, see `TheAioRw`. It
+    // is alive until the operation is complete, which it is not, as the caller guarantees.
     let this = unsafe { &*kiocb.byte_sub(T::OFFSET).cast::<T>() };
     let (list, node) = (this.cancel_list(), this.node());
 
@@ -430,9 +443,9 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     }
     let _guard = list.lock.lock();
 
-    // SAFETY: The lock is held. The node is in no list, and by the requirements of `TheAioRw` it
-    // leaves this one when the operation has ended. The function accepts the argument by the
-    // requirements of this function.
+    // SAFETY: The lock is held. The node is in no list, and leaves this one when the operation has
+    // ended, see `TheAioRw`. The caller guarantees that the function accepts the argument until
+    // then.
     unsafe { list.add_locked(node, kiocb, cancel) };
 }
 
@@ -488,9 +501,9 @@ mod tests {
         assert_eq!(calls(|| assert_eq!(list.cancel(2), Ok(()))), 1);
         assert!(one.is_linked() && !two.is_linked());
         assert_eq!(calls(|| assert_eq!(list.cancel(2), Err(EINVAL))), 0);
-        list.remove(&one);
-        // It may be in no list, or in another.
-        list.remove(&one);
+        list.remove_linked(&one);
+        // It may be in no list by then.
+        list.remove_linked(&one);
         assert!(!one.is_linked());
         assert_eq!(calls(|| assert_eq!(list.cancel(1), Err(EINVAL))), 0);
     }
