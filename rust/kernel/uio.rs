@@ -2,6 +2,10 @@
 
 //! Buffers that a process has passed for I/O.
 //!
+//! [`iov`](crate::iov) has iterators that somebody else has made, for those who copy data from or to
+//! them. This is the other side: who makes one, of the buffers that a system call names, and hands
+//! it to a file.
+//!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
 use crate::{
@@ -11,7 +15,6 @@ use crate::{
         Error,
         Result, //
     },
-    types::Opaque,
     uaccess::UserPtr, //
 };
 use core::{
@@ -75,33 +78,34 @@ const FAST: usize = bindings::UIO_FASTIOV as usize;
 /// Room for a short array of buffers, on the stack.
 pub(crate) type FastArray = MaybeUninit<[bindings::iovec; FAST]>;
 
+/// Room for an iterator of buffers, on the stack.
+pub(crate) type IterSpace = MaybeUninit<bindings::iov_iter>;
+
 /// Buffers of the current process, as an iterator that files understand.
-pub(crate) struct UserIter(Opaque<bindings::iov_iter>);
+///
+/// # Invariants
+///
+/// `iter` is initialised. `allocated` is null, or an array of `kmalloc()` that belongs to this value.
+pub(crate) struct UserIter<'a> {
+    iter: &'a mut IterSpace,
+    allocated: *mut bindings::iovec,
+}
 
-/// An array that `__import_iovec()` has allocated, or null.
-pub(crate) struct Allocated(*mut bindings::iovec);
-
-impl Drop for Allocated {
+impl Drop for UserIter<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: It was allocated with `kmalloc()`.
-            unsafe { bindings::kfree(self.0.cast()) };
+        if !self.allocated.is_null() {
+            // SAFETY: By the type invariants it was allocated with `kmalloc()`, for this value.
+            unsafe { bindings::kfree(self.allocated.cast()) };
         }
     }
 }
 
-impl UserIter {
-    /// Returns an iterator of nothing, which must not be used before it is told of what.
-    #[inline]
-    pub(crate) fn uninit() -> Self {
-        Self(Opaque::uninit())
-    }
-
-    /// Makes it one of these buffers.
+impl<'a> UserIter<'a> {
+    /// Makes an iterator of these buffers, in `space`; `fast` is room for a short array of them.
     ///
-    /// What is returned, and `fast`, must stay as long as the iterator is used. These are three
-    /// values and not one because the compiler would set all of that to zero.
+    /// These are the caller's, and not parts of the value, because the compiler would set all of
+    /// that to zero.
     ///
     /// May sleep. The addresses are checked to be those of a process, but nothing more: faults
     /// turn up when data is copied.
@@ -112,83 +116,81 @@ impl UserIter {
     /// has too many elements or a negative length; `ENOMEM`.
     #[inline]
     pub(crate) fn import(
-        &mut self,
+        space: &'a mut IterSpace,
         dir: Direction,
         buffers: Buffers,
-        fast: &mut FastArray,
-    ) -> Result<Allocated> {
-        match buffers {
+        fast: &'a mut FastArray,
+    ) -> Result<Self> {
+        let allocated = match buffers {
             Buffers::One { addr, len } => {
+                let (iter, addr) = (space.as_mut_ptr(), addr.as_mut_ptr());
+
                 // SAFETY: The iterator is valid for writes.
-                to_result(unsafe {
-                    bindings::import_ubuf_inline(dir.iter(), addr.as_mut_ptr(), len, self.0.get())
-                })?;
-                Ok(Allocated(null_mut()))
+                to_result(unsafe { bindings::import_ubuf_inline(dir.iter(), addr, len, iter) })?;
+                null_mut()
             }
             Buffers::Vector {
                 addr,
                 count,
                 compat,
-            } => self.import_vector(dir, addr, count, compat, fast),
-        }
+            } => Self::import_vector(space, dir, addr, count, compat, fast)?,
+        };
+
+        // INVARIANT: Both functions have initialised the iterator, and allocated the array if there
+        // is one.
+        Ok(Self {
+            iter: space,
+            allocated,
+        })
     }
 
-    /// Imports an array of buffers, into `fast` or an array of its own, which is returned.
+    /// Imports an array of buffers, into `fast` or an array of its own, which is returned: null, if
+    /// it was not needed.
     #[inline(never)]
     fn import_vector(
-        &mut self,
+        space: &mut IterSpace,
         dir: Direction,
         addr: UserPtr,
         count: usize,
         compat: bool,
         fast: &mut FastArray,
-    ) -> Result<Allocated> {
+    ) -> Result<*mut bindings::iovec> {
         let fast = fast.as_mut_ptr().cast::<bindings::iovec>();
+        let iter = space.as_mut_ptr();
+        let (rw, addr) = (dir.iter(), addr.as_const_ptr().cast());
+        let (count, max) = (count as u32, bindings::UIO_FASTIOV);
         let mut array = fast;
 
         // C takes the number as an `unsigned int`, as `preadv(2)` does with its own; a larger one
         // is cut in the same way.
         //
         // SAFETY: `array` has room for `FAST` elements; `iter` is valid for writes.
-        let ret = unsafe {
-            bindings::__import_iovec(
-                dir.iter(),
-                addr.as_const_ptr().cast(),
-                count as u32,
-                bindings::UIO_FASTIOV,
-                &mut array,
-                self.0.get(),
-                compat,
-            )
-        };
+        let ret =
+            unsafe { bindings::__import_iovec(rw, addr, count, max, &mut array, iter, compat) };
         if ret < 0 {
             // There is no array of its own then.
             return Err(Error::from_errno(ret as i32));
         }
         // Afterwards this is null, or an array of its own.
-        Ok(Allocated(if core::ptr::eq(array, fast) {
+        Ok(if core::ptr::eq(array, fast) {
             null_mut()
         } else {
             array
-        }))
+        })
     }
 
     /// Returns the number of bytes that are left.
-    ///
-    /// # Safety
-    ///
-    /// It must have been made an iterator of buffers.
     #[doc(alias = "iov_iter_count")]
     #[inline]
-    pub(crate) unsafe fn len(&self) -> usize {
-        // SAFETY: By the requirements of this function.
-        unsafe { len(self.0.get()) }
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: By the type invariants the iterator is initialised.
+        unsafe { len(self.iter.as_ptr()) }
     }
 
-    /// Returns the C structure.
+    /// Returns the C structure, which is valid as long as this value.
     #[inline]
     pub(crate) fn as_raw(&mut self) -> *mut bindings::iov_iter {
-        self.0.get()
+        self.iter.as_mut_ptr()
     }
 }
 
@@ -199,7 +201,7 @@ impl UserIter {
 /// `iter` must be valid.
 #[inline]
 pub(crate) unsafe fn len(iter: *const bindings::iov_iter) -> usize {
-    // SAFETY: By the requirements of this function.
+    // SAFETY: The caller guarantees that it is valid. The union has only this variant that counts.
     unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
 }
 
@@ -216,11 +218,10 @@ mod tests {
     fn import(buffers: Buffers) -> Result<(usize, bool)> {
         let mut results = [Direction::Read, Direction::Write].map(|dir| {
             let mut fast = FastArray::uninit();
-            let mut iter = UserIter::uninit();
-            let allocated = iter.import(dir, buffers, &mut fast)?;
+            let mut space = IterSpace::uninit();
+            let iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
 
-            // SAFETY: It was just imported.
-            Ok((unsafe { iter.len() }, !allocated.0.is_null()))
+            Ok((iter.len(), !iter.allocated.is_null()))
         });
         let [read, write] = &mut results;
 

@@ -28,6 +28,7 @@ use crate::{
         Buffers,
         Direction,
         FastArray,
+        IterSpace,
         UserIter, //
     },
 };
@@ -84,7 +85,9 @@ macro_rules! impl_has_async_kiocb {
         // SAFETY: The compiler computes the offset, and checks the type of the field below.
         unsafe impl $crate::fs::HasAsyncKiocb for $self {
             const OFFSET: usize = {
-                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($field).+ };
+                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb {
+                    &raw const this.$($field).+
+                };
 
                 ::core::mem::offset_of!(Self, $($field).+)
             };
@@ -135,6 +138,11 @@ const _: fn(bindings::kiocb) = |kiocb| {
         ki_waitq: _,
     } = kiocb;
 };
+
+/// `->read_iter()` or `->write_iter()` of a file.
+type RwIter = Option<
+    unsafe extern "C" fn(*mut bindings::kiocb, *mut bindings::iov_iter) -> crate::ffi::c_long,
+>;
 
 impl AsyncKiocb {
     /// Initialises a control block for `file`: position zero, the flags of the file.
@@ -273,52 +281,31 @@ impl AsyncKiocb {
         dir: Direction,
         buffers: Buffers,
     ) -> Result<Issued<T>> {
-        // SAFETY: By the requirements of `HasAsyncKiocb`.
-        let me = unsafe {
-            &*core::ptr::from_ref::<T>(&this)
-                .byte_add(T::OFFSET)
-                .cast::<Self>()
-        };
+        // SAFETY: `OFFSET` is that of an `AsyncKiocb` in a `T`, see `HasAsyncKiocb`.
+        let me: &Self = unsafe { &*core::ptr::from_ref::<T>(&this).byte_add(T::OFFSET).cast() };
         let mut fast = FastArray::uninit();
-        let mut iter = UserIter::uninit();
+        let mut space = IterSpace::uninit();
 
         me.check_access(dir)?;
-        // Lives until the file has returned, as `fast` does.
-        let _allocated = iter.import(dir, buffers, &mut fast)?;
-        // SAFETY: It was just imported.
-        me.verify_area(dir, unsafe { iter.len() })?;
+        let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
+        me.verify_area(dir, iter.len())?;
 
         let (submission, completion) = this.share_two();
         // The reference belongs to `ki_complete()`.
-        //
-        // SAFETY: By the requirements of `HasAsyncKiocb`.
-        let kiocb: *mut bindings::kiocb =
-            unsafe { completion.into_raw().cast_mut().byte_add(T::OFFSET).cast() };
+        let owner = completion.into_raw().cast_mut();
+        // SAFETY: `OFFSET` is that of an `AsyncKiocb` in a `T`, see `HasAsyncKiocb`.
+        let kiocb: *mut bindings::kiocb = unsafe { owner.byte_add(T::OFFSET).cast() };
 
-        // SAFETY: Nobody else uses the structure before the file is called; the file is valid.
-        let call = unsafe {
-            let ops = &*(*(*kiocb).ki_filp).f_op;
-
-            (*kiocb).ki_complete = Some(Self::ki_complete::<T>);
-            (*kiocb).private = null_mut();
-            (*kiocb).ki_flags |= T::FLAGS;
-            match dir {
-                Direction::Read => {
-                    (*kiocb).ki_flags &= !(bindings::IOCB_WRITE as i32);
-                    ops.read_iter
-                }
-                Direction::Write => {
-                    if Self::is_regular(kiocb) {
-                        bindings::kiocb_start_write(kiocb);
-                    }
-                    (*kiocb).ki_flags |= bindings::IOCB_WRITE as i32;
-                    ops.write_iter
-                }
-            }
-        };
-
+        // SAFETY: `kiocb` is that of a `T`, and the file has not been called.
+        let call = unsafe { Self::begin::<T>(kiocb, dir) };
         let ret = match call {
-            // SAFETY: The file is valid, and so is the structure: `submission` keeps both.
+            // SAFETY: These are the arguments that the function wants:
+            // - `kiocb` was completed by `begin()`. The file may keep it until it calls
+            //   `ki_complete()`, to which a reference of the operation belongs; `submission` is
+            //   another one, which keeps the operation, and the file in it, until the call is over.
+            // - `iter` was imported. It and what it refers to, `space`, `fast` and the array that it
+            //   may have allocated, are borrowed by or belong to this value, which lives until the
+            //   end of this function; the file does not keep it any longer than the call.
             Some(call) => unsafe { call(kiocb, iter.as_raw()) },
             // `check_access()` has seen it.
             None => EINVAL.to_errno() as isize,
@@ -328,15 +315,51 @@ impl AsyncKiocb {
             return Ok(Issued::Queued(submission));
         }
 
-        // SAFETY: The file has not called `ki_complete()` and won't, so its reference is ours
-        // again. These two are all there are.
-        let this = unsafe {
-            submission.ended();
-            Self::end_write(kiocb);
-            submission.reunite(SlabArc::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()))
-        };
+        submission.ended();
+        // SAFETY: The operation has ended: the file has not called `ki_complete()`, and won't.
+        unsafe { Self::end_write(kiocb) };
+        // SAFETY: So the reference of `completion` is ours again.
+        let completion = unsafe { SlabArc::from_raw(owner) };
+        // SAFETY: These two are all the references there are.
+        let this = unsafe { submission.reunite(completion) };
 
         Ok(Issued::Complete(this, Self::no_restart(ret)))
+    }
+
+    /// Writes what the file wants to find in the structure, and returns the function to call.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` must be that of a `T` at its `OFFSET`, which the file has not been called with.
+    #[inline(always)]
+    unsafe fn begin<T: AsyncRw>(kiocb: *mut bindings::kiocb, dir: Direction) -> RwIter {
+        // SAFETY: The caller guarantees that it is that of an `AsyncKiocb`, whose file is valid.
+        let ops = unsafe { &*(*(*kiocb).ki_filp).f_op };
+        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet.
+        unsafe { (&raw mut (*kiocb).ki_complete).write(Some(Self::ki_complete::<T>)) };
+        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet.
+        unsafe { (&raw mut (*kiocb).private).write(null_mut()) };
+        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet; `new()` has
+        // initialised the flags.
+        let flags = unsafe { &mut (*kiocb).ki_flags };
+
+        *flags |= T::FLAGS;
+        match dir {
+            Direction::Read => {
+                *flags &= !(bindings::IOCB_WRITE as i32);
+                ops.read_iter
+            }
+            Direction::Write => {
+                *flags |= bindings::IOCB_WRITE as i32;
+                // SAFETY: The structure has a valid file.
+                if unsafe { Self::is_regular(kiocb) } {
+                    // SAFETY: This is a write of a regular file; `end_write()` is called when it has
+                    // ended.
+                    unsafe { bindings::kiocb_start_write(kiocb) };
+                }
+                ops.write_iter
+            }
+        }
     }
 
     /// Checks that the file allows an operation of `len` bytes at the position.
@@ -379,12 +402,12 @@ impl AsyncKiocb {
         kiocb: *mut bindings::kiocb,
         res: crate::ffi::c_long,
     ) {
-        // SAFETY: By the requirements of `HasAsyncKiocb` this is the `T`, whose reference belongs
-        // to this function.
+        // SAFETY: The caller passes the structure in a `T`, at its `OFFSET`, whose reference belongs
+        // to this function since `issue()` has given it away.
         let this = unsafe { SlabArc::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
         this.ended();
-        // SAFETY: By the requirements of this function; the reference keeps it.
+        // SAFETY: The operation has ended, and the reference keeps it; this is the only call.
         unsafe { Self::end_write(kiocb) };
         T::complete(this, res);
     }
@@ -396,11 +419,13 @@ impl AsyncKiocb {
     /// `kiocb` must be that of an operation that was issued and has ended. To be called once.
     #[inline]
     unsafe fn end_write(kiocb: *mut bindings::kiocb) {
-        // SAFETY: By the requirements of this function.
-        unsafe {
-            if (*kiocb).ki_flags & bindings::IOCB_WRITE as i32 != 0 && Self::is_regular(kiocb) {
-                bindings::kiocb_end_write(kiocb);
-            }
+        // SAFETY: The caller guarantees that it is valid, and nobody changes the flag any longer.
+        let write = unsafe { (*kiocb).ki_flags } & bindings::IOCB_WRITE as i32 != 0;
+
+        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        if write && unsafe { Self::is_regular(kiocb) } {
+            // SAFETY: For this write of a regular file, `begin()` has called the counterpart.
+            unsafe { bindings::kiocb_end_write(kiocb) };
         }
     }
 
@@ -409,7 +434,7 @@ impl AsyncKiocb {
     /// `kiocb` must have a valid file.
     #[inline]
     unsafe fn is_regular(kiocb: *mut bindings::kiocb) -> bool {
-        // SAFETY: By the requirements of this function. The type of an inode does not change.
+        // SAFETY: The caller guarantees that the file is valid. The type of its inode never changes.
         let mode = unsafe { (*bindings::file_inode((*kiocb).ki_filp)).i_mode };
 
         u32::from(mode) & bindings::S_IFMT == bindings::S_IFREG
@@ -432,330 +457,11 @@ unsafe impl Dismantle for AsyncKiocb {
 
     #[inline]
     unsafe fn dismantle(this: *mut Self) -> ARef<LocalFile> {
-        // SAFETY: By the type invariants, this owns a reference to the file; by the requirements of
-        // this function nobody else takes it over.
-        unsafe {
-            let file = (*(*this).inner.get()).ki_filp;
+        // SAFETY: The caller guarantees that the value is valid; its file is not null.
+        let file = unsafe { NonNull::new_unchecked((*(*this).inner.get()).ki_filp) };
 
-            ARef::from_raw(NonNull::new_unchecked(file.cast()))
-        }
-    }
-}
-
-#[kunit_tests(rust_fs_async_kiocb)]
-mod tests {
-    use super::*;
-    use crate::{
-        kunit::user::{
-            ScriptedFile,
-            UserMemory, //
-        },
-        slab::{
-            Backing,
-            KmemCache,
-            SlabArcInner,
-            SlabSlot, //
-        },
-        sync::{
-            atomic::{
-                Atomic,
-                Relaxed, //
-            },
-            Arc, //
-        },
-        uaccess::UserPtr,
-    };
-
-    enum Ops {}
-
-    static OPS: KmemCache<Ops> = KmemCache::new(c"rust_kunit_rw");
-
-    impl Backing for Ops {
-        type Largest = SlabArcInner<Op>;
-        const CACHE: &'static KmemCache<Self> = &OPS;
-    }
-
-    /// How operations have completed that did not do so at once.
-    struct Log {
-        times: Atomic<u32>,
-        res: Atomic<isize>,
-    }
-
-    #[pin_data]
-    struct Op {
-        #[pin]
-        kiocb: AsyncKiocb,
-        log: Arc<Log>,
-    }
-
-    impl Cached for Op {
-        type Backing = Ops;
-    }
-
-    impl_has_async_kiocb! {
-        impl HasAsyncKiocb for Op { self.kiocb }
-    }
-
-    impl AsyncRw for Op {
-        fn complete(this: SlabArc<Self>, res: isize) {
-            this.log.times.fetch_add(1, Relaxed);
-            this.log.res.store(res, Relaxed);
-        }
-    }
-
-    /// A file, and memory for the buffers.
-    struct Setup {
-        file: ScriptedFile,
-        memory: UserMemory,
-        log: Arc<Log>,
-    }
-
-    impl Setup {
-        fn new(file: Result<ScriptedFile>) -> Result<Self> {
-            OPS.init()?;
-            Ok(Self {
-                file: file?,
-                memory: UserMemory::new(1)?,
-                log: Arc::new(
-                    Log {
-                        times: Atomic::new(0),
-                        res: Atomic::new(0),
-                    },
-                    GFP_KERNEL,
-                )?,
-            })
-        }
-
-        fn op(&self) -> Result<UniqueSlabArc<Op>> {
-            let file = self.file.open().local()?;
-
-            Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
-                kiocb <- AsyncKiocb::new(file, false),
-                log: self.log.clone(),
-            }))?)
-        }
-
-        fn buffer(&self, len: usize) -> Buffers {
-            Buffers::One {
-                addr: self.memory.at(0),
-                len,
-            }
-        }
-
-        /// Issues an operation that completes at once, and returns its result.
-        fn at_once(&self, dir: Direction, buffers: Buffers) -> Result<isize> {
-            match AsyncKiocb::issue(self.op()?, dir, buffers)? {
-                Issued::Complete(_, res) => Ok(res),
-                Issued::Queued(_) => Err(EALREADY),
-            }
-        }
-
-        /// How many operations have completed later, and the last result.
-        fn log(&self) -> (u32, isize) {
-            (self.log.times.load(Relaxed), self.log.res.load(Relaxed))
-        }
-    }
-
-    use Direction::{
-        Read,
-        Write, //
-    };
-
-    #[test]
-    fn complete_at_once() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-
-        setup.memory.write(0, &[u64::MAX; 2])?;
-        assert_eq!(setup.at_once(Read, setup.buffer(8)), Ok(8));
-        // As many bytes were read as were asked for.
-        assert_eq!(setup.memory.read::<[u64; 2]>(0)?, [0, u64::MAX]);
-        assert_eq!(setup.at_once(Write, setup.buffer(100)), Ok(100));
-        assert_eq!(setup.at_once(Write, setup.buffer(0)), Ok(0));
-
-        setup.file.set_rw(EIO.to_errno() as isize);
-        assert_eq!(
-            setup.at_once(Read, setup.buffer(8)),
-            Ok(EIO.to_errno() as isize)
-        );
-        // Nobody was told in the other way.
-        assert_eq!(setup.log(), (0, 0));
-        Ok(())
-    }
-
-    #[test]
-    fn faults_are_results() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-        let addr = setup.memory.at(setup.memory.len());
-
-        assert_eq!(
-            setup.at_once(Read, Buffers::One { addr, len: 8 }),
-            Ok(EFAULT.to_errno() as isize)
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn a_restart_is_an_interruption() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-        let eintr = EINTR.to_errno() as isize;
-
-        for restart in [
-            ERESTARTSYS,
-            ERESTARTNOINTR,
-            ERESTARTNOHAND,
-            ERESTART_RESTARTBLOCK,
-        ] {
-            setup.file.set_rw(restart.to_errno() as isize);
-            assert_eq!(setup.at_once(Write, setup.buffer(8)), Ok(eintr));
-        }
-        // The numbers around them are not.
-        for other in [511, 515, 517] {
-            setup.file.set_rw(-other);
-            assert_eq!(setup.at_once(Write, setup.buffer(8)), Ok(-other));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn complete_later() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-
-        setup.file.hold(false);
-        for (dir, res) in [(Read, 5), (Write, EIO.to_errno() as isize)] {
-            let (times, _) = setup.log();
-            let issued = AsyncKiocb::issue(setup.op()?, dir, setup.buffer(8))?;
-
-            assert!(matches!(issued, Issued::Queued(_)));
-            // The operation does not need the submitter's reference.
-            drop(issued);
-            assert_eq!(setup.log().0, times);
-            assert_eq!(setup.file.held(), 1);
-            assert!(setup.file.end(res));
-            assert_eq!(setup.log(), (times + 1, res));
-        }
-        assert!(!setup.file.end(0));
-        // All operations are gone: nobody else knows the log.
-        assert!(Arc::into_unique_or_drop(setup.log).is_some());
-        Ok(())
-    }
-
-    #[test]
-    fn complete_before_the_submitter_leaves() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-
-        setup.file.hold(false);
-        let issued = AsyncKiocb::issue(setup.op()?, Read, setup.buffer(8))?;
-
-        assert!(setup.file.end(3));
-        match issued {
-            // The object is there as long as the submitter's reference.
-            Issued::Queued(op) => assert_eq!(op.log.res.load(Relaxed), 3),
-            Issued::Complete(..) => return Err(EINVAL),
-        }
-        assert!(Arc::into_unique_or_drop(setup.log).is_some());
-        Ok(())
-    }
-
-    #[test]
-    fn refused() -> Result {
-        let setup = Setup::new(ScriptedFile::read_only())?;
-        let kernel = Buffers::One {
-            addr: UserPtr::from_addr(usize::MAX - 99),
-            len: 8,
-        };
-
-        // Whether the file is open for it is found out before the buffers.
-        assert_eq!(setup.at_once(Write, kernel), Err(EBADF));
-        assert_eq!(setup.at_once(Read, kernel), Err(EFAULT));
-        assert_eq!(setup.at_once(Read, setup.buffer(8)), Ok(8));
-
-        let nothing = Setup::new(ScriptedFile::without_operations())?;
-
-        assert_eq!(nothing.at_once(Read, kernel), Err(EINVAL));
-        assert_eq!(nothing.at_once(Write, kernel), Err(EINVAL));
-        assert!(Arc::into_unique_or_drop(setup.log).is_some());
-        assert!(Arc::into_unique_or_drop(nothing.log).is_some());
-        Ok(())
-    }
-
-    #[test]
-    fn positions() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-
-        for (pos, result) in [
-            (0, Ok(8)),
-            (i64::MAX - 8, Ok(8)),
-            (i64::MAX - 7, Err(EINVAL)),
-            (-1, Err(EINVAL)),
-            (i64::MIN, Err(EINVAL)),
-        ] {
-            let mut op = setup.op()?;
-
-            op.as_mut().project().kiocb.set_pos(pos);
-            let issued = AsyncKiocb::issue(op, Read, setup.buffer(8)).map(|issued| match issued {
-                Issued::Complete(_, res) => res,
-                Issued::Queued(_) => 0,
-            });
-
-            assert_eq!(issued, result);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn flags_and_priorities() -> Result {
-        const RWF_HIPRI: i32 = 1;
-
-        let setup = Setup::new(ScriptedFile::new())?;
-        let mut op = setup.op()?;
-        let mut kiocb = op.as_mut().project().kiocb;
-
-        assert_eq!(kiocb.as_mut().set_rw_flags(0, Read), Ok(()));
-        // No such flag.
-        assert_eq!(kiocb.as_mut().set_rw_flags(1 << 30, Read), Err(EOPNOTSUPP));
-        // A poll for the completion is accepted, but nobody does it.
-        assert_eq!(kiocb.as_mut().set_rw_flags(RWF_HIPRI, Read), Ok(()));
-        // SAFETY: The operation is ours.
-        let flags = unsafe { (*kiocb.inner.get()).ki_flags };
-
-        assert_eq!(flags & bindings::IOCB_HIPRI, 0);
-
-        // Best effort, level 3; then a class that there is not.
-        assert_eq!(kiocb.as_mut().set_ioprio(2 << 13 | 3), Ok(()));
-        if cfg!(CONFIG_BLOCK) {
-            assert_eq!(kiocb.as_mut().set_ioprio(5 << 13), Err(EINVAL));
-        }
-        // SAFETY: As above.
-        let ioprio = |kiocb: &AsyncKiocb| unsafe { (*kiocb.inner.get()).ki_ioprio };
-
-        assert_eq!(ioprio(&kiocb), 2 << 13 | 3);
-        kiocb.as_mut().inherit_ioprio(7);
-        assert_eq!(ioprio(&kiocb), 7);
-        Ok(())
-    }
-
-    crate::slab::impl_dismantle! {
-        impl Dismantle for Op {
-            taken { kiocb: AsyncKiocb }
-            moved { log: Arc<Log> }
-            dropped {}
-        }
-    }
-
-    /// An operation that was not issued gives back what it has.
-    #[test]
-    fn dropped() -> Result {
-        let setup = Setup::new(ScriptedFile::new())?;
-
-        drop(setup.op()?);
-        let ((file, log), slot) = setup.op()?.dismantle();
-
-        assert!(core::ptr::eq(
-            file.as_ptr(),
-            setup.file.open().local()?.as_ptr()
-        ));
-        drop((file, log, slot));
-        assert!(Arc::into_unique_or_drop(setup.log).is_some());
-        Ok(())
+        // SAFETY: By the type invariants the value owns a reference to the file, and the caller
+        // guarantees that it is not used again.
+        unsafe { ARef::from_raw(file.cast()) }
     }
 }

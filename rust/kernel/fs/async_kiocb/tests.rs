@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes of files whose answers the test decides.
+
+use crate::prelude::*;
+
+#[kunit_tests(rust_fs_async_kiocb)]
+mod cases {
+    use super::super::*;
+    use crate::{
+        kunit::user::{
+            ScriptedFile,
+            UserMemory, //
+        },
+        slab::{
+            Backing,
+            KmemCache,
+            SlabArcInner,
+            SlabSlot, //
+        },
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            Arc, //
+        },
+        uaccess::UserPtr,
+    };
+
+    enum Ops {}
+
+    static OPS: KmemCache<Ops> = KmemCache::new(c"rust_kunit_rw");
+
+    impl Backing for Ops {
+        type Largest = SlabArcInner<Op>;
+        const CACHE: &'static KmemCache<Self> = &OPS;
+    }
+
+    /// How operations have completed that did not do so at once.
+    struct Log {
+        times: Atomic<u32>,
+        res: Atomic<isize>,
+    }
+
+    #[pin_data]
+    struct Op {
+        #[pin]
+        kiocb: AsyncKiocb,
+        log: Arc<Log>,
+    }
+
+    impl Cached for Op {
+        type Backing = Ops;
+    }
+
+    impl_has_async_kiocb! {
+        impl HasAsyncKiocb for Op { self.kiocb }
+    }
+
+    impl AsyncRw for Op {
+        fn complete(this: SlabArc<Self>, res: isize) {
+            this.log.times.fetch_add(1, Relaxed);
+            this.log.res.store(res, Relaxed);
+        }
+    }
+
+    /// A file, and memory for the buffers.
+    struct Setup {
+        file: ScriptedFile,
+        memory: UserMemory,
+        log: Arc<Log>,
+    }
+
+    impl Setup {
+        fn new(file: Result<ScriptedFile>) -> Result<Self> {
+            OPS.init()?;
+            Ok(Self {
+                file: file?,
+                memory: UserMemory::new(1)?,
+                log: Arc::new(
+                    Log {
+                        times: Atomic::new(0),
+                        res: Atomic::new(0),
+                    },
+                    GFP_KERNEL,
+                )?,
+            })
+        }
+
+        fn op(&self) -> Result<UniqueSlabArc<Op>> {
+            let file = self.file.open().local()?;
+
+            Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+                kiocb <- AsyncKiocb::new(file, false),
+                log: self.log.clone(),
+            }))?)
+        }
+
+        fn buffer(&self, len: usize) -> Buffers {
+            Buffers::One {
+                addr: self.memory.at(0),
+                len,
+            }
+        }
+
+        /// Issues an operation that completes at once, and returns its result.
+        fn at_once(&self, dir: Direction, buffers: Buffers) -> Result<isize> {
+            match AsyncKiocb::issue(self.op()?, dir, buffers)? {
+                Issued::Complete(_, res) => Ok(res),
+                Issued::Queued(_) => Err(EALREADY),
+            }
+        }
+
+        /// How many operations have completed later, and the last result.
+        fn log(&self) -> (u32, isize) {
+            (self.log.times.load(Relaxed), self.log.res.load(Relaxed))
+        }
+    }
+
+    use Direction::{
+        Read,
+        Write, //
+    };
+
+    #[test]
+    fn complete_at_once() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+
+        setup.memory.write(0, &[u64::MAX; 2])?;
+        assert_eq!(setup.at_once(Read, setup.buffer(8)), Ok(8));
+        // As many bytes were read as were asked for.
+        assert_eq!(setup.memory.read::<[u64; 2]>(0)?, [0, u64::MAX]);
+        assert_eq!(setup.at_once(Write, setup.buffer(100)), Ok(100));
+        assert_eq!(setup.at_once(Write, setup.buffer(0)), Ok(0));
+
+        setup.file.set_rw(EIO.to_errno() as isize);
+        assert_eq!(
+            setup.at_once(Read, setup.buffer(8)),
+            Ok(EIO.to_errno() as isize)
+        );
+        // Nobody was told in the other way.
+        assert_eq!(setup.log(), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn faults_are_results() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let addr = setup.memory.at(setup.memory.len());
+
+        assert_eq!(
+            setup.at_once(Read, Buffers::One { addr, len: 8 }),
+            Ok(EFAULT.to_errno() as isize)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_restart_is_an_interruption() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let eintr = EINTR.to_errno() as isize;
+
+        for restart in [
+            ERESTARTSYS,
+            ERESTARTNOINTR,
+            ERESTARTNOHAND,
+            ERESTART_RESTARTBLOCK,
+        ] {
+            setup.file.set_rw(restart.to_errno() as isize);
+            assert_eq!(setup.at_once(Write, setup.buffer(8)), Ok(eintr));
+        }
+        // The numbers around them are not.
+        for other in [511, 515, 517] {
+            setup.file.set_rw(-other);
+            assert_eq!(setup.at_once(Write, setup.buffer(8)), Ok(-other));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn complete_later() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+
+        setup.file.hold(false);
+        for (dir, res) in [(Read, 5), (Write, EIO.to_errno() as isize)] {
+            let (times, _) = setup.log();
+            let issued = AsyncKiocb::issue(setup.op()?, dir, setup.buffer(8))?;
+
+            assert!(matches!(issued, Issued::Queued(_)));
+            // The operation does not need the submitter's reference.
+            drop(issued);
+            assert_eq!(setup.log().0, times);
+            assert_eq!(setup.file.held(), 1);
+            assert!(setup.file.end(res));
+            assert_eq!(setup.log(), (times + 1, res));
+        }
+        assert!(!setup.file.end(0));
+        // All operations are gone: nobody else knows the log.
+        assert!(Arc::into_unique_or_drop(setup.log).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn complete_before_the_submitter_leaves() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+
+        setup.file.hold(false);
+        let issued = AsyncKiocb::issue(setup.op()?, Read, setup.buffer(8))?;
+
+        assert!(setup.file.end(3));
+        match issued {
+            // The object is there as long as the submitter's reference.
+            Issued::Queued(op) => assert_eq!(op.log.res.load(Relaxed), 3),
+            Issued::Complete(..) => return Err(EINVAL),
+        }
+        assert!(Arc::into_unique_or_drop(setup.log).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn refused() -> Result {
+        let setup = Setup::new(ScriptedFile::read_only())?;
+        let kernel = Buffers::One {
+            addr: UserPtr::from_addr(usize::MAX - 99),
+            len: 8,
+        };
+
+        // Whether the file is open for it is found out before the buffers.
+        assert_eq!(setup.at_once(Write, kernel), Err(EBADF));
+        assert_eq!(setup.at_once(Read, kernel), Err(EFAULT));
+        assert_eq!(setup.at_once(Read, setup.buffer(8)), Ok(8));
+
+        let nothing = Setup::new(ScriptedFile::without_operations())?;
+
+        assert_eq!(nothing.at_once(Read, kernel), Err(EINVAL));
+        assert_eq!(nothing.at_once(Write, kernel), Err(EINVAL));
+        assert!(Arc::into_unique_or_drop(setup.log).is_some());
+        assert!(Arc::into_unique_or_drop(nothing.log).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn positions() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+
+        for (pos, result) in [
+            (0, Ok(8)),
+            (i64::MAX - 8, Ok(8)),
+            (i64::MAX - 7, Err(EINVAL)),
+            (-1, Err(EINVAL)),
+            (i64::MIN, Err(EINVAL)),
+        ] {
+            let mut op = setup.op()?;
+
+            op.as_mut().project().kiocb.set_pos(pos);
+            let issued = AsyncKiocb::issue(op, Read, setup.buffer(8)).map(|issued| match issued {
+                Issued::Complete(_, res) => res,
+                Issued::Queued(_) => 0,
+            });
+
+            assert_eq!(issued, result);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn flags_and_priorities() -> Result {
+        const RWF_HIPRI: i32 = 1;
+
+        let setup = Setup::new(ScriptedFile::new())?;
+        let mut op = setup.op()?;
+        let mut kiocb = op.as_mut().project().kiocb;
+
+        assert_eq!(kiocb.as_mut().set_rw_flags(0, Read), Ok(()));
+        // No such flag.
+        assert_eq!(kiocb.as_mut().set_rw_flags(1 << 30, Read), Err(EOPNOTSUPP));
+        // A poll for the completion is accepted, but nobody does it.
+        assert_eq!(kiocb.as_mut().set_rw_flags(RWF_HIPRI, Read), Ok(()));
+        // SAFETY: The operation is ours.
+        let flags = unsafe { (*kiocb.inner.get()).ki_flags };
+
+        assert_eq!(flags & bindings::IOCB_HIPRI, 0);
+
+        // Best effort, level 3; then a class that there is not.
+        assert_eq!(kiocb.as_mut().set_ioprio(2 << 13 | 3), Ok(()));
+        if cfg!(CONFIG_BLOCK) {
+            assert_eq!(kiocb.as_mut().set_ioprio(5 << 13), Err(EINVAL));
+        }
+        // SAFETY: The operation is ours, and not started.
+        let ioprio = |kiocb: &AsyncKiocb| unsafe { (*kiocb.inner.get()).ki_ioprio };
+
+        assert_eq!(ioprio(&kiocb), 2 << 13 | 3);
+        kiocb.as_mut().inherit_ioprio(7);
+        assert_eq!(ioprio(&kiocb), 7);
+        Ok(())
+    }
+
+    crate::slab::impl_dismantle! {
+        impl Dismantle for Op {
+            taken { kiocb: AsyncKiocb }
+            moved { log: Arc<Log> }
+            dropped {}
+        }
+    }
+
+    /// An operation that was not issued gives back what it has.
+    #[test]
+    fn dropped() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+
+        drop(setup.op()?);
+        let ((file, log), slot) = setup.op()?.dismantle();
+
+        assert!(core::ptr::eq(
+            file.as_ptr(),
+            setup.file.open().local()?.as_ptr()
+        ));
+        drop((file, log, slot));
+        assert!(Arc::into_unique_or_drop(setup.log).is_some());
+        Ok(())
+    }
+}
