@@ -44,7 +44,10 @@ macro_rules! export_c {
             /// None: the body is safe. To be called by C.
             #[no_mangle]
             pub unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? {
-                $body($($arg),*)
+                // An `unsafe fn` is not converted to that.
+                let body: fn($($ty),*) $(-> $ret)? = $body;
+
+                body($($arg),*)
             }
         )*
     };

@@ -96,49 +96,6 @@ unsafe impl AsBytes for Iocb {}
 const _: () = assert!(size_of::<Iocb>() == 64);
 
 impl Iocb {
-    /// Makes an iocb, as a program does: all other fields are zero.
-    #[inline]
-    pub const fn new(opcode: u16, fildes: u32, buf: u64, nbytes: u64, offset: i64) -> Self {
-        Self(bindings::iocb {
-            aio_lio_opcode: opcode,
-            aio_fildes: fildes,
-            aio_buf: buf,
-            aio_nbytes: nbytes,
-            aio_offset: offset,
-            ..pin_init::zeroed()
-        })
-    }
-
-    /// Sets `aio_data`.
-    #[inline]
-    pub const fn with_data(mut self, data: u64) -> Self {
-        self.0.aio_data = data;
-        self
-    }
-
-    /// Sets `aio_reserved2`.
-    #[inline]
-    pub const fn with_reserved2(mut self, value: u64) -> Self {
-        self.0.aio_reserved2 = value;
-        self
-    }
-
-    /// Sets `aio_rw_flags`.
-    #[inline]
-    pub const fn with_rw_flags(mut self, flags: i32) -> Self {
-        self.0.aio_rw_flags = flags;
-        self
-    }
-
-    /// Sets `aio_flags` and what they make valid: `aio_resfd`, `aio_reqprio`.
-    #[inline]
-    pub const fn with_flags(mut self, flags: u32, resfd: u32, reqprio: i16) -> Self {
-        self.0.aio_flags = flags;
-        self.0.aio_resfd = resfd;
-        self.0.aio_reqprio = reqprio;
-        self
-    }
-
     /// Copies an iocb from the memory of the current process to `to`.
     ///
     /// May sleep.
@@ -218,6 +175,53 @@ impl Iocb {
     #[inline]
     pub fn resfd(&self) -> i32 {
         self.0.aio_resfd as i32
+    }
+}
+
+/// What only tests need: the kernel makes no iocbs.
+#[cfg(CONFIG_KUNIT = "y")]
+impl Iocb {
+    /// Makes an iocb, as a program does: all other fields are zero.
+    #[inline]
+    pub const fn new(opcode: u16, fildes: u32, buf: u64, nbytes: u64, offset: i64) -> Self {
+        Self(bindings::iocb {
+            aio_lio_opcode: opcode,
+            aio_fildes: fildes,
+            aio_buf: buf,
+            aio_nbytes: nbytes,
+            aio_offset: offset,
+            ..pin_init::zeroed()
+        })
+    }
+
+    /// Sets `aio_data`.
+    #[inline]
+    pub const fn with_data(mut self, data: u64) -> Self {
+        self.0.aio_data = data;
+        self
+    }
+
+    /// Sets `aio_reserved2`.
+    #[inline]
+    pub const fn with_reserved2(mut self, value: u64) -> Self {
+        self.0.aio_reserved2 = value;
+        self
+    }
+
+    /// Sets `aio_rw_flags`.
+    #[inline]
+    pub const fn with_rw_flags(mut self, flags: i32) -> Self {
+        self.0.aio_rw_flags = flags;
+        self
+    }
+
+    /// Sets `aio_flags` and what they make valid: `aio_resfd`, `aio_reqprio`.
+    #[inline]
+    pub const fn with_flags(mut self, flags: u32, resfd: u32, reqprio: i16) -> Self {
+        self.0.aio_flags = flags;
+        self.0.aio_resfd = resfd;
+        self.0.aio_reqprio = reqprio;
+        self
     }
 }
 
