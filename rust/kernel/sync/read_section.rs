@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-#[cfg(not(any(CONFIG_PREEMPT_RT, CONFIG_DEBUG_LOCK_ALLOC)))]
+#[cfg(not(CONFIG_PREEMPT_RT))]
 use crate::bindings;
 use crate::{
     sync::rcu,
@@ -23,9 +23,11 @@ unsafe impl ReadSide for rcu::Guard {}
 
 /// An RCU read-side critical section of a few instructions, in which spinlocks may be taken.
 ///
-/// Cheaper than [`rcu::read_lock()`] where that is a function: preemption is disabled, for which
-/// grace periods wait as well. Where spinlocks sleep (`PREEMPT_RT`), and where C's code checks that
-/// RCU is read-locked (`DEBUG_LOCK_ALLOC`), it is [`rcu::read_lock()`].
+/// Not [`rcu::Guard`]: `rcu_read_lock()` and `rcu_read_unlock()` are calls of functions in preemptible
+/// kernels, and there is a section for each request that completes; disabling preemption, for which
+/// grace periods wait as well, is one instruction, and enabling it two. Where C's code checks that
+/// RCU is read-locked (`DEBUG_LOCK_ALLOC`) a section is both, so that what is checked is what runs
+/// elsewhere; where spinlocks sleep (`PREEMPT_RT`) it is [`rcu::read_lock()`] alone.
 ///
 /// # Examples
 ///
@@ -51,7 +53,7 @@ impl ReadSection {
     pub fn new() -> Self {
         // SAFETY: Pairs with the call in the destructor, by the same task, since this is not
         // `Send`.
-        #[cfg(not(any(CONFIG_PREEMPT_RT, CONFIG_DEBUG_LOCK_ALLOC)))]
+        #[cfg(not(CONFIG_PREEMPT_RT))]
         unsafe {
             bindings::rcu_read_lock_sched()
         };
@@ -75,7 +77,7 @@ impl Drop for ReadSection {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: The section was begun by `new()`.
-        #[cfg(not(any(CONFIG_PREEMPT_RT, CONFIG_DEBUG_LOCK_ALLOC)))]
+        #[cfg(not(CONFIG_PREEMPT_RT))]
         unsafe {
             bindings::rcu_read_unlock_sched()
         };
