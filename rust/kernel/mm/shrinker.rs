@@ -16,7 +16,7 @@ use crate::{
 
 /// Something that keeps memory which it can do without.
 pub trait Shrink: Sync + 'static {
-    /// Returns about how many objects could be freed.
+    /// Returns about how many objects could be freed; 0 if there are none.
     ///
     /// Called often when memory is short, so it should be fast. Must not sleep for long, nor take
     /// locks with which held memory is allocated.
@@ -65,7 +65,8 @@ pub fn register<S: Shrink>(
 ///
 /// `shrinker` must be one that [`register()`] has registered for an `S`.
 unsafe fn who<'a, S: Shrink>(shrinker: *mut bindings::shrinker) -> &'a S {
-    // SAFETY: By the requirements of this function.
+    // SAFETY: The caller guarantees that `register()` has stored a reference to an `S` here, which
+    // lives forever.
     unsafe { &*(*shrinker).private_data.cast::<S>() }
 }
 
@@ -76,8 +77,11 @@ unsafe extern "C" fn count<S: Shrink>(
     shrinker: *mut bindings::shrinker,
     _control: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: By the requirements of this function. No objects is zero, too.
-    unsafe { who::<S>(shrinker) }.count() as c_ulong
+    // SAFETY: The caller guarantees that the shrinker is one for an `S`.
+    match unsafe { who::<S>(shrinker) }.count() {
+        0 => bindings::SHRINK_EMPTY as c_ulong,
+        nr => nr as c_ulong,
+    }
 }
 
 /// # Safety
@@ -87,8 +91,11 @@ unsafe extern "C" fn scan<S: Shrink>(
     shrinker: *mut bindings::shrinker,
     control: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: By the requirements of this function.
-    unsafe { who::<S>(shrinker).scan((*control).nr_to_scan) as c_ulong }
+    // SAFETY: The caller guarantees that `control` is valid.
+    let nr = unsafe { (*control).nr_to_scan };
+
+    // SAFETY: The caller guarantees that the shrinker is one for an `S`.
+    unsafe { who::<S>(shrinker) }.scan(nr) as c_ulong
 }
 
 #[kunit_tests(rust_mm_shrinker)]
@@ -143,7 +150,7 @@ mod tests {
         assert_eq!(scan(100), 3);
         // There is nothing left, which is no error.
         assert_eq!(scan(1), 0);
-        assert_eq!(count(&mut shrinker), 0);
+        assert_eq!(count(&mut shrinker), bindings::SHRINK_EMPTY as c_ulong);
         STORE.0.store(7, Relaxed);
         assert_eq!(count(&mut shrinker), 7);
     }
