@@ -338,7 +338,7 @@ impl Context {
         drop(charge);
         drop(mapping);
 
-        *context.drain_waiter.lock() = waiter;
+        context.drain_waiter.with(|place| *place = waiter);
         context.shutdown();
         locked
     }
@@ -359,7 +359,7 @@ impl Staged for Context {
     type Backing = Memory;
     const ALL: &'static StagedList<Self> = &ALL;
 
-    fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R {
+    fn with_ended<R: Send>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R + Send) -> R {
         self.ring.with_producer(|finished| f(&mut finished.ended))
     }
 
@@ -373,7 +373,7 @@ impl Staged for Context {
     }
 
     fn drained(&self) {
-        let waiter = self.drain_waiter.lock().take();
+        let waiter = self.drain_waiter.with(Option::take);
 
         drop(waiter);
     }

@@ -83,7 +83,7 @@ impl Head {
     ///
     /// May be called in any context.
     #[inline]
-    pub(crate) fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
+    pub(crate) fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>) + Send) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();
@@ -106,7 +106,7 @@ impl Head {
     ///
     /// For that the lock of the producer is taken once more.
     #[inline]
-    fn post_and_signal(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>)) {
+    fn post_and_signal(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>) + Send) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;
         let section = ReadSection::new();

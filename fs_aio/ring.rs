@@ -146,7 +146,7 @@ impl<O: RingOwner> NewRing<O> {
     }
 
     /// Puts it to use.
-    pub(crate) fn start<D>(self, more: D) -> impl PinInit<Ring<D>> {
+    pub(crate) fn start<D: Send>(self, more: D) -> impl PinInit<Ring<D>> {
         let size = self.size;
         let pages = SharedPages::new(
             self.pages,
@@ -187,20 +187,21 @@ pub(crate) struct Ring<D> {
     nr_events: u32,
 }
 
-impl<D> Ring<D> {
+impl<D: Send> Ring<D> {
     fn write_header(&self) {
-        let ring = self.pages.producer();
-        let pages = ring.pages();
+        self.pages.with_producer(|ring| {
+            let pages = ring.pages();
 
-        pages.write_u32(header::NR, self.nr_events);
-        pages.write_u32(header::ID, u32::MAX);
-        pages.write_u32(header::HEAD, 0);
-        pages.write_u32(header::TAIL, 0);
-        pages.write_u32(header::MAGIC, MAGIC);
-        pages.write_u32(header::COMPAT_FEATURES, COMPAT_FEATURES);
-        pages.write_u32(header::INCOMPAT_FEATURES, INCOMPAT_FEATURES);
-        pages.write_u32(header::HEADER_LENGTH, header::SIZE as u32);
-        pages.flush(0);
+            pages.write_u32(header::NR, self.nr_events);
+            pages.write_u32(header::ID, u32::MAX);
+            pages.write_u32(header::HEAD, 0);
+            pages.write_u32(header::TAIL, 0);
+            pages.write_u32(header::MAGIC, MAGIC);
+            pages.write_u32(header::COMPAT_FEATURES, COMPAT_FEATURES);
+            pages.write_u32(header::INCOMPAT_FEATURES, INCOMPAT_FEATURES);
+            pages.write_u32(header::HEADER_LENGTH, header::SIZE as u32);
+            pages.flush(0);
+        });
     }
 
     /// Returns how many events there is room for, the one that must stay free included.
@@ -216,10 +217,10 @@ impl<D> Ring<D> {
 
     /// Writes the index under which the context can be found.
     pub(crate) fn set_id(&self, id: u32) {
-        let ring = self.pages.producer();
-
-        ring.pages().write_u32(header::ID, id);
-        ring.pages().flush(header::ID);
+        self.pages.with_producer(|ring| {
+            ring.pages().write_u32(header::ID, id);
+            ring.pages().flush(header::ID);
+        });
     }
 
     /// Brings a number that user space may have written into the range of the indices.
@@ -269,36 +270,44 @@ impl<D> Ring<D> {
     /// Returns how many events there are now, as far as user space tells the truth; any number if
     /// it does not. May be called in any context.
     #[inline]
-    pub(crate) fn push(&self, event: IoEvent, slots: &Slots, more: impl FnOnce(&mut D)) -> u32 {
-        let mut ring = self.pages.producer();
-        let offset = Self::offset(ring.tail);
-        // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
-        let tail = match ring.tail.wrapping_add(1) {
-            tail if tail < self.nr_events => tail,
-            _ => 0,
-        };
+    pub(crate) fn push(
+        &self,
+        event: IoEvent,
+        slots: &Slots,
+        more: impl FnOnce(&mut D) + Send,
+    ) -> u32 {
+        let nr_events = self.nr_events;
 
-        ring.write_words(offset, event.words());
-        ring.pages().flush(offset);
+        self.pages.with_producer(|ring| {
+            let offset = Self::offset(ring.tail);
+            // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
+            let tail = match ring.tail.wrapping_add(1) {
+                tail if tail < nr_events => tail,
+                _ => 0,
+            };
 
-        // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()` or in
-        // user space.
-        smp_mb(Write);
+            ring.write_words(offset, event.words());
+            ring.pages().flush(offset);
 
-        ring.tail = tail;
-        let head = ring.pages().read_u32(header::HEAD);
-        ring.pages().write_u32(header::TAIL, tail);
-        ring.pages().flush(header::TAIL);
+            // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()` or
+            // in user space.
+            smp_mb(Write);
 
-        ring.completed = ring.completed.wrapping_add(1);
-        if ring.completed > 1 {
-            let head = Self::clamp(self.nr_events, head);
+            ring.tail = tail;
+            let head = ring.pages().read_u32(header::HEAD);
+            ring.pages().write_u32(header::TAIL, tail);
+            ring.pages().flush(header::TAIL);
 
-            Self::refill(&mut ring, self.nr_events, head, slots);
-        }
-        more(&mut ring.more);
+            ring.completed = ring.completed.wrapping_add(1);
+            if ring.completed > 1 {
+                let head = Self::clamp(nr_events, head);
 
-        Self::available(self.nr_events, head, tail)
+                Self::refill(ring, nr_events, head, slots);
+            }
+            more(&mut ring.more);
+
+            Self::available(nr_events, head, tail)
+        })
     }
 
     /// Gives back the slots of events that are not in the ring any longer.
@@ -317,21 +326,21 @@ impl<D> Ring<D> {
     ///
     /// May be called in any context.
     #[inline]
-    pub(crate) fn with_producer<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
-        f(&mut self.pages.producer().more)
+    pub(crate) fn with_producer<R: Send>(&self, f: impl FnOnce(&mut D) -> R + Send) -> R {
+        self.pages.with_producer(|ring| f(&mut ring.more))
     }
 
     /// Gives back to `slots` what user space has taken out.
     ///
     /// A head that user space makes up can free no more slots than there were events.
     pub(crate) fn reclaim(&self, slots: &Slots) {
-        let mut ring = self.pages.producer();
+        self.pages.with_producer(|ring| {
+            if ring.completed != 0 {
+                let head = Self::clamp(self.nr_events, ring.pages().read_u32(header::HEAD));
 
-        if ring.completed != 0 {
-            let head = Self::clamp(self.nr_events, ring.pages().read_u32(header::HEAD));
-
-            Self::refill(&mut ring, self.nr_events, head, slots);
-        }
+                Self::refill(ring, self.nr_events, head, slots);
+            }
+        });
     }
 
     /// Moves up to `nr` events to user space, and returns how many.
@@ -391,7 +400,7 @@ impl<D> Ring<D> {
 mod tests {
     use super::*;
     use crate::table::Table;
-    use kernel::percpu::IrqsOff;
+    use kernel::percpu::with_irqs_off;
 
     #[test]
     fn sizes() -> Result {
@@ -477,6 +486,12 @@ mod tests {
         Ok((ring, Slots::new(size.capacity(), 1)?))
     }
 
+    /// User space has taken events out.
+    fn set_head(ring: &Ring<()>, head: u32) {
+        ring.pages
+            .with_producer(|ring| ring.pages().write_u32(header::HEAD, head));
+    }
+
     fn event(data: u64) -> IoEvent {
         IoEvent::new(data, 0, 0)
     }
@@ -485,25 +500,26 @@ mod tests {
     fn slots_come_back_when_the_head_moves() -> Result {
         let (ring, slots) = new_ring()?;
         let capacity = ring.nr_events() - 1;
-        // What another CPU has in its number would be missing.
-        let _stay_here = IrqsOff::new();
         let mut taken = 0;
 
-        while slots.take(1) == 1 {
-            taken += 1;
-        }
-        for i in 0..taken {
-            ring.push(event(i.into()), &slots, |()| ());
-        }
-        assert_eq!(slots.take(1), 0);
-        ring.reclaim(&slots);
-        assert_eq!(slots.take(1), 0);
-        assert!(taken <= capacity);
+        // Elsewhere, what another CPU has in its number would be missing.
+        with_irqs_off(|_| {
+            while slots.take(1) == 1 {
+                taken += 1;
+            }
+            for i in 0..taken {
+                ring.push(event(i.into()), &slots, |()| ());
+            }
+            assert_eq!(slots.take(1), 0);
+            ring.reclaim(&slots);
+            assert_eq!(slots.take(1), 0);
+            assert!(taken <= capacity);
 
-        // User space takes ten events out.
-        ring.pages.producer().pages().write_u32(header::HEAD, 10);
-        ring.reclaim(&slots);
-        assert_eq!((0..100).take_while(|_| slots.take(1) == 1).count(), 10);
+            // User space takes ten events out.
+            set_head(&ring, 10);
+            ring.reclaim(&slots);
+            assert_eq!((0..100).take_while(|_| slots.take(1) == 1).count(), 10);
+        });
         Ok(())
     }
 
@@ -519,7 +535,7 @@ mod tests {
             ring.push(event(i), &slots, |()| ());
         }
         for head in [u32::MAX, 1 << 31, 0xdead_beef, 20, 19, 126, 127] {
-            ring.pages.producer().pages().write_u32(header::HEAD, head);
+            set_head(&ring, head);
             ring.reclaim(&slots);
         }
         assert!((0..1000).take_while(|_| slots.take(1) == 1).count() <= 20);
@@ -538,7 +554,7 @@ mod tests {
 
             assert_eq!(available, 1);
             assert_eq!(ring.pages.consumer().read_u32(header::TAIL), next);
-            ring.pages.producer().pages().write_u32(header::HEAD, next);
+            set_head(&ring, next);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 
 use kernel::{
     percpu::{
-        IrqsOff,
+        with_irqs_off,
         PerCpu, //
     },
     prelude::*,
@@ -64,18 +64,19 @@ impl Slots {
     /// There may be more if it is less than `max`, but not if there are none.
     #[inline]
     pub(crate) fn take(&self, max: usize) -> u32 {
-        let irqs_off = IrqsOff::new();
-        let local = self.local.this_cpu(&irqs_off);
+        with_irqs_off(|irqs_off| {
+            let local = self.local.this_cpu(irqs_off);
 
-        let available = match local.load(Relaxed) {
-            0 if !self.take_batch() => return 0,
-            0 => self.batch,
-            n => n,
-        };
-        let taken = (available as usize).min(max) as u32;
+            let available = match local.load(Relaxed) {
+                0 if !self.take_batch() => return 0,
+                0 => self.batch,
+                n => n,
+            };
+            let taken = (available as usize).min(max) as u32;
 
-        local.store(available - taken, Relaxed);
-        taken
+            local.store(available - taken, Relaxed);
+            taken
+        })
     }
 
     /// Moves a batch out of `common`, if it has one.
@@ -96,15 +97,16 @@ impl Slots {
     /// May be called in any context.
     #[inline(never)]
     pub(crate) fn put(&self, nr: u32) {
-        let irqs_off = IrqsOff::new();
-        let local = self.local.this_cpu(&irqs_off);
-        let mut available = local.load(Relaxed) + nr;
+        with_irqs_off(|irqs_off| {
+            let local = self.local.this_cpu(irqs_off);
+            let mut available = local.load(Relaxed) + nr;
 
-        while available >= self.batch * 2 {
-            available -= self.batch;
-            self.common.0.add(self.batch, Relaxed);
-        }
-        local.store(available, Relaxed);
+            while available >= self.batch * 2 {
+                available -= self.batch;
+                self.common.0.add(self.batch, Relaxed);
+            }
+            local.store(available, Relaxed);
+        });
     }
 }
 
@@ -147,21 +149,22 @@ mod tests {
     #[test]
     fn many_at_a_time() -> Result {
         let slots = Slots::new(126, 2)?;
-        // What another CPU has in its number would be missing.
-        let _stay_here = IrqsOff::new();
         let mut taken = 0;
 
-        assert_eq!(slots.take(0), 0);
-        assert_eq!(slots.take(1), 1);
-        // What is left of the first batch.
-        assert_eq!(slots.take(1000), slots.batch - 1);
-        loop {
-            match slots.take(7) {
-                0 => break,
-                n => taken += n,
+        // Elsewhere, what another CPU has in its number would be missing.
+        with_irqs_off(|_| {
+            assert_eq!(slots.take(0), 0);
+            assert_eq!(slots.take(1), 1);
+            // What is left of the first batch.
+            assert_eq!(slots.take(1000), slots.batch - 1);
+            loop {
+                match slots.take(7) {
+                    0 => break,
+                    n => taken += n,
+                }
+                assert!(taken <= 126);
             }
-            assert!(taken <= 126);
-        }
+        });
         // Less than a batch may be left in the common number.
         assert!(taken + slots.batch > 126 - slots.batch);
         Ok(())

@@ -130,18 +130,19 @@ impl<P> SharedPages<P> {
         }
     }
 
-    /// Locks the pages as the producer.
+    /// Calls `f` with the pages, locked for the producer, and with its data.
     ///
-    /// May be called in any context. Interrupts are disabled until the guard is dropped.
-    #[inline]
-    pub fn producer(&self) -> Producer<'_, P> {
+    /// May be called in any context. Interrupts are disabled meanwhile, so `f` must not sleep; what
+    /// it has and returns is `Send`, see [`SpinLockIrqSave::with()`].
+    #[inline(always)]
+    pub fn with_producer<R: Send>(&self, f: impl FnOnce(&mut Producer<'_, P>) -> R + Send) -> R {
         let guard = self.core.producer.lock();
 
-        Producer {
+        f(&mut Producer {
             pages: Pages::new(&self.core),
             data: &self.data,
             _guard: guard,
-        }
+        })
     }
 }
 
@@ -218,18 +219,16 @@ mod tests {
         for offset in (0..2 * PAGE_SIZE).step_by(4) {
             assert_eq!(pages.consumer().read_u32(offset), 0);
         }
-        {
-            let mut producer = pages.producer();
-
+        pages.with_producer(|producer| {
             producer.write_words(second - 16, [1, 2]);
             producer.write_words(second, [3]);
             producer.pages().write_u32(second + 8, 4);
             producer.pages().flush(second);
             // The data that belong to the pages.
-            assert_eq!(*producer, 5);
-            *producer = 6;
-        }
-        assert_eq!(*pages.producer(), 6);
+            assert_eq!(**producer, 5);
+            **producer = 6;
+        });
+        pages.with_producer(|producer| assert_eq!(**producer, 6));
 
         let consumer = pages.consumer();
 
@@ -263,7 +262,7 @@ mod tests {
         let pages = KBox::pin_init(SharedPages::new(new, ()), GFP_KERNEL)?;
 
         assert_eq!(mapping.len(), 2 * PAGE_SIZE);
-        pages.producer().pages().write_u32(PAGE_SIZE + 4, 77);
+        pages.with_producer(|producer| producer.pages().write_u32(PAGE_SIZE + 4, 77));
         assert_eq!(u32::get_user(at(&mapping, PAGE_SIZE + 4)), Ok(77));
         88u32.put_user(at(&mapping, 8))?;
         assert_eq!(pages.consumer().read_u32(8), 88);

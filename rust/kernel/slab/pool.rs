@@ -195,6 +195,9 @@ pub struct SlabBatch<B: Backing, const N: usize> {
     _p: PhantomData<B>,
 }
 
+// SAFETY: A batch is memory without objects in it; it can be given back on any thread.
+unsafe impl<B: Backing, const N: usize> Send for SlabBatch<B, N> {}
+
 impl<B: Backing, const N: usize> Default for SlabBatch<B, N> {
     #[inline]
     fn default() -> Self {

@@ -65,7 +65,7 @@ where
 #[macros::kunit_tests(rust_slab_work)]
 mod tests {
     use crate::{
-        percpu::IrqsOff,
+        percpu::with_irqs_off,
         prelude::*,
         slab::{
             Backing,
@@ -139,11 +139,11 @@ mod tests {
                 .share();
             let queue = workqueue::system_percpu();
             // The worker is one of this CPU, and can't run yet.
-            let _irqs_off = IrqsOff::new();
-
-            assert!(queue.enqueue(job.clone()).is_ok());
-            // The reference comes back.
-            assert!(queue.enqueue(job).is_err());
+            with_irqs_off(|_| {
+                assert!(queue.enqueue(job.clone()).is_ok());
+                // The reference comes back.
+                assert!(queue.enqueue(job).is_err());
+            });
             Ok(())
         })?;
         assert_eq!(RUNS.load(Relaxed), 1);

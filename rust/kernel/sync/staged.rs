@@ -74,7 +74,7 @@ pub trait Staged: Send + Sync + Sized + 'static {
     ///
     /// The lock must be one that may be taken in any context that gives up an [`InFlight`], and
     /// must not sleep: it is taken under RCU, with preemption disabled.
-    fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R;
+    fn with_ended<R: Send>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R + Send) -> R;
 
     /// A reference [`InFlight`] was dropped, instead of given up by [`InFlight::end()`].
     ///
@@ -407,6 +407,10 @@ pub struct StagedInner<T> {
     #[pin]
     data: T,
 }
+
+// SAFETY: `T` is `Sync`. The other fields are shared by design: the counts synchronise themselves, the
+// node is accessed with the lock of the list held, and the work item only by who ends the object.
+unsafe impl<T: Staged> Sync for StagedInner<T> {}
 
 impl<T: Staged> StagedInner<T> {
     /// The last user is gone.
@@ -919,8 +923,8 @@ mod tests {
         type Backing = Objects;
         const ALL: &'static StagedList<Self> = &ALL;
 
-        fn with_ended<R>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R) -> R {
-            f(&mut self.ended.lock())
+        fn with_ended<R: Send>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R + Send) -> R {
+            self.ended.with(f)
         }
 
         fn users_gone(&self) {
