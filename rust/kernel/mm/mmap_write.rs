@@ -74,23 +74,17 @@ impl<'a> MmapWriteGuard<'a> {
     /// Limits are up to the caller, as is that no more are taken away than were added.
     #[doc(alias = "__account_locked_vm")]
     pub(super) fn account_locked_vm(&self, nr_pages: usize, more: bool) {
+        let (mm, task) = (self.mm.as_raw(), Task::current_raw());
+
         // SAFETY: The lock is held, and the current task is valid. Without a check against a limit
         // it does not fail.
-        unsafe {
-            bindings::__account_locked_vm(
-                self.mm.as_raw(),
-                nr_pages,
-                more,
-                Task::current_raw(),
-                true,
-            )
-        };
+        unsafe { bindings::__account_locked_vm(mm, nr_pages, more, task, true) };
     }
 }
 
 impl Drop for MmapWriteGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the current task holds the lock, which belongs to this value.
         unsafe { bindings::mmap_write_unlock(self.mm.as_raw()) };
     }
 }

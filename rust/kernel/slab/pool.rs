@@ -43,11 +43,12 @@ impl<B: Backing> SlabSlot<B> {
     /// back only once.
     #[inline]
     unsafe fn from_pool(ptr: NonNull<u8>) -> Self {
-        // SAFETY: By the requirements of this function.
-        unsafe {
-            bindings::kasan_mempool_unpoison_object(ptr.as_ptr().cast(), size_of::<B::Largest>());
-            Self::from_raw(ptr)
-        }
+        let size = size_of::<B::Largest>();
+
+        // SAFETY: The memory was poisoned in `into_pool()`, and has this size.
+        unsafe { bindings::kasan_mempool_unpoison_object(ptr.as_ptr().cast(), size) };
+        // SAFETY: It was that of a slot, which was forgotten.
+        unsafe { Self::from_raw(ptr) }
     }
 }
 
@@ -144,17 +145,14 @@ impl<B: Backing> SlabPool<B> {
         let len = self.free.len();
         let nr = nr.min(len).min(N - batch.len);
 
-        // SAFETY: The last `nr` elements are there, and there is room for them.
-        unsafe {
-            let from = self.free.as_ptr().add(len - nr);
-            let to = batch
-                .slots
-                .as_mut_ptr()
-                .add(batch.len)
-                .cast::<NonNull<u8>>();
+        // SAFETY: There are `len` elements.
+        let from = unsafe { self.free.as_ptr().add(len - nr) };
+        // SAFETY: By the type invariants of the batch, it has no more than `N` elements.
+        let to = unsafe { batch.slots.as_mut_ptr().add(batch.len) };
 
-            core::ptr::copy_nonoverlapping(from, to, nr);
-        }
+        // SAFETY: The last `nr` elements are there, and there is room for them in the batch, which
+        // is another object.
+        unsafe { core::ptr::copy_nonoverlapping(from, to.cast(), nr) };
         self.free.truncate(len - nr);
         // INVARIANT: They come from here.
         batch.len += nr;
@@ -175,7 +173,8 @@ impl<B: Backing> SlabPool<B> {
 impl<B: Backing> Drop for SlabPool<B> {
     fn drop(&mut self) {
         while let Some(ptr) = self.free.pop() {
-            // SAFETY: By the type invariants.
+            // SAFETY: By the type invariants it comes from `into_pool()`; it was just taken out, so
+            // that it is taken back once.
             drop(unsafe { SlabSlot::<B>::from_pool(ptr) });
         }
     }
@@ -248,7 +247,8 @@ impl<B: Backing, const N: usize> SlabBatch<B, N> {
     pub fn pop(&mut self) -> Option<SlabSlot<B>> {
         let ptr = self.pop_raw()?;
 
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants it comes from `into_pool()`; it was just taken out, so that it
+        // is taken back once.
         Some(unsafe { SlabSlot::from_pool(ptr) })
     }
 

@@ -109,7 +109,7 @@ impl Block {
     ///
     /// Nobody may use the table any longer.
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The table is valid until it is freed here, and nobody else uses it.
         if let Ok(layout) = Self::layout(unsafe { this.as_ref() }.nr) {
             // SAFETY: It was allocated by `new()` with this layout.
             unsafe { Kmalloc::free(this.cast(), layout) };
@@ -122,12 +122,15 @@ impl Block {
     ///
     /// The table must stay for `'a`.
     unsafe fn slots<'a>(this: NonNull<Self>) -> &'a [Atomic<*mut c_void>] {
-        // SAFETY: By the type invariants and the requirements of this function.
-        unsafe {
-            let slots = &raw const (*this.as_ptr()).slots;
+        // SAFETY: The caller guarantees that the table is there. The pointer is one to all of it, not
+        // only to the structure.
+        let slots = unsafe { &raw const (*this.as_ptr()).slots };
+        // SAFETY: The number does not change after the table was made.
+        let nr = unsafe { (*this.as_ptr()).nr };
 
-            core::slice::from_raw_parts(slots.cast(), (*this.as_ptr()).nr)
-        }
+        // SAFETY: By the type invariants `nr` slots are behind the structure, which are atomic and
+        // stay for `'a`.
+        unsafe { core::slice::from_raw_parts(slots.cast(), nr) }
     }
 }
 
@@ -153,11 +156,12 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     ///   with the same `lock` and the same `P`.
     #[inline]
     pub unsafe fn from_raw(head: *mut *mut c_void, lock: *mut bindings::spinlock_t) -> Self {
-        // INVARIANT: By the requirements of this function.
+        // INVARIANT: The caller guarantees that only values of this type have changed `head`, from null
+        // on.
         Self {
-            // SAFETY: By the requirements of this function; all accesses are atomic.
+            // SAFETY: `head` is valid for `'a`, and all accesses are atomic.
             head: unsafe { Atomic::from_ptr(head) },
-            // SAFETY: By the requirements of this function.
+            // SAFETY: `lock` is valid for `'a` and initialised.
             lock: unsafe { SpinLock::from_raw(lock) },
             _p: PhantomData,
         }
@@ -368,7 +372,7 @@ mod tests {
     // SAFETY: A number can be read and freed by anybody.
     unsafe impl Send for Number {}
 
-    // SAFETY: As above.
+    // SAFETY: With a shared reference, a number can only be read.
     unsafe impl Sync for Number {}
 
     // SAFETY: `drop()` waits for a grace period before it frees the number.
@@ -384,7 +388,7 @@ mod tests {
         }
 
         unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a u32 {
-            // SAFETY: By the requirements of this function.
+            // SAFETY: The caller guarantees that the number is valid for `'a`.
             unsafe { &*ptr.cast() }
         }
     }

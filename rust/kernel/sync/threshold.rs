@@ -25,6 +25,7 @@ use crate::{
     },
     types::Opaque, //
 };
+use core::ptr;
 
 /// How long to wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,27 +117,23 @@ impl Sleeper {
     fn new(timeout: Timeout) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(move |slot: *mut bindings::hrtimer_sleeper| {
+                let clock = bindings::CLOCK_MONOTONIC as i32;
+                let mode = bindings::hrtimer_mode_HRTIMER_MODE_REL;
+
                 // SAFETY: `slot` is valid for writes and on the stack of the current task, see
                 // `ThresholdQueue::wait()`.
-                unsafe {
-                    bindings::hrtimer_setup_sleeper_on_stack(
-                        slot,
-                        bindings::CLOCK_MONOTONIC as i32,
-                        bindings::hrtimer_mode_HRTIMER_MODE_REL,
-                    )
-                };
+                unsafe { bindings::hrtimer_setup_sleeper_on_stack(slot, clock, mode) };
                 if let Timeout::Nanos(nanos) = timeout {
-                    // SAFETY: The sleeper was just set up; `current` is valid.
-                    unsafe {
-                        let timer = &raw mut (*slot).timer;
-                        let slack = (*Task::current_raw()).timer_slack_ns;
+                    // SAFETY: `slot` is valid.
+                    let timer = unsafe { &raw mut (*slot).timer };
+                    // SAFETY: The current task is valid.
+                    let slack = unsafe { (*Task::current_raw()).timer_slack_ns };
 
-                        bindings::hrtimer_set_expires_range_ns(timer, nanos, slack);
-                        bindings::hrtimer_sleeper_start_expires(
-                            slot,
-                            bindings::hrtimer_mode_HRTIMER_MODE_REL,
-                        );
-                    }
+                    // SAFETY: The timer was just set up, and has not been started.
+                    unsafe { bindings::hrtimer_set_expires_range_ns(timer, nanos, slack) };
+                    // SAFETY: The sleeper was just set up. It is cancelled before it is gone, in
+                    // the destructor.
+                    unsafe { bindings::hrtimer_sleeper_start_expires(slot, mode) };
                 }
             }),
         })
@@ -154,11 +151,13 @@ impl Sleeper {
 #[pinned_drop]
 impl PinnedDrop for Sleeper {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: The timer was set up on this stack.
-        unsafe {
-            bindings::hrtimer_cancel(&raw mut (*self.inner.get()).timer);
-            bindings::destroy_hrtimer_on_stack(&raw mut (*self.inner.get()).timer);
-        }
+        // SAFETY: The sleeper is valid.
+        let timer = unsafe { &raw mut (*self.inner.get()).timer };
+
+        // SAFETY: The timer was set up, and this is a task, which may wait for its function.
+        unsafe { bindings::hrtimer_cancel(timer) };
+        // SAFETY: The timer was set up on this stack, and does not run.
+        unsafe { bindings::destroy_hrtimer_on_stack(timer) };
     }
 }
 
@@ -192,19 +191,21 @@ impl ThresholdQueue {
             threshold: Atomic::new(threshold),
             queue: self,
         }));
+        let waiter = waiter.into_ref().get_ref();
+        // What is put into the queue is a pointer to all of the waiter: `wake_slow()` gets from the
+        // entry to the threshold.
+        //
+        // SAFETY: The waiter is valid.
+        let entry = Opaque::cast_into(unsafe { &raw const (*ptr::from_ref(waiter)).entry });
+        let head = self.head.get();
 
         loop {
             waiter.threshold.store(threshold, Relaxed);
 
-            // SAFETY: Both were initialised. The entry leaves the queue before its memory does, in
-            // the destructor of `Waiter`.
-            let signal = unsafe {
-                bindings::prepare_to_wait_event(
-                    self.head.get(),
-                    waiter.entry.get(),
-                    TASK_INTERRUPTIBLE,
-                )
-            } != 0;
+            // SAFETY: Both were initialised. The entry leaves the queue before its memory is used
+            // again, in the destructor of `Waiter`.
+            let signal =
+                unsafe { bindings::prepare_to_wait_event(head, entry, TASK_INTERRUPTIBLE) } != 0;
             let over = signal || sleeper.expired();
 
             // SAFETY: May be called by any task.
@@ -247,28 +248,37 @@ impl ThresholdQueue {
     fn wake_slow(&self, amount: usize) {
         let head = self.head.get();
 
-        // SAFETY: The queue was initialised; entries are added and removed with its lock held. Each
-        // entry is the first field of a `Waiter`, whose task can't return while its entry is in the
-        // queue, because `finish_wait()` takes the lock, too, unless it sees the entry removed.
-        unsafe {
-            let flags = bindings::spin_lock_irqsave(&raw mut (*head).lock);
-            let list = &raw mut (*head).head;
-            let mut node = (*list).next;
+        // SAFETY: The queue is valid.
+        let (lock, list) = unsafe { (&raw mut (*head).lock, &raw mut (*head).head) };
 
-            while node != list {
-                let next = (*node).next;
-                let entry = crate::container_of!(node, bindings::wait_queue_entry, entry);
-                let waiter = entry.cast::<Waiter<'_>>();
+        // SAFETY: The lock was initialised with the queue.
+        let flags = unsafe { bindings::spin_lock_irqsave(lock) };
+        // SAFETY: Entries are added and removed with the lock held.
+        let mut node = unsafe { (*list).next };
 
-                if amount >= (*waiter).threshold.load(Relaxed) {
-                    bindings::wake_up_process((*entry).private.cast());
-                    // The last touch: the waiter may be gone as soon as it sees this.
-                    bindings::list_del_init_careful(node);
-                }
-                node = next;
+        while node != list {
+            // SAFETY: The node is in the list, and the lock held: the task of a waiter can't return
+            // while its entry is in the queue, because `finish_wait()` takes the lock, too, unless
+            // it sees the entry removed.
+            let next = unsafe { (*node).next };
+            // SAFETY: A node of the list is that of an entry.
+            let entry = unsafe { crate::container_of!(node, bindings::wait_queue_entry, entry) };
+            let waiter = entry.cast::<Waiter<'_>>();
+
+            // SAFETY: The entry is the first field of a `Waiter`, and the pointer is one to all of
+            // it, see `wait()`. As the node, the waiter is there.
+            if amount >= unsafe { (*waiter).threshold.load(Relaxed) } {
+                // SAFETY: `init_wait()` has set `private` to the task, which waits still.
+                unsafe { bindings::wake_up_process((*entry).private.cast()) };
+                // The last access: the waiter may be gone as soon as it sees this.
+                //
+                // SAFETY: The node is in the list, and the lock held.
+                unsafe { bindings::list_del_init_careful(node) };
             }
-            bindings::spin_unlock_irqrestore(&raw mut (*head).lock, flags);
+            node = next;
         }
+        // SAFETY: The lock was taken above, with these flags.
+        unsafe { bindings::spin_unlock_irqrestore(lock, flags) };
     }
 
     /// Wakes everybody.
@@ -276,15 +286,10 @@ impl ThresholdQueue {
     /// May be called in any context.
     #[doc(alias = "wake_up_all")]
     pub fn wake_all(&self) {
+        let (head, mode) = (self.head.get(), bindings::TASK_NORMAL);
+
         // SAFETY: The queue was initialised.
-        unsafe {
-            bindings::__wake_up(
-                self.head.get(),
-                bindings::TASK_NORMAL,
-                0,
-                core::ptr::null_mut(),
-            )
-        };
+        unsafe { bindings::__wake_up(head, mode, 0, ptr::null_mut()) };
     }
 }
 

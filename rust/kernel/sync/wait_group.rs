@@ -92,7 +92,7 @@ unsafe impl Sync for WaitToken {}
 
 impl Drop for WaitToken {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the group is valid until this count is given up.
         let group = unsafe { self.group.as_ref() };
 
         if group.left.dec_and_test() {
