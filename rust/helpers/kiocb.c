@@ -3,6 +3,7 @@
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ioprio.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 
 __rust_helper void rust_helper_kiocb_start_write(struct kiocb *iocb)
@@ -38,15 +39,13 @@ __rust_helper struct file *rust_helper_files_lookup_fd_raw(struct files_struct *
 	return files_lookup_fd_raw(files, fd);
 }
 
-/* import_ubuf() without a call. */
-__rust_helper int rust_helper_import_ubuf_inline(int rw, void __user *buf, size_t len,
-						 struct iov_iter *i)
+__rust_helper bool rust_helper_access_ok(const void __user *ptr, unsigned long size)
 {
-	if (len > MAX_RW_COUNT)
-		len = MAX_RW_COUNT;
-	if (unlikely(!access_ok(buf, len)))
-		return -EFAULT;
+	return access_ok(ptr, size);
+}
 
-	iov_iter_ubuf(i, rw, buf, len);
-	return 0;
+__rust_helper void rust_helper_iov_iter_ubuf(struct iov_iter *i, unsigned int direction,
+					     void __user *buf, size_t count)
+{
+	iov_iter_ubuf(i, direction, buf, count);
 }

@@ -11,7 +11,7 @@
 use crate::{
     bindings,
     error::{
-        to_result,
+        code::EFAULT,
         Error,
         Result, //
     },
@@ -123,10 +123,17 @@ impl<'a> UserIter<'a> {
     ) -> Result<Self> {
         let allocated = match buffers {
             Buffers::One { addr, len } => {
-                let (iter, addr) = (space.as_mut_ptr(), addr.as_mut_ptr());
+                // This is `import_ubuf()`, without a call.
+                let len = len.min(bindings::MAX_RW_COUNT);
 
-                // SAFETY: The iterator is valid for writes.
-                to_result(unsafe { bindings::import_ubuf_inline(dir.iter(), addr, len, iter) })?;
+                // SAFETY: Nothing is accessed.
+                if !unsafe { bindings::access_ok(addr.as_const_ptr(), len) } {
+                    return Err(EFAULT);
+                }
+                let (iter, dir) = (space.as_mut_ptr(), dir.iter() as u32);
+
+                // SAFETY: The iterator is valid for writes; the address was checked.
+                unsafe { bindings::iov_iter_ubuf(iter, dir, addr.as_mut_ptr(), len) };
                 null_mut()
             }
             Buffers::Vector {
@@ -136,7 +143,7 @@ impl<'a> UserIter<'a> {
             } => Self::import_vector(space, dir, addr, count, compat, fast)?,
         };
 
-        // INVARIANT: Both functions have initialised the iterator, and allocated the array if there
+        // INVARIANT: Both ways have initialised the iterator, and allocated the array if there
         // is one.
         Ok(Self {
             iter: space,
@@ -209,7 +216,10 @@ pub(crate) unsafe fn len(iter: *const bindings::iov_iter) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        error::code::*,
+        error::{
+            code::*,
+            to_result, //
+        },
         kunit::user::UserMemory,
         page::PAGE_SIZE, //
     };
@@ -249,6 +259,33 @@ mod tests {
             assert_eq!(one(addr, usize::MAX), Ok((most, false)));
         }
         assert_eq!(one(UserPtr::from_addr(usize::MAX - 9), 1), Err(EFAULT));
+    }
+
+    #[test]
+    fn one_buffer_as_c_imports_it() {
+        const MAX: usize = bindings::MAX_RW_COUNT;
+
+        for addr in [
+            0,
+            1,
+            PAGE_SIZE,
+            usize::MAX / 2,
+            1 << (usize::BITS - 1),
+            usize::MAX,
+        ] {
+            let addr = UserPtr::from_addr(addr);
+
+            for len in [0, 1, MAX, MAX + 1, usize::MAX] {
+                let mut space = IterSpace::uninit();
+                let (rw, iter) = (Direction::Read.iter(), space.as_mut_ptr());
+                // SAFETY: The iterator is valid for writes; any address is checked.
+                let ret = unsafe { bindings::import_ubuf(rw, addr.as_mut_ptr(), len, iter) };
+                // SAFETY: The iterator was initialised, if that has succeeded.
+                let c = to_result(ret).map(|()| (unsafe { super::len(iter) }, false));
+
+                assert_eq!(one(addr, len), c);
+            }
+        }
     }
 
     fn vector(addr: UserPtr, count: usize, compat: bool) -> Result<(usize, bool)> {
