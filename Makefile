@@ -8,13 +8,13 @@ MAKEFLAGS += --no-print-directory
 # What may be given on the command line or in the environment.
 VARIABLES := AIO ARCH BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT REPEAT BURN \
 	SEEDS WORDS SHRINK \
-	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN \
+	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN UPDATE RATIOS \
 	DEBUG CPUS SEED THREADS KERNEL_IMAGE SECONDS_EACH
 export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench lint unsafe-audit test-install clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'
 	@echo 'make test-install  the installation, in bare systems (SYSTEMS="NAME ..."; as root)'
 	@echo 'make bench      instructions per operation: C, Rust and io_uring (CASES="NAME ...")'
+	@echo 'make bench-check  has an operation become slower than recorded? (UPDATE=1 records)'
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
 	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck, unsafe-audit'
@@ -39,7 +40,7 @@ help:
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test test-debug bench test-install:
+run shell kernel lint diff-test test-debug bench bench-check test-install:
 	@scripts/$@
 
 test:
