@@ -46,13 +46,14 @@ const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 /// `compat` tells whether the iocb is that of a 32-bit program on a 64-bit kernel.
 ///
 /// Reads and writes are inlined here, and this into the loop over the iocbs: so what was copied and
-/// gathered for them need not go through memory.
+/// gathered for them need not go through memory. That the tests call this too must not keep the
+/// compiler from it.
 ///
 /// # Errors
 ///
 /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
 /// being started. Otherwise its outcome will be in an event.
-#[inline]
+#[inline(always)]
 pub(crate) fn start(
     iocb: &Iocb,
     user_iocb: UserPtr,
