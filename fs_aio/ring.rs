@@ -289,8 +289,8 @@ impl<D: Send> Ring<D> {
             ring.write_words(offset, event.words());
             ring.pages().flush(offset);
 
-            // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()` or
-            // in user space.
+            // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()`
+            // or in user space.
             smp_mb(Write);
 
             ring.tail = tail;
@@ -379,9 +379,9 @@ impl<D: Send> Ring<D> {
             head = Self::clamp(self.nr_events, head + piece);
         }
 
-        // The events before the head: once it is seen, their places may be written again. Pairs with
-        // the load of the head in `push()` or `reclaim()`, on which it depends whether a slot is
-        // given back, and so whether a later event is stored.
+        // The events before the head: once it is seen, their places may be written again. Pairs
+        // with the load of the head in `push()` or `reclaim()`, on which it depends whether a slot
+        // is given back, and so whether a later event is stored.
         ring.write_u32_release(header::HEAD, head);
         ring.flush(header::HEAD);
         Ok(copied)

@@ -27,7 +27,8 @@ use pin_init::Zeroable;
 ///
 /// # Invariants
 ///
-/// Interrupts are disabled on the local CPU as long as a reference to a value of this type is valid.
+/// Interrupts are disabled on the local CPU as long as a reference to a value of this type is
+/// valid.
 pub struct IrqsOff(NotThreadSafe);
 
 /// Calls `f` with the interrupts of the local CPU disabled by `local_irq_save()`.
@@ -54,8 +55,9 @@ pub fn with_irqs_off<R: Send>(f: impl FnOnce(&IrqsOff) -> R + Send) -> R {
     let flags = unsafe { bindings::local_irq_save() };
 
     // INVARIANT: Interrupts were just disabled. They are enabled again after `f` has returned, to
-    // which the reference is lent. `f` can't enable them: other sections like this one, and those of
-    // `SpinLockIrqSave`, begin and end within it, and guards that were there before are not `Send`.
+    // which the reference is lent. `f` can't enable them: other sections like this one, and those
+    // of `SpinLockIrqSave`, begin and end within it, and guards that were there before are not
+    // `Send`.
     let result = f(&IrqsOff(NotThreadSafe));
 
     // SAFETY: The flags come from `local_irq_save()` on this CPU, which the task has not left.
@@ -210,7 +212,8 @@ impl PerCpuCount {
 
 impl Drop for PerCpuCount {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants this is a per-CPU allocation, which nobody uses any longer.
+        // SAFETY: By the type invariants this is a per-CPU allocation, which nobody uses any
+        // longer.
         unsafe { bindings::free_percpu(self.ptr.as_ptr().cast()) };
     }
 }

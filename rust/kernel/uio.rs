@@ -2,9 +2,9 @@
 
 //! Buffers that a process has passed for I/O.
 //!
-//! [`iov`](crate::iov) has iterators that somebody else has made, for those who copy data from or to
-//! them. This is the other side: who makes one, of the buffers that a system call names, and hands
-//! it to a file.
+//! [`iov`](crate::iov) has iterators that somebody else has made, for those who copy data from or
+//! to them. This is the other side: who makes one, of the buffers that a system call names, and
+//! hands it to a file.
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
@@ -85,7 +85,8 @@ pub(crate) type IterSpace = MaybeUninit<bindings::iov_iter>;
 ///
 /// # Invariants
 ///
-/// `iter` is initialised. `allocated` is null, or an array of `kmalloc()` that belongs to this value.
+/// `iter` is initialised. `allocated` is null, or an array of `kmalloc()` that belongs to this
+/// value.
 pub(crate) struct UserIter<'a> {
     iter: &'a mut IterSpace,
     allocated: *mut bindings::iovec,

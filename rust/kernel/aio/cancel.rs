@@ -279,8 +279,8 @@ impl CancelList {
         unsafe { (*node.call.get()).write(call) };
         // SAFETY: The lock is held, and the node is in no list: nobody else uses this.
         unsafe { (*node.kiocb.get()).write(kiocb) };
-        // SAFETY: The caller holds the lock. The node is initialised, in no list, and stays until it
-        // is removed.
+        // SAFETY: The caller holds the lock. The node is initialised, in no list, and stays until
+        // it is removed.
         unsafe { bindings::list_add_tail(links, self.head.get()) };
     }
 
@@ -404,7 +404,8 @@ macro_rules! kiocb_set_cancel_fn {
         ///
         /// # Safety
         ///
-        /// `kiocb` must be valid and its operation not complete. `cancel` must accept it until then.
+        /// `kiocb` must be valid and its operation not complete. `cancel` must accept it until
+        /// then.
         #[no_mangle]
         pub unsafe extern "C" fn aio_set_cancel_fn(
             kiocb: *mut $crate::bindings::kiocb,

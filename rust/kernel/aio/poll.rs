@@ -96,8 +96,8 @@ pub struct AsyncPoll {
 }
 
 // SAFETY: The node is taken apart and the file moved out. The pattern below, which has all fields,
-// does not compile when there is a new one; the other fields have no destructor. Nobody refers to an
-// operation that has ended: its entry is in no queue, and its work item is not scheduled.
+// does not compile when there is a new one; the other fields have no destructor. Nobody refers to
+// an operation that has ended: its entry is in no queue, and its work item is not scheduled.
 unsafe impl Dismantle for AsyncPoll {
     /// The file.
     type Parts = ARef<LocalFile>;
@@ -120,11 +120,11 @@ unsafe impl Dismantle for AsyncPoll {
         };
         const { assert!(!core::mem::needs_drop::<Wakeups>()) };
 
-        // SAFETY: The caller guarantees that the value is valid and not used again, so that the node
-        // may be taken apart.
+        // SAFETY: The caller guarantees that the value is valid and not used again, so that the
+        // node may be taken apart.
         unsafe { CancelNode::dismantle(&raw mut (*this).node) };
-        // SAFETY: The caller guarantees that the value is valid and not used again, so that the file
-        // may be moved out.
+        // SAFETY: The caller guarantees that the value is valid and not used again, so that the
+        // file may be moved out.
         unsafe { (&raw mut (*this).file).read() }
     }
 }
@@ -236,8 +236,8 @@ impl AsyncPoll {
 
         let (submission, completion) = this.share_two();
         let list = submission.cancel_list();
-        // The reference belongs to the entry. C keeps pointers that are made from this one, which is
-        // to all of the object: what they lead to in the end is the whole of it.
+        // The reference belongs to the entry. C keeps pointers that are made from this one, which
+        // is to all of the object: what they lead to in the end is the whole of it.
         //
         // SAFETY: `OFFSET` is that of an `AsyncPoll` in a `T`, which is valid, see `HasAsyncPoll`.
         let ptr: *const Self = unsafe { completion.into_raw().byte_add(T::OFFSET).cast() };
@@ -289,8 +289,8 @@ impl AsyncPoll {
             return Ok(Polled::Waiting(submission));
         }
 
-        // SAFETY: This is the reference of `completion`, of the entry: that is in no queue, so nobody
-        // has found it there, and nobody can cancel the operation.
+        // SAFETY: This is the reference of `completion`, of the entry: that is in no queue, so
+        // nobody has found it there, and nobody can cancel the operation.
         let completion = unsafe { SlabArc::from_raw(ptr.byte_sub(T::OFFSET).cast::<T>()) };
         // SAFETY: These two are all the references there are.
         let this = unsafe { submission.reunite(completion) };

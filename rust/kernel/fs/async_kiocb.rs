@@ -303,9 +303,9 @@ impl AsyncKiocb {
             // - `kiocb` was completed by `begin()`. The file may keep it until it calls
             //   `ki_complete()`, to which a reference of the operation belongs; `submission` is
             //   another one, which keeps the operation, and the file in it, until the call is over.
-            // - `iter` was imported. It and what it refers to, `space`, `fast` and the array that it
-            //   may have allocated, are borrowed by or belong to this value, which lives until the
-            //   end of this function; the file does not keep it any longer than the call.
+            // - `iter` was imported. It and what it refers to, `space`, `fast` and the array that
+            //   it may have allocated, are borrowed by or belong to this value, which lives until
+            //   the end of this function; the file does not keep it any longer than the call.
             Some(call) => unsafe { call(kiocb, iter.as_raw()) },
             // `check_access()` has seen it.
             None => EINVAL.to_errno() as isize,
@@ -353,8 +353,8 @@ impl AsyncKiocb {
                 *flags |= bindings::IOCB_WRITE as i32;
                 // SAFETY: The structure has a valid file.
                 if unsafe { Self::is_regular(kiocb) } {
-                    // SAFETY: This is a write of a regular file; `end_write()` is called when it has
-                    // ended.
+                    // SAFETY: This is a write of a regular file; `end_write()` is called when it
+                    // has ended.
                     unsafe { bindings::kiocb_start_write(kiocb) };
                 }
                 ops.write_iter
@@ -402,8 +402,8 @@ impl AsyncKiocb {
         kiocb: *mut bindings::kiocb,
         res: crate::ffi::c_long,
     ) {
-        // SAFETY: The caller passes the structure in a `T`, at its `OFFSET`, whose reference belongs
-        // to this function since `issue()` has given it away.
+        // SAFETY: The caller passes the structure in a `T`, at its `OFFSET`, whose reference
+        // belongs to this function since `issue()` has given it away.
         let this = unsafe { SlabArc::from_raw(kiocb.byte_sub(T::OFFSET).cast::<T>()) };
 
         this.ended();
@@ -434,7 +434,8 @@ impl AsyncKiocb {
     /// `kiocb` must have a valid file.
     #[inline]
     unsafe fn is_regular(kiocb: *mut bindings::kiocb) -> bool {
-        // SAFETY: The caller guarantees that the file is valid. The type of its inode never changes.
+        // SAFETY: The caller guarantees that the file is valid. The type of its inode never
+        // changes.
         let mode = unsafe { (*bindings::file_inode((*kiocb).ki_filp)).i_mode };
 
         u32::from(mode) & bindings::S_IFMT == bindings::S_IFREG

@@ -84,7 +84,8 @@ impl<'a> MmapWriteGuard<'a> {
 
 impl Drop for MmapWriteGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the current task holds the lock, which belongs to this value.
+        // SAFETY: By the type invariants the current task holds the lock, which belongs to this
+        // value.
         unsafe { bindings::mmap_write_unlock(self.mm.as_raw()) };
     }
 }

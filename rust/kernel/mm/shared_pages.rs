@@ -106,7 +106,8 @@ impl<P> SharedPages<P> {
     }
 
     fn set_in_inode(&self, core: Option<NonNull<Core>>) {
-        // SAFETY: The file keeps its inode, which is one of a `PseudoFs`: the first field of an `Inode`.
+        // SAFETY: The file keeps its inode, which is one of a `PseudoFs`: the first field of an
+        // `Inode`.
         let inode = unsafe { &*self.core.cache.inode().cast::<Inode>() };
 
         inode.core.lock().0 = core;

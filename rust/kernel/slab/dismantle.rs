@@ -102,19 +102,25 @@ macro_rules! impl_dismantle {
                     let _ = ($($taken,)* $($moved,)* $($dropped,)*);
                 };
 
-                // SAFETY: The caller guarantees that `this` is valid.
-                $(may_be_moved::<$moved_ty>(unsafe { &raw mut (*this).$moved });)*
+                $(
+                    // SAFETY: The caller guarantees that `this` is valid.
+                    may_be_moved::<$moved_ty>(unsafe { &raw mut (*this).$moved });
+                )*
 
-                // SAFETY: The object is valid and the caller's, who does not use it afterwards. These
-                // are different fields, and each is read once.
+                // SAFETY: The object is valid and the caller's, who does not use it afterwards.
+                // These are different fields, and each is read once.
                 let parts = unsafe {
                     (
-                        $(<$taken_ty as $crate::slab::Dismantle>::dismantle(&raw mut (*this).$taken),)*
+                        $(<$taken_ty as $crate::slab::Dismantle>::dismantle(
+                            &raw mut (*this).$taken,
+                        ),)*
                         $((&raw mut (*this).$moved).read(),)*
                     )
                 };
-                // SAFETY: These are the remaining fields, each of which is dropped once.
-                $(unsafe { ::core::ptr::drop_in_place(&raw mut (*this).$dropped) };)*
+                $(
+                    // SAFETY: This is one of the remaining fields, each of which is dropped once.
+                    unsafe { ::core::ptr::drop_in_place(&raw mut (*this).$dropped) };
+                )*
                 parts
             }
         }

@@ -247,8 +247,8 @@ impl<B: Backing, const N: usize> SlabBatch<B, N> {
     pub fn pop(&mut self) -> Option<SlabSlot<B>> {
         let ptr = self.pop_raw()?;
 
-        // SAFETY: By the type invariants it comes from `into_pool()`; it was just taken out, so that it
-        // is taken back once.
+        // SAFETY: By the type invariants it comes from `into_pool()`; it was just taken out, so
+        // that it is taken back once.
         Some(unsafe { SlabSlot::from_pool(ptr) })
     }
 

@@ -122,8 +122,8 @@ impl Block {
     ///
     /// The table must stay for `'a`.
     unsafe fn slots<'a>(this: NonNull<Self>) -> &'a [Atomic<*mut c_void>] {
-        // SAFETY: The caller guarantees that the table is there. The pointer is one to all of it, not
-        // only to the structure.
+        // SAFETY: The caller guarantees that the table is there. The pointer is one to all of it,
+        // not only to the structure.
         let slots = unsafe { &raw const (*this.as_ptr()).slots };
         // SAFETY: The number does not change after the table was made.
         let nr = unsafe { (*this.as_ptr()).nr };
@@ -156,8 +156,8 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
     ///   with the same `lock` and the same `P`.
     #[inline]
     pub unsafe fn from_raw(head: *mut *mut c_void, lock: *mut bindings::spinlock_t) -> Self {
-        // INVARIANT: The caller guarantees that only values of this type have changed `head`, from null
-        // on.
+        // INVARIANT: The caller guarantees that only values of this type have changed `head`, from
+        // null on.
         Self {
             // SAFETY: `head` is valid for `'a`, and all accesses are atomic.
             head: unsafe { Atomic::from_ptr(head) },

@@ -23,11 +23,12 @@ unsafe impl ReadSide for rcu::Guard {}
 
 /// An RCU read-side critical section of a few instructions, in which spinlocks may be taken.
 ///
-/// Not [`rcu::Guard`]: `rcu_read_lock()` and `rcu_read_unlock()` are calls of functions in preemptible
-/// kernels, and there is a section for each request that completes; disabling preemption, for which
-/// grace periods wait as well, is one instruction, and enabling it two. Where C's code checks that
-/// RCU is read-locked (`DEBUG_LOCK_ALLOC`) a section is both, so that what is checked is what runs
-/// elsewhere; where spinlocks sleep (`PREEMPT_RT`) it is [`rcu::read_lock()`] alone.
+/// Not [`rcu::Guard`]: `rcu_read_lock()` and `rcu_read_unlock()` are calls of functions in
+/// preemptible kernels, and there is a section for each request that completes; disabling
+/// preemption, for which grace periods wait as well, is one instruction, and enabling it two. Where
+/// C's code checks that RCU is read-locked (`DEBUG_LOCK_ALLOC`) a section is both, so that what is
+/// checked is what runs elsewhere; where spinlocks sleep (`PREEMPT_RT`) it is [`rcu::read_lock()`]
+/// alone.
 ///
 /// # Examples
 ///

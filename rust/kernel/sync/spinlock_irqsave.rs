@@ -35,10 +35,10 @@ pub use new_spinlock_irqsave;
 /// Unlike [`SpinLockIrq`](crate::sync::SpinLockIrq), which counts nested interrupt-disabled
 /// sections, this is the classic `spin_lock_irqsave()`, which holds the interrupt state of the time
 /// before: it is about ten instructions cheaper, for paths where that counts. What makes up for the
-/// missing count is that guards do not leave the kernel crate, where they are dropped in the reverse
-/// order of their creation. Others use [`with()`](Self::with), whose sections can only be nested,
-/// and in which nothing can be alive beyond one end of them that relies on interrupts being disabled:
-/// such guards are not `Send`.
+/// missing count is that guards do not leave the kernel crate, where they are dropped in the
+/// reverse order of their creation. Others use [`with()`](Self::with), whose sections can only be
+/// nested, and in which nothing can be alive beyond one end of them that relies on interrupts being
+/// disabled: such guards are not `Send`.
 ///
 /// # Examples
 ///

@@ -216,8 +216,8 @@ impl AsyncPoll {
         //
         // SAFETY: `start()` keeps the operation while it calls the file.
         unsafe { (*table.poll).head.store(head, Relaxed) };
-        // The queue finds its way back from the entry to the operation, so this pointer is made from
-        // one to the operation.
+        // The queue finds its way back from the entry to the operation, so this pointer is made
+        // from one to the operation.
         //
         // SAFETY: `start()` keeps the operation; this stays within it.
         let entry = Opaque::cast_into(unsafe { &raw const (*table.poll).entry });
@@ -288,8 +288,8 @@ impl AsyncPoll {
             wakeups.again.set(true);
         } else {
             wakeups.scheduled.set(true);
-            // SAFETY: The work item was initialised by `start()` and is not scheduled; it shares the
-            // reference of the entry until it has removed that from the queue.
+            // SAFETY: The work item was initialised by `start()` and is not scheduled; it shares
+            // the reference of the entry until it has removed that from the queue.
             unsafe { Self::schedule(this) };
         }
 

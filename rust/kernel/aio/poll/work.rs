@@ -134,8 +134,8 @@ impl AsyncPoll {
             poll.cancelled.store(true, Relaxed);
             if !queue.wakeups().scheduled.get() {
                 queue.wakeups().scheduled.set(true);
-                // SAFETY: The work item was initialised by `start()` and is not scheduled. The entry
-                // in the queue keeps the operation until it has run.
+                // SAFETY: The work item was initialised by `start()` and is not scheduled. The
+                // entry in the queue keeps the operation until it has run.
                 unsafe { Self::schedule(this) };
             }
         }

@@ -153,7 +153,8 @@ impl ScriptedFile {
             // file. There is no `fdget_pos()` of it: it has no descriptor yet.
             Ok(file) => unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast::<File>())) },
             Err(e) => {
-                // SAFETY: It comes from `Arc::into_raw()`; without a file nobody else gives it back.
+                // SAFETY: It comes from `Arc::into_raw()`; without a file nobody else gives it
+                // back.
                 drop(unsafe { Arc::from_raw(private) });
                 return Err(e);
             }
@@ -250,8 +251,8 @@ impl ScriptedFile {
     /// Makes the wait queue go away, as far as those who wait can see.
     #[doc(alias = "wake_up_pollfree")]
     pub fn free_queue(&self) {
-        // SAFETY: The queue was initialised with the script, which stays until `self` is dropped: not
-        // before the grace period below has passed.
+        // SAFETY: The queue was initialised with the script, which stays until `self` is dropped:
+        // not before the grace period below has passed.
         unsafe { bindings::__wake_up_pollfree(self.script.queue.wait_queue_head.get()) };
         synchronize_rcu();
     }
@@ -278,8 +279,9 @@ impl Script {
     ///
     /// `file` must be one of [`ScriptedFile`]s, and be valid for `'a`.
     unsafe fn of<'a>(file: *mut bindings::file) -> &'a Self {
-        // SAFETY: `file` is valid. The private data of these files is a pointer of `Arc::into_raw()`
-        // that is given back when the file is released, so that the script is valid for `'a`.
+        // SAFETY: `file` is valid. The private data of these files is a pointer of
+        // `Arc::into_raw()` that is given back when the file is released, so that the script is
+        // valid for `'a`.
         unsafe { &*(*file).private_data.cast() }
     }
 
@@ -332,8 +334,8 @@ impl Script {
     /// To be called by `io_cancel()` with a read or write of one of these files.
     #[cfg(CONFIG_AIO)]
     unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
-        // SAFETY: `kiocb` is valid during the call, and has a reference to its file, which is one of
-        // these.
+        // SAFETY: `kiocb` is valid during the call, and has a reference to its file, which is one
+        // of these.
         unsafe { Self::of((*kiocb).ki_filp) }
             .cancelled
             .fetch_add(1, Relaxed);
@@ -385,7 +387,8 @@ impl Script {
         _end: i64,
         datasync: c_int,
     ) -> c_int {
-        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the call.
+        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the
+        // call.
         let this = unsafe { Self::of(file) };
 
         this.flushes
@@ -400,7 +403,8 @@ impl Script {
         file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
     ) -> bindings::__poll_t {
-        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the call.
+        // SAFETY: The VFS passes a file whose operation this is, and which is valid during the
+        // call.
         let this = unsafe { Self::of(file) };
         // SAFETY: The VFS passes null or a poll table that is valid during the call.
         let table = unsafe { PollTable::from_raw(table) };

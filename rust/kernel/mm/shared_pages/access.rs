@@ -201,8 +201,8 @@ impl<P> Deref for Producer<'_, P> {
 
     #[inline]
     fn deref(&self) -> &P {
-        // SAFETY: The lock of the producer is held, to which the data belongs, and it is borrowed as
-        // long as `self` is.
+        // SAFETY: The lock of the producer is held, to which the data belongs, and it is borrowed
+        // as long as `self` is.
         unsafe { &*self.data.get() }
     }
 }

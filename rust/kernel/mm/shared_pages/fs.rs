@@ -143,8 +143,8 @@ impl PseudoFs {
             return Err(EBUSY);
         }
 
-        // The VFS hands this pointer back, and `from_type()` leaves the field: so it has to be one to
-        // all of `self`.
+        // The VFS hands this pointer back, and `from_type()` leaves the field: so it has to be one
+        // to all of `self`.
         //
         // SAFETY: `self` is valid.
         let fs_type = Opaque::cast_into(unsafe { &raw const (*ptr::from_ref(self)).fs_type });
@@ -154,8 +154,8 @@ impl PseudoFs {
             (*fs_type).init_fs_context = Some(Self::init_fs_context);
             (*fs_type).kill_sb = Some(bindings::kill_anon_super);
         }
-        // SAFETY: The structure is complete, and static. It stays registered for good, since nothing
-        // unmounts it.
+        // SAFETY: The structure is complete, and static. It stays registered for good, since
+        // nothing unmounts it.
         let mount = from_err_ptr(unsafe { bindings::kern_mount(fs_type) })?;
 
         self.mount.store(mount, Release);
@@ -187,7 +187,8 @@ impl PseudoFs {
             ..pin_init::zeroed()
         };
 
-        // SAFETY: `fc` is valid, and its type is the field of a `PseudoFs`, given to `kern_mount()`.
+        // SAFETY: `fc` is valid, and its type is the field of a `PseudoFs`, given to
+        // `kern_mount()`.
         let this = unsafe { Self::from_type((*fc).fs_type) };
         // SAFETY: `fc` is valid.
         let pfc = unsafe { bindings::init_pseudo(fc, this.magic) };
@@ -213,7 +214,8 @@ impl PseudoFs {
     ///
     /// To be called by the VFS for a super block of one of these file systems.
     unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
-        // SAFETY: `sb` is valid, and its type is the field of a `PseudoFs`, given to `kern_mount()`.
+        // SAFETY: `sb` is valid, and its type is the field of a `PseudoFs`, given to
+        // `kern_mount()`.
         let this = unsafe { Self::from_type((*sb).s_type) };
         let inodes = this.inodes.load(Relaxed);
 

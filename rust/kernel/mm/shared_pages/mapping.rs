@@ -213,8 +213,8 @@ impl Drop for Mapping {
         };
 
         if core::ptr::eq(current_mm(), mm.as_raw()) {
-            // SAFETY: The current task has an address space, in which nothing of the kernel points to
-            // the range. Whether the process has unmapped it itself does not matter.
+            // SAFETY: The current task has an address space, in which nothing of the kernel points
+            // to the range. Whether the process has unmapped it itself does not matter.
             unsafe { bindings::vm_munmap(self.addr, self.len) };
         }
     }

@@ -38,8 +38,8 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// `src` and `dst` must be valid and locked, `src` a folio of `mapping`, which must be that of the
-    /// file, and `dst` one that nobody else uses.
+    /// `src` and `dst` must be valid and locked, `src` a folio of `mapping`, which must be that of
+    /// the file, and `dst` one that nobody else uses.
     #[cfg(CONFIG_MIGRATION)]
     pub(super) unsafe fn migrate(
         &self,
@@ -65,8 +65,8 @@ impl Core {
         }
         // SAFETY: `dst` is valid. This is the reference of `page`.
         unsafe { bindings::folio_get(dst) };
-        // SAFETY: Both folios are locked, and `src` is one of `mapping`. The one extra reference that
-        // it is expected to have is that of `page`.
+        // SAFETY: Both folios are locked, and `src` is one of `mapping`. The one extra reference
+        // that it is expected to have is that of `page`.
         let result = unsafe { bindings::folio_migrate_mapping(mapping, dst, src, 1) };
         if let Err(e) = to_result(result) {
             // SAFETY: The reference was taken above.

@@ -49,7 +49,8 @@ impl<T: Staged> EndedWork<T> {
     /// To be called once, when nobody starts work any longer, with the number of references
     /// [`InFlight`] that there ever were.
     unsafe fn set_goal(&mut self, started: usize) {
-        // INVARIANT: The caller guarantees that the first stage has ended, and that this is the number.
+        // INVARIANT: The caller guarantees that the first stage has ended, and that this is the
+        // number.
         self.goal = Some(started);
         self.check();
     }
@@ -109,8 +110,8 @@ impl PercpuRef {
     /// There must be a reference already, which stays for the time of the call.
     #[inline]
     pub(super) unsafe fn get(&self) {
-        // SAFETY: By the type invariants the count is initialised. A reference is held, so that it has
-        // not been freed.
+        // SAFETY: By the type invariants the count is initialised. A reference is held, so that it
+        // has not been freed.
         unsafe { bindings::percpu_ref_get(self.as_raw()) };
     }
 
@@ -125,8 +126,8 @@ impl PercpuRef {
     ///
     /// # Safety
     ///
-    /// The caller must own the reference. What keeps `this` alive may be gone afterwards. `this` must
-    /// be a pointer to all of the object, which is what the release function gets.
+    /// The caller must own the reference. What keeps `this` alive may be gone afterwards. `this`
+    /// must be a pointer to all of the object, which is what the release function gets.
     #[inline]
     pub(super) unsafe fn put(this: *const Self) {
         // SAFETY: The caller owns a reference, which it gives up.
@@ -150,8 +151,8 @@ impl PercpuRef {
     ///
     /// There must be no other reference, and nobody may take or drop one at the same time.
     pub(super) unsafe fn abandon(&self) {
-        // SAFETY: By the type invariants the count is initialised. The caller guarantees that there is
-        // no reference but the initial one, and that nobody takes one.
+        // SAFETY: By the type invariants the count is initialised. The caller guarantees that there
+        // is no reference but the initial one, and that nobody takes one.
         unsafe { bindings::percpu_ref_abandon(self.as_raw()) };
     }
 
@@ -159,8 +160,8 @@ impl PercpuRef {
     ///
     /// # Safety
     ///
-    /// The caller must own it. What keeps `this` alive may be gone afterwards. `this` must be a pointer
-    /// to all of the object, which is what the release function gets.
+    /// The caller must own it. What keeps `this` alive may be gone afterwards. `this` must be a
+    /// pointer to all of the object, which is what the release function gets.
     #[inline]
     pub(super) unsafe fn kill(this: *const Self) {
         // SAFETY: The caller owns the initial reference, which it gives up.
@@ -192,8 +193,9 @@ pub struct StagedInner<T> {
     pub(super) data: T,
 }
 
-// SAFETY: `T` is `Sync`. The other fields are shared by design: the counts synchronise themselves, the
-// node is accessed with the lock of the list held, and the work item only by who ends the object.
+// SAFETY: `T` is `Sync`. The other fields are shared by design: the counts synchronise themselves,
+// the node is accessed with the lock of the list held, and the work item only by who ends the
+// object.
 unsafe impl<T: Staged> Sync for StagedInner<T> {}
 
 impl<T: Staged> StagedInner<T> {
@@ -204,8 +206,8 @@ impl<T: Staged> StagedInner<T> {
     /// `users` must be the `users` of a `StagedInner<T>` whose first stage has not ended, and a
     /// pointer to all of it.
     pub(super) unsafe extern "C" fn users_release(users: *mut bindings::percpu_ref) {
-        // SAFETY: The caller guarantees that an object is around the field, and that the pointer may
-        // be used for all of it.
+        // SAFETY: The caller guarantees that an object is around the field, and that the pointer
+        // may be used for all of it.
         let this = unsafe { crate::container_of!(users.cast::<PercpuRef>(), Self, users) };
         // SAFETY: It points to an object, so it is not null.
         let this = unsafe { NonNull::new_unchecked(this) };

@@ -155,8 +155,8 @@ impl<T: Staged> StagedList<T> {
     ///
     /// # Safety
     ///
-    /// The object must be valid, `object` a pointer to all of it, and its node initialised and in no
-    /// list. It must be [removed](Self::remove) before it is freed.
+    /// The object must be valid, `object` a pointer to all of it, and its node initialised and in
+    /// no list. It must be [removed](Self::remove) before it is freed.
     pub(super) unsafe fn add(&self, object: NonNull<StagedInner<T>>) -> Result {
         if !self.ready.load(Acquire) {
             return Err(ENOMEM);
