@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
     }
 
     /// An operation has begun: gives up the submitter's reference.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn queued<O: Dismantle>(&mut self, submission: SlabArc<Request<O>>) {
         self.queued = true;
         self.left -= 1;

@@ -82,7 +82,7 @@ impl Head {
     /// is a user of the context. See [`post_and_signal()`](Self::post_and_signal).
     ///
     /// May be called in any context.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn post(self, result: isize, more: impl FnOnce(&mut SlabPool<Memory>) + Send) {
         let event = IoEvent::new(self.data, self.obj, result as i64);
         let in_flight = self.context;

@@ -56,7 +56,9 @@ impl<T: Staged> EndedWork<T> {
     }
 
     /// Ends the second stage when there is nothing left.
-    #[inline]
+    ///
+    /// Inlined, since each end of work calls it.
+    #[inline(always)]
     pub(super) fn check(&mut self) {
         if self.goal == Some(self.count) {
             // INVARIANT: There will be no other reference, and no goal. Memory is used again, so
