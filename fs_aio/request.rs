@@ -77,9 +77,9 @@ impl Head {
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
     /// With it the request is counted as ended. So then `io_destroy()` may return, whose caller
-    /// expects that nothing is left of the request: whatever user space could still see of it, its
-    /// file above all, must have been given up before, and there must be no eventfd, unless there
-    /// is a user of the context. See [`post_and_signal()`](Self::post_and_signal).
+    /// expects that the request holds no reference any longer: that to its file, above all, must
+    /// have been put before, and there must be no eventfd, unless there is a user of the context.
+    /// See [`post_and_signal()`](Self::post_and_signal).
     ///
     /// May be called in any context.
     #[inline(always)]
@@ -273,9 +273,11 @@ impl<O: Dismantle> Request<O> {
         drop(extra);
     }
 
-    /// Gives up what the operation has.
+    /// Drops what the operation has, before the event is posted.
     ///
-    /// The file is part of it: who has seen the event, or the end of the context, can rely on it.
+    /// The reference to the file is a part of it. If it is the last one, `fput()` may close the
+    /// file later: in interrupt context it leaves that to a work item. So the file system may
+    /// still be busy when user space has seen the event, or the end of the context.
     #[inline(always)]
     fn take_apart(request: UniqueSlabArc<Self>) -> (isize, Head, SlabSlot<Memory>) {
         let result = request.result.load(Relaxed);
