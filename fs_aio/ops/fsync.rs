@@ -63,10 +63,6 @@ impl WorkItem for Request<Fsync> {
     fn run(this: SlabArc<Self>) {
         let op = &this.op;
         let result = op.creds.scoped(|| op.file.sync(op.what == What::Data));
-        let result = match result {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
-        };
 
         Request::complete(this, result as isize);
     }
@@ -122,6 +118,21 @@ mod tests {
         assert_eq!(process.file.flushes(), (1, 1));
         process.file.set_fsync(EIO.to_errno());
         assert_eq!(process.run(&process.iocb(opcode::FSYNC, 0, 0)), Ok(-5));
+        Ok(())
+    }
+
+    /// What a file system returns is in the event, even if it is no error number.
+    #[test]
+    fn results_are_passed_on() -> Result {
+        let process = Process::new(4)?;
+
+        for result in [-4095, -4096, i32::MIN, 7] {
+            process.file.set_fsync(result);
+            assert_eq!(
+                process.run(&process.iocb(opcode::FSYNC, 0, 0)),
+                Ok(result.into())
+            );
+        }
         Ok(())
     }
 

@@ -9,9 +9,9 @@ use crate::{
     bindings,
     error::{
         code::EINVAL,
-        to_result,
         Result, //
     },
+    ffi::c_int,
     sync::aref::ARef,
 };
 
@@ -26,7 +26,8 @@ pub struct FsyncFile(ARef<LocalFile>);
 // opened it may use that without a lock.
 unsafe impl Send for FsyncFile {}
 
-// SAFETY: As above.
+// SAFETY: A shared `FsyncFile` can only flush the file. File systems allow that to several threads
+// at a time, since any thread that has a descriptor may call `fsync()`.
 unsafe impl Sync for FsyncFile {}
 
 impl FsyncFile {
@@ -36,7 +37,8 @@ impl FsyncFile {
     ///
     /// `EINVAL` if it can't.
     pub fn new(file: ARef<LocalFile>) -> Result<Self> {
-        // SAFETY: The file is valid, and its operations don't change.
+        // SAFETY: The file is valid, because `file` is a reference to it. An open file has a table
+        // of operations, which does not change.
         if unsafe { (*(*file.as_ptr()).f_op).fsync }.is_none() {
             return Err(EINVAL);
         }
@@ -47,15 +49,19 @@ impl FsyncFile {
     /// Writes all changes to the device; with `datasync` without the metadata that are not needed
     /// to read the data.
     ///
+    /// Returns what the file system returns: 0, or an error number, which is negative.
+    ///
+    /// That is not checked. A caller who passes it on to user space, as `fsync()` does, must not
+    /// change what a file system returns that keeps to other rules; others may use [`to_result()`].
+    ///
     /// May sleep.
     ///
-    /// # Errors
-    ///
-    /// What the file system says.
+    /// [`to_result()`]: crate::error::to_result
     #[doc(alias = "vfs_fsync")]
-    pub fn sync(&self, datasync: bool) -> Result {
-        // SAFETY: The file is valid.
-        to_result(unsafe { bindings::vfs_fsync(self.0.as_ptr(), datasync.into()) })
+    pub fn sync(&self, datasync: bool) -> c_int {
+        // SAFETY: The file is valid, because `self` has a reference to it; by the type invariants
+        // it has the operation.
+        unsafe { bindings::vfs_fsync(self.0.as_ptr(), datasync.into()) }
     }
 }
 
@@ -80,12 +86,15 @@ mod tests {
         let file = ScriptedFile::new()?;
         let flush = FsyncFile::new(file.open().local()?)?;
 
-        assert_eq!(flush.sync(false), Ok(()));
+        assert_eq!(flush.sync(false), 0);
         assert_eq!(file.flushes(), (1, 0));
-        assert_eq!(flush.sync(true), Ok(()));
+        assert_eq!(flush.sync(true), 0);
         assert_eq!(file.flushes(), (1, 1));
-        file.set_fsync(ENOSPC.to_errno());
-        assert_eq!(flush.sync(false), Err(ENOSPC));
+        // The last three are no error numbers.
+        for result in [ENOSPC.to_errno(), -4096, i32::MIN, 7] {
+            file.set_fsync(result);
+            assert_eq!(flush.sync(false), result);
+        }
         Ok(())
     }
 }

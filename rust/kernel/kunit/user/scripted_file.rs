@@ -80,7 +80,7 @@ const MAX_HELD: usize = 64;
 /// let flush = FsyncFile::new(file.open().local()?)?;
 ///
 /// file.set_fsync(EIO.to_errno());
-/// assert_eq!(flush.sync(true), Err(EIO));
+/// assert_eq!(flush.sync(true), EIO.to_errno());
 /// assert_eq!(file.flushes(), (0, 1));
 /// # Ok::<(), Error>(())
 /// ```
