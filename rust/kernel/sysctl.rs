@@ -103,12 +103,12 @@ unsafe extern "C" fn watched_ulong<W: Watch>(
     lenp: *mut usize,
     ppos: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: By the requirements of this function.
-    let (ret, len) = unsafe {
-        let ret = bindings::proc_doulongvec_minmax(table, write, buffer, lenp, ppos);
-
-        (ret, *lenp)
-    };
+    // SAFETY: These are the arguments that the sysctl code has called this handler with, which has
+    // the type of this function. The entry was made by `Entry::ulong_watched()`, so its data are
+    // an unsigned long.
+    let ret = unsafe { bindings::proc_doulongvec_minmax(table, write, buffer, lenp, ppos) };
+    // SAFETY: The sysctl code passes a pointer to a length that is its own, and valid for the call.
+    let len = unsafe { *lenp };
 
     // Nothing is written beyond the start of the file.
     if write != 0 && ret == 0 && len != 0 {
