@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For `unsafe-audit --self-test`. A mark at the end of a line says that a text is missing there.
+//! For `unsafe-audit --self-test`. A mark at the end of a line says that something fails there.
 //! With a plus sign it says that clippy is content with it and the audit is not.
 
 #![crate_type = "lib"]
@@ -75,6 +75,43 @@ pub fn not_above() -> u32 {
     "; let i = unsafe { foreign(0) }; //~+
 
     a + b + c + d + e + f + g + h + i
+}
+
+pub fn elsewhere() -> u32 {
+    // SAFETY: As above.
+    let a = unsafe { foreign(0) }; //~+
+
+    // SAFETY: By the requirements of this function,
+    // and the type invariants.
+    let b = unsafe { foreign(0) }; //~+
+
+    // SAFETY: See `above()`. Anyone may.
+    let c = unsafe { foreign(0) };
+
+    a + b + c
+}
+
+pub fn long() -> u32 {
+    // SAFETY: There are eight lines of it.
+    unsafe {
+        foreign(0)
+            + foreign(1)
+            + foreign(2)
+            + foreign(3)
+            + foreign(4)
+            + foreign(5)
+    };
+
+    // SAFETY: There are nine lines of it.
+    unsafe { //~+
+        foreign(0)
+            + foreign(1)
+            + foreign(2)
+            + foreign(3)
+            + foreign(4)
+            + foreign(5)
+            + foreign(6)
+    }
 }
 
 pub fn groups() -> u32 {
