@@ -14,7 +14,7 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install clean
+.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -30,6 +30,7 @@ help:
 	@echo 'make shell      an interactive guest (needs a terminal)'
 	@echo 'make kernel     only build; the last line is the path of the bzImage'
 	@echo 'make lint       rustfmt, clippy, checkpatch, shellcheck, unsafe-audit'
+	@echo 'make miri       the code that needs no kernel, under Miri (needs a nightly toolchain)'
 	@echo 'make unsafe-audit  list the unsafe code; fail where no reason is given'
 	@echo 'make clean      remove the build directory (the cache stays)'
 	@echo
@@ -40,7 +41,7 @@ help:
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test test-debug bench bench-check test-install:
+run shell kernel lint diff-test test-debug bench bench-check test-install miri:
 	@scripts/$@
 
 test:
