@@ -56,8 +56,9 @@ use kernel::{
     aio::{
         cancel::CancelList,
         mm::{
+            ContextUser,
             CurrentMm,
-            Removed, //
+            RemovedContext, //
         },
     },
     mm::{
@@ -88,8 +89,7 @@ use kernel::{
             Staged,
             StagedInner,
             StagedList,
-            StagedOwner,
-            StagedUser, //
+            StagedOwner, //
         },
         SpinLock,
         SpinLockIrqSave,
@@ -196,7 +196,7 @@ impl Context {
     ///
     /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system or of
     /// the process, `ENOMEM`, `EINTR` if the process was killed.
-    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<StagedUser<Self>> {
+    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<ContextUser<'_, Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
@@ -209,9 +209,8 @@ impl Context {
         let charge = Charge::new(nr_events)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
         let owner = Self::new(mapping.addr(), slots, ring, pool)?;
-        let user = owner.user();
 
-        table::insert(mm, owner, |index, context| {
+        let user = table::insert(mm, owner, |index, context| {
             context.index.store(index, Relaxed);
             *context.registration.lock() = Some(Registration {
                 charge,
@@ -321,7 +320,7 @@ impl Context {
     ///
     /// Returns the locked memory, to be given back after that. May sleep.
     pub(crate) fn begin_end(
-        context: Removed<'_, Self>,
+        context: RemovedContext<'_, Self>,
         registration: Registration,
         waiter: Option<WaitToken>,
     ) -> LockedVm {

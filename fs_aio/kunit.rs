@@ -75,7 +75,7 @@ impl Process {
         &self,
         f: impl FnOnce(&StagedUser<Context>) -> Result<R>,
     ) -> Result<R> {
-        with_mm(|mm| f(&table::lookup(mm, self.id)?))
+        with_mm(|mm| f(&*table::lookup(mm, self.id)?))
     }
 
     /// Ends the context, and waits for what is in flight.

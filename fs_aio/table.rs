@@ -10,6 +10,7 @@ use crate::{
 use kernel::{
     aio::mm::{
         self,
+        ContextUser,
         Contexts,
         CurrentMm,
         LastTable, //
@@ -23,8 +24,7 @@ use kernel::{
     sync::{
         staged::{
             StagedOwner,
-            StagedRef,
-            StagedUser, //
+            StagedRef, //
         },
         ReadSection,
         WaitGroup,
@@ -63,7 +63,8 @@ impl Contexts for Table {
     }
 }
 
-/// Enters a context at the lowest free index; `added` is called with `mm->ioctx_lock` held.
+/// Enters a context at the lowest free index, and becomes a user of it; `added` is called with
+/// `mm->ioctx_lock` held.
 ///
 /// # Errors
 ///
@@ -72,7 +73,7 @@ pub(crate) fn insert(
     mm: CurrentMm<'_>,
     owner: StagedOwner<Context>,
     added: impl FnOnce(usize, StagedRef<'_, Context>),
-) -> Result {
+) -> Result<ContextUser<'_, Context>> {
     mm::table::<Table>(mm)
         .insert(owner, added)
         .map_err(|_| ENOMEM)
@@ -87,7 +88,7 @@ pub(crate) fn insert(
 ///
 /// `EINVAL` if there is none, or its end has begun.
 #[inline(always)]
-pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<StagedUser<Context>> {
+pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<ContextUser<'_, Context>> {
     let ring = UserPtr::from_addr(user_id).wrapping_byte_add(header::ID);
     let index = u32::get_user(ring).map_err(|_| EINVAL)?;
 
@@ -112,7 +113,7 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<StagedUser<Con
 /// `EINVAL` if somebody else has done so.
 pub(crate) fn kill(
     mm: CurrentMm<'_>,
-    context: StagedUser<Context>,
+    context: ContextUser<'_, Context>,
     waiter: Option<WaitToken>,
 ) -> Result<LockedVm> {
     let (removed, registration) = {

@@ -5,6 +5,14 @@
 //! A [`KmemCache`] is a `struct kmem_cache` with a name of its own in `/proc/slabinfo`. It hands
 //! out [`SlabSlot`]s, in which a reference-counted object is then constructed in place.
 //!
+//! Why not [`Arc`](crate::sync::Arc): its memory comes from `kmalloc()` and goes back there with
+//! the last reference. [`Allocator`](crate::alloc::Allocator) has no place for a cache either: its
+//! functions have no `self`, and free with a layout only. A [`SlabArc`] differs in three ways: the
+//! memory comes from a named cache of exactly this size, the last reference can be taken apart
+//! ([`UniqueSlabArc::dismantle()`]), so that parts of the object outlive it without being copied to
+//! the heap, and the memory can be kept for the next object ([`SlabPool`]). The count itself is
+//! upstream's [`Refcount`].
+//!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
 use crate::{
@@ -244,8 +252,8 @@ impl<B: Backing> SlabSlot<B> {
 
         // SAFETY: The allocation is large enough, aligned, and ours.
         unsafe { (&raw mut (*obj.as_ptr()).refcount).write(Refcount::new(1)) };
-        // SAFETY: As above; on failure the place is not used again. It stays where it is until the
-        // destructor has run, so it is pinned.
+        // SAFETY: The allocation is large enough, aligned, and ours; on failure the place is not
+        // used again. It stays where it is until the destructor has run, so it is pinned.
         unsafe { pin_init::raw_try_init(&raw mut (*obj.as_ptr()).data, init) }?;
 
         // The object has the memory now.
@@ -317,8 +325,8 @@ impl<T: Cached> SlabArc<T> {
     #[inline]
     pub unsafe fn from_raw(ptr: *const T) -> Self {
         let offset = core::mem::offset_of!(SlabArcInner<T>, data);
-        // SAFETY: By the requirements of this function, `ptr` points to the `data` of a
-        // `SlabArcInner<T>`.
+        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, so it points to the
+        // `data` of a `SlabArcInner<T>`, and may be used for all of it.
         let obj = unsafe { ptr.byte_sub(offset) }
             .cast::<SlabArcInner<T>>()
             .cast_mut();

@@ -22,9 +22,10 @@ use crate::{
             RcuTable, //
         },
         staged::{
-            Staged, //
+            Staged,
             StagedOwner,
             StagedRef,
+            StagedUser, //
         },
         ReadSide, //
     },
@@ -33,6 +34,7 @@ use crate::{
 };
 use core::{
     ffi::c_void,
+    marker::PhantomData,
     ops::Deref, //
 };
 
@@ -123,7 +125,8 @@ macro_rules! exit_aio {
         /// To be called by `mmput()` with an address space that has no users any longer.
         #[no_mangle]
         pub unsafe extern "C" fn exit_aio(mm: *mut $crate::bindings::mm_struct) {
-            // SAFETY: By the requirements of this function.
+            // SAFETY: `mmput()` calls this with a valid address space that has no users any longer,
+            // and this is `exit_aio()`.
             unsafe { $crate::aio::mm::exit::<$ty>(mm) };
         }
     };
@@ -132,18 +135,18 @@ macro_rules! exit_aio {
 /// A context in a table.
 ///
 /// Private, so that contexts that were put into these tables are in no other.
-struct Stored<T: Staged>(StagedOwner<T>);
+struct StoredContext<T: Staged>(StagedOwner<T>);
 
-// SAFETY: `T: Send + Sync`. Whoever takes the owner out of the table gets a `Removed`, which does
-// not hand out users.
-unsafe impl<T: Staged> Send for Stored<T> {}
+// SAFETY: `T: Send + Sync`. Whoever takes the owner out of the table gets a `RemovedContext`, which
+// does not hand out users.
+unsafe impl<T: Staged> Send for StoredContext<T> {}
 
-// SAFETY: As above; a shared owner only gives out `&T`, and users by `StagedRef`.
-unsafe impl<T: Staged> Sync for Stored<T> {}
+// SAFETY: `T: Sync`. A shared owner only gives out `&T`, and users by `StagedRef`.
+unsafe impl<T: Staged> Sync for StoredContext<T> {}
 
 // SAFETY: The memory is freed after an RCU grace period that begins after `StagedOwner` was
 // consumed.
-unsafe impl<T: Staged> RcuPointer for Stored<T> {
+unsafe impl<T: Staged> RcuPointer for StoredContext<T> {
     type Borrowed<'a> = StagedRef<'a, T>;
 
     #[inline]
@@ -153,13 +156,16 @@ unsafe impl<T: Staged> RcuPointer for Stored<T> {
 
     #[inline]
     unsafe fn from_raw(ptr: *mut c_void) -> Self {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from that
+        // of the owner, and that it is turned back once.
         Self(unsafe { StagedOwner::from_raw(ptr) })
     }
 
     #[inline]
     unsafe fn borrow<'a>(ptr: *mut c_void) -> StagedRef<'a, T> {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from that
+        // of the owner, and that for `'a` it is not turned back, or RCU is read-locked since before
+        // that.
         unsafe { StagedRef::from_raw(ptr) }
     }
 }
@@ -167,9 +173,9 @@ unsafe impl<T: Staged> RcuPointer for Stored<T> {
 /// The table of the current address space.
 ///
 /// Only who runs in an address space can look at its table. So, where a task is alone, nobody else
-/// can find a context, see [`Removed::shutdown()`].
+/// can find a context, see [`RemovedContext::shutdown()`].
 pub struct Table<'a, T: TheContexts> {
-    inner: RcuTable<'a, Stored<T::Context>>,
+    inner: RcuTable<'a, StoredContext<T::Context>>,
     mm: CurrentMm<'a>,
 }
 
@@ -189,8 +195,11 @@ impl<'a, T: TheContexts> Table<'a, T> {
         &self,
         index: usize,
         rcu: &'g impl ReadSide,
-    ) -> Option<StagedRef<'g, T::Context>> {
-        self.inner.get(index, rcu)
+    ) -> Option<FoundContext<'a, 'g, T::Context>> {
+        Some(FoundContext {
+            context: self.inner.get(index, rcu)?,
+            _mm: PhantomData,
+        })
     }
 
     /// Locks the table for changes.
@@ -202,7 +211,8 @@ impl<'a, T: TheContexts> Table<'a, T> {
         }
     }
 
-    /// Adds a context at the lowest free index, see [`RcuTable::insert()`].
+    /// Adds a context at the lowest free index, see [`RcuTable::insert()`], and becomes a user of
+    /// it.
     ///
     /// # Errors
     ///
@@ -211,25 +221,79 @@ impl<'a, T: TheContexts> Table<'a, T> {
         &self,
         context: StagedOwner<T::Context>,
         added: impl FnOnce(usize, StagedRef<'_, T::Context>),
-    ) -> Result<(), StagedOwner<T::Context>> {
+    ) -> Result<ContextUser<'a, T::Context>, StagedOwner<T::Context>> {
+        // INVARIANT: The user is given out with the lifetime of the borrowed address space.
+        let user = ContextUser {
+            user: context.user(),
+            _mm: PhantomData,
+        };
+
         self.inner
-            .insert(Stored(context), added)
+            .insert(StoredContext(context), added)
+            .map(|()| user)
             .map_err(|stored| stored.0)
+    }
+}
+
+/// A context that was found in the table of the current address space.
+pub struct FoundContext<'a, 'g, T: Staged> {
+    context: StagedRef<'g, T>,
+    _mm: PhantomData<CurrentMm<'a>>,
+}
+
+impl<'a, T: Staged> FoundContext<'a, '_, T> {
+    /// Becomes a user of the context, see [`StagedRef::try_use()`].
+    #[inline]
+    pub fn try_use(&self, rcu: &impl ReadSide) -> Option<ContextUser<'a, T>> {
+        // INVARIANT: The user is given out with the lifetime of the borrowed address space.
+        Some(ContextUser {
+            user: self.context.try_use(rcu)?,
+            _mm: PhantomData,
+        })
+    }
+}
+
+impl<T: Staged> Deref for FoundContext<'_, '_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.context
+    }
+}
+
+/// A user of a context, see [`StagedUser`].
+///
+/// # Invariants
+///
+/// The current task has a reference to the address space, in whose table the context is or was, for
+/// `'a`, and this value does not outlive `'a`.
+pub struct ContextUser<'a, T: Staged> {
+    user: StagedUser<T>,
+    _mm: PhantomData<CurrentMm<'a>>,
+}
+
+impl<T: Staged> Deref for ContextUser<'_, T> {
+    type Target = StagedUser<T>;
+
+    #[inline]
+    fn deref(&self) -> &StagedUser<T> {
+        &self.user
     }
 }
 
 /// A locked [`Table`].
 pub struct LockedTable<'a, T: TheContexts> {
-    inner: LockedRcuTable<'a, Stored<T::Context>>,
+    inner: LockedRcuTable<'a, StoredContext<T::Context>>,
     mm: CurrentMm<'a>,
 }
 
 impl<'a, T: TheContexts> LockedTable<'a, T> {
     /// Removes the context with this index.
-    pub fn remove(&mut self, index: usize) -> Option<Removed<'a, T::Context>> {
-        let Stored(owner) = self.inner.remove(index)?;
+    pub fn remove(&mut self, index: usize) -> Option<RemovedContext<'a, T::Context>> {
+        let StoredContext(owner) = self.inner.remove(index)?;
 
-        Some(Removed {
+        Some(RemovedContext {
             owner,
             mm: Some(self.mm),
         })
@@ -242,7 +306,7 @@ impl<'a, T: TheContexts> LockedTable<'a, T> {
 }
 
 #[inline]
-fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, Stored<T::Context>> {
+fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, StoredContext<T::Context>> {
     let mm = mm.as_raw();
 
     // SAFETY: `mm` is valid. Both fields were initialised by `mm_init_aio()` when it was created,
@@ -257,27 +321,28 @@ fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, Stored<T::Context>> {
 }
 
 /// The table of an address space without users: nobody else can look at it.
-pub struct LastTable<'a, T: Staged>(RcuTable<'a, Stored<T>>);
+pub struct LastTable<'a, T: Staged>(RcuTable<'a, StoredContext<T>>);
 
 impl<T: Staged> LastTable<'_, T> {
     /// Takes all contexts out and frees the table.
-    pub fn drain(self, mut f: impl FnMut(Removed<'_, T>)) {
-        let f = |Stored(owner)| f(Removed { owner, mm: None });
+    pub fn drain(self, mut f: impl FnMut(RemovedContext<'_, T>)) {
+        let f = |StoredContext(owner)| f(RemovedContext { owner, mm: None });
 
-        // SAFETY: `table()` wants an address space with users, and this one has none.
+        // SAFETY: Whoever else uses the table borrows the address space from a task that has a
+        // reference to it (see `table()`), and no task has one.
         unsafe { self.0.drain(f) };
     }
 }
 
 /// A context that was taken out of its table.
 #[must_use = "nobody else can end the context"]
-pub struct Removed<'a, T: Staged> {
+pub struct RemovedContext<'a, T: Staged> {
     owner: StagedOwner<T>,
     /// The address space, if it has users still.
     mm: Option<CurrentMm<'a>>,
 }
 
-impl<T: Staged> Removed<'_, T> {
+impl<T: Staged> RemovedContext<'_, T> {
     /// Begins the end of the context, see [`StagedOwner::shutdown()`].
     ///
     /// If nobody uses the context, and nobody else could just be looking it up, then no new work
@@ -288,16 +353,21 @@ impl<T: Staged> Removed<'_, T> {
     /// May be called in a context that can't sleep.
     pub fn shutdown(self) {
         if self.mm.is_none_or(CurrentMm::is_alone) {
-            // SAFETY: It was taken out of the table, and has never been in another, and only who
-            // finds it there can become a user. Either nobody but the current task could look at
-            // the table, or nobody at all. Users stay with the task that has found the context, or
-            // has had its owner before it was in the table.
+            // SAFETY:
+            // - Only a `FoundContext` leads to a new user. The context is in no table any longer,
+            //   and other tasks that have found it there borrow the address space, by the lifetime
+            //   of `FoundContext`. So there are none: the current task is the only one that has a
+            //   reference to the address space, or no task has one.
+            // - For the same reason no other task has a user: by its type invariants a
+            //   `ContextUser` does not outlive the borrow of the address space, and a `StagedUser`
+            //   stays with its task. What was forgotten (`mem::forget()`) is never dropped, and is
+            //   counted for ever.
             unsafe { self.owner.shutdown_alone() };
         }
     }
 }
 
-impl<T: Staged> Deref for Removed<'_, T> {
+impl<T: Staged> Deref for RemovedContext<'_, T> {
     type Target = T;
 
     #[inline]
@@ -313,7 +383,7 @@ impl<T: Staged> Deref for Removed<'_, T> {
 /// `mm` must be valid and have no users any longer. To be called by `exit_aio()` only.
 #[doc(hidden)]
 pub unsafe fn exit<T: TheContexts>(mm: *mut bindings::mm_struct) {
-    // SAFETY: By the requirements of this function.
+    // SAFETY: The caller guarantees that `mm` is valid, and keeps it for the time of the call.
     let mm = unsafe { Mm::from_raw(mm) };
 
     T::exit(LastTable(table_of::<T>(mm)));

@@ -98,7 +98,7 @@ impl<T: Staged> StagedOwner<T> {
 
     /// Returns a new user of the object.
     #[inline]
-    pub fn user(&self) -> StagedUser<T> {
+    pub(crate) fn user(&self) -> StagedUser<T> {
         // SAFETY: By the type invariants the object is alive and its first stage has not ended.
         unsafe { self.counts().users.get() };
 
@@ -220,7 +220,7 @@ impl<T: Staged> StagedRef<'_, T> {
     /// Becomes a user of the object, unless its shutdown has begun.
     #[doc(alias = "percpu_ref_tryget_live")]
     #[inline]
-    pub fn try_use(&self, rcu: &impl ReadSide) -> Option<StagedUser<T>> {
+    pub(crate) fn try_use(&self, rcu: &impl ReadSide) -> Option<StagedUser<T>> {
         // SAFETY: By the type invariants the object is there.
         if !unsafe { &(*self.ptr.as_ptr()).users }.try_get_live(rcu) {
             return None;
