@@ -278,36 +278,39 @@ impl<D: Send> Ring<D> {
     ) -> u32 {
         let nr_events = self.nr_events;
 
-        self.pages.with_producer(|ring| {
-            let offset = Self::offset(ring.tail);
-            // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
-            let tail = match ring.tail.wrapping_add(1) {
-                tail if tail < nr_events => tail,
-                _ => 0,
-            };
+        self.pages.with_producer(
+            #[inline(always)]
+            |ring| {
+                let offset = Self::offset(ring.tail);
+                // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
+                let tail = match ring.tail.wrapping_add(1) {
+                    tail if tail < nr_events => tail,
+                    _ => 0,
+                };
 
-            ring.write_words(offset, event.words());
-            ring.pages().flush(offset);
+                ring.write_words(offset, event.words());
+                ring.pages().flush(offset);
 
-            // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()`
-            // or in user space.
-            smp_mb(Write);
+                // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()`
+                // or in user space.
+                smp_mb(Write);
 
-            ring.tail = tail;
-            let head = ring.pages().read_u32(header::HEAD);
-            ring.pages().write_u32(header::TAIL, tail);
-            ring.pages().flush(header::TAIL);
+                ring.tail = tail;
+                let head = ring.pages().read_u32(header::HEAD);
+                ring.pages().write_u32(header::TAIL, tail);
+                ring.pages().flush(header::TAIL);
 
-            ring.completed = ring.completed.wrapping_add(1);
-            if ring.completed > 1 {
-                let head = Self::clamp(nr_events, head);
+                ring.completed = ring.completed.wrapping_add(1);
+                if ring.completed > 1 {
+                    let head = Self::clamp(nr_events, head);
 
-                Self::refill(ring, nr_events, head, slots);
-            }
-            more(&mut ring.more);
+                    Self::refill(ring, nr_events, head, slots);
+                }
+                more(&mut ring.more);
 
-            Self::available(nr_events, head, tail)
-        })
+                Self::available(nr_events, head, tail)
+            },
+        )
     }
 
     /// Gives back the slots of events that are not in the ring any longer.

@@ -275,7 +275,7 @@ impl AsyncKiocb {
     /// not those of a process, `EINVAL` if there are too many or their length is negative,
     /// `ENOMEM`; `EINVAL` if the position is negative or the end of the range is, what the security
     /// module says, and others.
-    #[inline]
+    #[inline(always)]
     pub fn issue<T: AsyncRw>(
         this: UniqueSlabArc<T>,
         dir: Direction,
