@@ -24,7 +24,7 @@ PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.I)
 XFAIL = re.compile(r"#\s*(XFAIL|TODO)\b", re.I)
 # Of what programs say, not of interest where a test fails; and how much is.
-QUIET = re.compile(r"#\s+(RUN|OK)\b|TAP version|1\.\.\d")
+QUIET = re.compile(r"#\s+(RUN|OK)\b|# aio: |TAP version|1\.\.\d")
 WORDS = 15
 
 

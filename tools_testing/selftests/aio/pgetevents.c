@@ -34,8 +34,9 @@ static long pgetevents(aio_context_t ctx, long min_nr, long nr,
 		ts64.nsec = ts->tv_nsec;
 		timeout = &ts64;
 	}
-	return aio_result(syscall(call_nr, ctx, min_nr, nr, events, timeout,
-				  sig));
+	return aio_recorded(AIO_CALL_PGETEVENTS,
+			    aio_result(syscall(call_nr, ctx, min_nr, nr, events, timeout, sig)),
+			    min_nr, nr);
 }
 
 static volatile sig_atomic_t usr1_count, usr2_count;
