@@ -182,6 +182,26 @@ TEST_F(pget, bad_mask)
 	EXPECT_EQ(1, aio_reap(self->ctx, self->got, NR));
 }
 
+/* As those of io_getevents(). */
+TEST_F(pget, numbers_and_memory)
+{
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, -1, 1, self->got, MS(0), NULL));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, 0, -1, self->got, MS(0), NULL));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, -2, -1, self->got, MS(0), NULL));
+	EXPECT_EQ(-EINVAL, pgetevents(self->ctx, LONG_MIN, LONG_MAX, self->got, MS(0), NULL));
+	EXPECT_EQ(0, pgetevents(self->ctx, LONG_MAX, LONG_MAX, self->got, MS(0), NULL));
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, self->got, aio_unmapped(), NULL));
+	EXPECT_EQ(-EFAULT, pgetevents(0, 1, 1, self->got, aio_unmapped(), NULL));
+	/* Only what is needed of the array has to be there. */
+	EXPECT_EQ(0, pgetevents(self->ctx, 0, 2, aio_unmapped(), MS(0), NULL));
+	make(1);
+	EXPECT_EQ(-EFAULT, pgetevents(self->ctx, 1, 1, aio_unmapped(), NULL, NULL));
+	EXPECT_EQ(1, pgetevents(self->ctx, 1, LONG_MAX, aio_guarded(AIO_EVENT_SIZE), NULL, NULL));
+	/* The sum is negative: for ever. There is something, so nobody waits. */
+	make(1);
+	EXPECT_EQ(1, pgetevents(self->ctx, 1, 1, self->got, &(struct timespec){ 0, -1 }, NULL));
+}
+
 /* However the call ends, the mask is back. */
 TEST_F(pget, mask_comes_back)
 {

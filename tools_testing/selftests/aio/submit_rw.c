@@ -13,6 +13,7 @@
 #include <linux/ioprio.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include "../kselftest_harness.h"
 #include "aio_test.h"
@@ -1259,6 +1260,27 @@ TEST_F(rw, rwf_append)
 	cb->aio_rw_flags = RWF_NOAPPEND;
 	EXPECT_RES(self->ctx, cb, 10);
 	EXPECT_EQ(120, lseek(self->fd, 0, SEEK_END));
+}
+
+/* Whoever may only append may not say that he does not. */
+TEST_F(rw, rwf_noappend_on_append_only)
+{
+	int app = aio_reopen(self->fd, O_WRONLY | O_APPEND);
+	struct iocb *cb = &self->iocb;
+	int flags = FS_APPEND_FL;
+
+	ASSERT_GE(app, 0);
+	aio_prep(cb, IOCB_CMD_PWRITE, app, self->src, 10, 0);
+	cb->aio_rw_flags = RWF_NOAPPEND;
+	EXPECT_RES(self->ctx, cb, 10);
+	if (ioctl(self->fd, FS_IOC_SETFLAGS, &flags))
+		SKIP(return, "no append-only files here");
+	EXPECT_REFUSED(self->ctx, cb, -EPERM);
+	cb->aio_rw_flags = 0;
+	EXPECT_RES(self->ctx, cb, 10);
+	EXPECT_EQ(20, lseek(self->fd, 0, SEEK_END));
+	flags = 0;
+	EXPECT_EQ(0, ioctl(self->fd, FS_IOC_SETFLAGS, &flags));
 }
 
 /* ------------------------------------------------------ IOCB_FLAG_RESFD */
