@@ -12,22 +12,573 @@
 struct __aio_sigset;
 struct __compat_aio_sigset;
 
+/**
+ * sys_io_setup - Create an asynchronous I/O context
+ * @nr_events: Number of operations that the context is to have room for
+ * @ctxp: Where the id of the context is stored; must hold zero before the call
+ *
+ * long-desc: Creates a context for at least nr_events operations that are in
+ *   flight or whose events have not been taken, maps its completion ring into the
+ *   address space of the caller, and stores the address of the ring, which is the
+ *   id of the context, in *ctxp. The ring has 2 * max(nr_events, 4 * C) + 2 places
+ *   at least, with C the number of possible CPUs, and as many as fill its last page.
+ *   A context belongs to the address space: all threads may use it, a child of
+ *   fork() has none of its parent's, and execve() ends all.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: nr_events
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 1, 4194304
+ *   constraint: The number is doubled, in 32 bits, and must then be no larger than
+ *     0x10000000 / sizeof(struct io_event) = 8388608. From 0x80000000 to 0x80400000
+ *     the doubled number wraps round, and passes this check.
+ *   evidence: setup_destroy.setup_number_limits
+ *
+ * param: ctxp
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_INOUT | KAPI_PARAM_USER
+ *   size: sizeof(aio_context_t)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: *ctxp is read and must be zero. It is written on success only.
+ *   evidence: setup_destroy.setup_used_pointer
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_EXACT
+ *   success: 0
+ *   desc: Zero, and *ctxp is the id of the new context.
+ *
+ * error: EFAULT, ctxp can't be read
+ *   desc: Before nr_events is looked at.
+ *   evidence: setup_destroy.setup_result_pointer_first
+ *
+ * error: EFAULT, ctxp can't be written
+ *   desc: The context was created, and has been destroyed again.
+ *   evidence: setup_destroy.setup_readonly_result
+ *
+ * error: EINVAL, *ctxp is not zero
+ *   evidence: setup_destroy.setup_used_pointer
+ *
+ * error: EINVAL, nr_events is zero or too large
+ *   desc: nr_events is 0, or the doubled number, in 32 bits, is above 8388608.
+ *   evidence: setup_destroy.setup_number_limits
+ *
+ * error: EAGAIN, fs.aio-max-nr would be exceeded
+ *   desc: nr_events is larger than fs.aio-max-nr, or fs.aio-nr + nr_events is.
+ *   evidence: setup_destroy.setup_quota
+ *
+ * error: EAGAIN, RLIMIT_MEMLOCK would be exceeded
+ *   desc: With fs.aio-memlock 1, the pages of the ring and what the process has
+ *     locked are more than RLIMIT_MEMLOCK, and the caller has no CAP_IPC_LOCK. Only
+ *     with the implementation in Rust.
+ *   evidence: memlock.no_memory_at_all
+ *
+ * error: EAGAIN, mlockall() is in effect and the ring is too large to be locked
+ *   desc: After mlockall(MCL_FUTURE), with the ring above RLIMIT_MEMLOCK, no
+ *     CAP_IPC_LOCK and fs.aio-memlock 1. Otherwise this is ENOMEM.
+ *   evidence: memlock.with_mlockall
+ *
+ * error: ENOMEM, no memory, or the ring can't be mapped
+ *   desc: For the context, the ring, its file or the table of contexts; or the
+ *     mapping would exceed RLIMIT_AS, or the number of mappings of a process.
+ *   evidence: ring.address_space_limit
+ *
+ * error: EINTR, the caller was killed
+ *   desc: While it waited for the mmap lock. No handler and no parent sees the
+ *     number, because only a fatal signal ends that wait.
+ *   evidence: killed freeze.kill_during_setup
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: mm->mmap_lock
+ *   type: KAPI_LOCK_SEMAPHORE
+ *   acquired: yes
+ *   released: yes
+ *   desc: For writing, to map the ring and to charge its pages; the wait for it ends
+ *     with a fatal signal.
+ *
+ * lock: mm->ioctx_lock
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: While the context is entered in the table of the address space.
+ *
+ * signal: SIGKILL
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_RETURN
+ *   condition: The caller waits for the mmap lock.
+ *   error: -EINTR
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   restartable: no
+ *
+ * side-effect: KAPI_EFFECT_ALLOC_MEMORY
+ *   target: context, completion ring and its file
+ *   reversible: yes
+ *   desc: The pages of the ring stay in memory. They are charged to the memory control
+ *     group and, by the implementation in Rust, to the locked memory of the process.
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: address space, table of contexts, fs.aio-nr
+ *   reversible: yes
+ *   desc: A mapping named /[aio] appears; fs.aio-nr grows by nr_events.
+ *
+ * state-trans: context
+ *   from: none
+ *   to: live
+ *   condition: success
+ *   desc: Until io_destroy(), execve() or the end of the process.
+ *
+ * capability: CAP_IPC_LOCK
+ *   type: KAPI_CAP_BYPASS_CHECK
+ *   allows: A ring above RLIMIT_MEMLOCK.
+ *   without: EAGAIN with fs.aio-memlock 1.
+ *   condition: In the initial user namespace.
+ *   evidence: memlock.capable
+ *
+ * constraint: Quota of the system
+ *   desc: Each context counts with the nr_events that was asked for.
+ *   expr: fs.aio-nr + nr_events <= fs.aio-max-nr
+ *   evidence: sysctl.nr_counts_what_was_asked
+ *
+ * constraint: Size of the ring
+ *   desc: ring->nr is (pages * PAGE_SIZE - 32) / 32, where pages is the least that
+ *     holds a header of 32 bytes and 2 * max(nr_events, 4 * C) + 2 events.
+ *   expr: ring->nr >= 2 * max(nr_events, 4 * num_possible_cpus()) + 2
+ *   evidence: setup_destroy.ring_header_and_size
+ *
+ * since-version: 2.5
+ *
+ * examples: aio_context_t ctx = 0;
+ *   if (syscall(SYS_io_setup, 128, &ctx))
+ *           err(1, "io_setup");
+ *
+ * notes: One place of the ring always stays empty, and CPUs keep free places in
+ *   batches: nr_events operations fit from whichever CPU they are submitted, up to
+ *   ring->nr - 1 may. The header of the ring is described in aio(7).
+ */
 SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
 {
 	return aio_setup_context(nr_events, ctxp, AIO_ABI_NATIVE);
 }
 
+/**
+ * sys_io_destroy - End an asynchronous I/O context
+ * @ctx: Id of the context, from io_setup()
+ *
+ * long-desc: Takes the context out of the table of the address space, so that no
+ *   call finds it any longer, wakes those who wait for its events, unmaps the ring,
+ *   cancels what can be cancelled, and waits until all operations have ended. Only
+ *   then are the buffers of the operations the caller's again. Events that were not
+ *   taken are lost.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: ctx
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_CUSTOM
+ *   constraint: The address of the ring of a live context of this address space,
+ *     where the ring has its header.
+ *   evidence: setup_destroy.destroy_bad_id
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_EXACT
+ *   success: 0
+ *   desc: Zero; no operation of the context is in flight.
+ *
+ * error: EINVAL, no such context
+ *   desc: There is no ring at this address, its id field is not that of a context, or
+ *     the context has another address. Never EFAULT: what can't be read is no context.
+ *   evidence: setup_destroy.destroy_bad_id
+ *
+ * error: EINVAL, another thread destroys the context
+ *   desc: Of several that try at the same time one succeeds; the others don't wait.
+ *   evidence: setup_destroy.destroy_race_has_one_winner
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: mm->ioctx_lock
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: While the context is taken out of the table.
+ *
+ * lock: mm->mmap_lock
+ *   type: KAPI_LOCK_SEMAPHORE
+ *   acquired: yes
+ *   released: yes
+ *   desc: For writing, while the ring is unmapped.
+ *
+ * lock: cancel list of the context
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off, while what can be cancelled is.
+ *
+ * signal: any
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_DEFAULT
+ *   condition: Operations are in flight that can't be cancelled.
+ *   desc: The wait is not interrupted, not even by SIGKILL.
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   interruptible: no
+ *   restartable: no
+ *
+ * side-effect: KAPI_EFFECT_FREE_MEMORY
+ *   target: context, completion ring and its file
+ *   reversible: no
+ *   desc: The ring is unmapped before the wait. fs.aio-nr goes back at once.
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: operations in flight
+ *   reversible: no
+ *   desc: Polls, and operations of drivers that can cancel them, are cancelled.
+ *
+ * state-trans: context
+ *   from: live
+ *   to: gone
+ *   condition: success
+ *   desc: Who waits in io_getevents() gets the events that were there, or EINVAL.
+ *
+ * constraint: All operations have ended
+ *   desc: When the call returns 0, the kernel uses no buffer of the context.
+ *   evidence: setup_destroy.destroy_waits_for_disk
+ *
+ * since-version: 2.5
+ *
+ * examples: syscall(SYS_io_destroy, ctx);
+ *
+ * notes: The end of the process and execve() do the same for each context.
+ */
 SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
 {
 	return aio_destroy_context(ctx);
 }
 
+/**
+ * sys_io_submit - Start asynchronous I/O operations
+ * @ctx_id: Id of the context, from io_setup()
+ * @nr: Number of elements of iocbpp
+ * @iocbpp: Array of pointers to iocbs, each of which describes an operation
+ *
+ * long-desc: Starts the operations one after the other, up to the first that is
+ *   refused. How much of an operation is over when the call returns is up to the
+ *   file: direct I/O to disks usually goes on, I/O through the page cache is complete
+ *   already, and the call takes the time for it. Each operation that was started ends
+ *   in one event. Opcodes are IOCB_CMD_PREAD (0), PWRITE (1), FSYNC (2), FDSYNC (3),
+ *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: ctx_id
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_CUSTOM
+ *   constraint: The id of a live context of this address space.
+ *   evidence: submit_rw.bad_list
+ *
+ * param: nr
+ *   type: KAPI_TYPE_INT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 0, LONG_MAX
+ *   constraint: More than the ring has places (ring->nr) counts as that many. With 0
+ *     the array is not looked at, but the context must exist.
+ *   evidence: submit_rw.bad_list
+ *   evidence: submit_rw.number_is_clamped
+ *
+ * param: iocbpp
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER
+ *   size-param: nr
+ *   constraint-type: KAPI_CONSTRAINT_BUFFER
+ *   constraint: Element i is read only after operation i - 1 was started. The iocbs
+ *     may be used again when the call returns; the kernel has copied them.
+ *   evidence: submit_rw.bad_list
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_RANGE
+ *   success: 0, nr
+ *   desc: The number of operations that were started. It is smaller than nr if a later
+ *     one than the first was refused, or nr exceeds ring->nr. Why is told by
+ *     submitting the rest.
+ *
+ * error: EINVAL, nr is negative
+ *   evidence: submit_rw.bad_list
+ *
+ * error: EINVAL, no such context
+ *   evidence: submit_rw.bad_list
+ *
+ * error: EINVAL, a field of the iocb is reserved or too large
+ *   desc: aio_reserved2 is not zero, aio_nbytes is negative as ssize_t, or aio_buf or
+ *     aio_nbytes does not fit a pointer or a size_t.
+ *   evidence: submit_rw.reserved_field
+ *   evidence: submit_rw.bad_length
+ *
+ * error: EINVAL, no such opcode
+ *   desc: aio_lio_opcode is none of the above. Checked last of what is common to all.
+ *   evidence: submit_rw.unknown_opcode
+ *
+ * error: EINVAL, the file has no such operation
+ *   desc: It has no read_iter(), write_iter() or fsync(); or, for a poll, it is not
+ *     ready and has no wait queue, or more than one.
+ *   evidence: submit_rw.file_without_iter
+ *   evidence: fsync.file_without_fsync
+ *   evidence: poll.two_wait_queues
+ *
+ * error: EINVAL, a field that the opcode does not have is not zero
+ *   desc: For a flush aio_buf, aio_offset, aio_nbytes and aio_rw_flags; for a poll the
+ *     last three, and aio_buf, which has the events, is no larger than 16 bits.
+ *   evidence: fsync.fields_must_be_zero
+ *   evidence: poll.arguments
+ *
+ * error: EINVAL, an array of buffers is not well-formed
+ *   desc: More than UIO_MAXIOV (1024) elements, or a negative length among them.
+ *   evidence: submit_rw.bad_vectors
+ *
+ * error: EINVAL, aio_offset is negative
+ *   desc: Or the sum of offset and length is.
+ *   evidence: submit_rw.bad_offset
+ *
+ * error: EINVAL, aio_resfd is not an eventfd
+ *   desc: With IOCB_FLAG_RESFD.
+ *   evidence: submit_rw.resfd_bad
+ *
+ * error: EINVAL, aio_reqprio is no I/O priority
+ *   desc: With IOCB_FLAG_IOPRIO.
+ *   evidence: submit_rw.ioprio
+ *
+ * error: EINVAL, both RWF_APPEND and RWF_NOAPPEND
+ *   evidence: submit_rw.rwf_append
+ *
+ * error: EFAULT, the array, an iocb or a buffer can't be used
+ *   desc: An element of iocbpp or the iocb can't be read, aio_key can't be written, an
+ *     array of buffers can't be read, or a buffer is not in the address range of
+ *     programs. A buffer that is not mapped is told of by the event.
+ *   evidence: submit_rw.bad_list
+ *   evidence: submit_rw.bad_iocb_memory
+ *   evidence: submit_rw.bad_vectors
+ *
+ * error: EBADF, no such file, or not open for this
+ *   desc: aio_fildes is not open or is O_PATH, aio_resfd is not open, or the file is
+ *     not open for reading or for writing. A flush needs neither.
+ *   evidence: submit_rw.bad_descriptor
+ *   evidence: submit_rw.open_mode
+ *   evidence: submit_rw.resfd_bad
+ *
+ * error: EAGAIN, no room for the event, or no memory for the request
+ *   desc: As many operations are in flight, or events not taken, as fit.
+ *   evidence: submit_rw.ring_full
+ *
+ * error: EPERM, a real-time priority without the right to it
+ *   desc: With IOCB_FLAG_IOPRIO, and without CAP_SYS_ADMIN and CAP_SYS_NICE.
+ *   evidence: submit_rw.ioprio_realtime_as_user
+ *
+ * error: EPERM, RWF_NOAPPEND with O_APPEND on an append-only file
+ *   evidence: submit_rw.rwf_noappend_on_append_only
+ *
+ * error: EOPNOTSUPP, aio_rw_flags has a flag that is unknown or not supported
+ *   desc: By the kernel, or by this file.
+ *   evidence: submit_rw.each_rwf_flag
+ *
+ * error: ENOMEM, no memory for an array of buffers or for credentials
+ *   evidence: fault fault_injection
+ *
+ * error: ENOTBLK, the kernel has no block layer
+ *   desc: With IOCB_FLAG_IOPRIO.
+ *   evidence: config CONFIG_BLOCK=n
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   desc: Or, with IOCB_FLAG_RESFD, without CONFIG_EVENTFD.
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: lock of the producer of the ring
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off, when an event is posted or no free place is known of.
+ *
+ * lock: cancel list of the context
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off, for polls and for drivers that can cancel.
+ *
+ * signal: any
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_TRANSFORM
+ *   condition: The file's own read or write is interrupted while it blocks.
+ *   desc: The operation ends with EINTR in its event; the call itself goes on.
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   restartable: no
+ *   evidence: submit_rw.signal_while_submitting
+ *
+ * side-effect: KAPI_EFFECT_SCHEDULE
+ *   target: operations
+ *   reversible: no
+ *   desc: Each holds its file, a place of the ring and, with IOCB_FLAG_RESFD, the
+ *     eventfd, until it has ended. aio_key of the iocb is set to zero.
+ *
+ * state-trans: operation
+ *   from: none
+ *   to: in flight, or complete
+ *   condition: It is among the first that are counted by the return value.
+ *   desc: Each ends in exactly one event.
+ *
+ * capability: CAP_SYS_NICE
+ *   type: KAPI_CAP_GRANT_PERMISSION
+ *   allows: The real-time class with IOCB_FLAG_IOPRIO.
+ *   without: EPERM
+ *   condition: CAP_SYS_ADMIN does as well.
+ *   evidence: submit_rw.ioprio_capabilities
+ *
+ * constraint: Order of the checks
+ *   desc: iocb, reserved fields, memory and place, aio_fildes, aio_resfd, aio_key,
+ *     opcode; then those of the opcode.
+ *   evidence: submit_rw.order_of_checks
+ *
+ * constraint: Capacity
+ *   desc: nr_events operations fit, from whichever CPU they are submitted.
+ *   expr: nr_events <= capacity < ring->nr
+ *   evidence: submit_rw.capacity_is_constant
+ *
+ * constraint: Unknown bits of aio_flags are ignored
+ *   evidence: submit_rw.unknown_aio_flags
+ *
+ * since-version: 2.5
+ *
+ * examples: struct iocb iocb = {
+ *           .aio_lio_opcode = IOCB_CMD_PREAD,
+ *           .aio_fildes = fd,
+ *           .aio_buf = (uintptr_t)buf,
+ *           .aio_nbytes = sizeof(buf),
+ *   }, *list[] = { &iocb };
+ *   long n = syscall(SYS_io_submit, ctx, 1, list);
+ *
+ * notes: What goes wrong after these checks is told by res of the event: a buffer that
+ *   is not mapped, a full disk, EAGAIN for RWF_NOWAIT. A security module or a
+ *   listener for file access may refuse a read or write with an error of its own, and
+ *   a file that allows negative offsets with EOVERFLOW; none of 7.3 that does has
+ *   read_iter() or write_iter().
+ *   Reads and writes of disks can't be cancelled.
+ */
 SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
 		struct iocb __user * __user *, iocbpp)
 {
 	return aio_submit(ctx_id, nr, iocbpp, AIO_ABI_NATIVE);
 }
 
+/**
+ * sys_io_cancel - Ask for an asynchronous I/O operation to end early
+ * @ctx_id: Id of the context, from io_setup()
+ * @iocb: Address of the iocb that the operation was submitted with
+ * @result: Not used
+ *
+ * long-desc: Begins to cancel an operation that is in flight. Its event comes by way
+ *   of the ring in any case. The call never returns zero: EINPROGRESS is success.
+ *   IOCB_CMD_POLL can be cancelled as long as the file is not ready, and reads and
+ *   writes where the driver has registered how, with kiocb_set_cancel_fn(): those of
+ *   USB gadgets have, disks have not. Flushes can't be cancelled.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: ctx_id
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_CUSTOM
+ *   constraint: The id of a live context of this address space.
+ *   evidence: cancel.arguments
+ *
+ * param: iocb
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER
+ *   size: sizeof(struct iocb)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: Only the address and aio_key, which must be zero, matter. aio_key is
+ *     read before the context is looked up, so this call may sleep for a fault.
+ *   evidence: cancel.iocb_may_change
+ *
+ * param: result
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_OUT | KAPI_PARAM_USER | KAPI_PARAM_OPTIONAL
+ *   size: sizeof(struct io_event)
+ *   constraint-type: KAPI_CONSTRAINT_NONE
+ *   constraint: Neither read nor written; any value does.
+ *   evidence: cancel.result_is_not_used
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_EXACT
+ *   success: -EINPROGRESS
+ *   desc: The operation is being cancelled; its event will be in the ring. By way of
+ *     syscall(2) that is -1, and errno is EINPROGRESS.
+ *
+ * error: EINPROGRESS, the operation is being cancelled
+ *   desc: This is success.
+ *   evidence: cancel.one_event
+ *
+ * error: EFAULT, aio_key of the iocb can't be read
+ *   evidence: cancel.arguments
+ *
+ * error: EINVAL, aio_key is not zero
+ *   evidence: cancel.arguments
+ *
+ * error: EINVAL, no such context
+ *   evidence: cancel.arguments
+ *
+ * error: EINVAL, no such operation, or it can't be cancelled
+ *   desc: None that was submitted with this iocb is in flight, it is one that can't be
+ *     cancelled, or it has been cancelled already.
+ *   evidence: cancel.nothing_to_cancel
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: cancel list of the context
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off. The cancel function of the driver is called with it.
+ *
+ * signal: any
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_DEFAULT
+ *   condition: never
+ *   desc: The call does not wait for anything but a page fault.
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   interruptible: no
+ *   restartable: no
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: the operation
+ *   reversible: no
+ *   desc: It can't be cancelled a second time.
+ *
+ * state-trans: operation
+ *   from: in flight
+ *   to: being cancelled
+ *   condition: EINPROGRESS
+ *   desc: res of the event is 0 for a poll, or what the driver says.
+ *
+ * constraint: One event
+ *   desc: An operation that was cancelled has one event, like any other.
+ *   evidence: cancel.one_event
+ *
+ * since-version: 2.5
+ *
+ * examples: if (syscall(SYS_io_cancel, ctx, &iocb, NULL) && errno == EINPROGRESS)
+ *           puts("its event will come");
+ *
+ * notes: A driver may refuse; then its error is returned. Before Linux 3.11 the event
+ *   was stored in *result, and zero returned.
+ */
 SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
 		struct io_event __user *, result)
 {
@@ -35,6 +586,144 @@ SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
 }
 
 #ifdef CONFIG_64BIT
+/**
+ * sys_io_getevents - Wait for asynchronous I/O events, and take them
+ * @ctx_id: Id of the context, from io_setup()
+ * @min_nr: Number of events to wait for
+ * @nr: Number of events to take at most
+ * @events: Array of nr elements in which the events are stored
+ * @timeout: How long to wait; NULL for ever
+ *
+ * long-desc: Takes up to nr events out of the ring, in the order in which the
+ *   operations ended, and waits until there were at least min_nr, the time is over,
+ *   a signal is pending, or the context is destroyed.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: ctx_id
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_CUSTOM
+ *   constraint: The id of a live context of this address space.
+ *   evidence: getevents.bad_context
+ *
+ * param: min_nr
+ *   type: KAPI_TYPE_INT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 0, LONG_MAX
+ *   constraint: No larger than nr. More than can be in the ring may never be there.
+ *   evidence: getevents.bad_numbers
+ *
+ * param: nr
+ *   type: KAPI_TYPE_INT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 0, LONG_MAX
+ *   constraint: No smaller than min_nr.
+ *   evidence: getevents.bad_numbers
+ *
+ * param: events
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_OUT | KAPI_PARAM_USER
+ *   size-param: nr
+ *   constraint-type: KAPI_CONSTRAINT_BUFFER
+ *   constraint: Only as much is written as there are events.
+ *   evidence: getevents.array_beyond_is_untouched
+ *
+ * param: timeout
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER | KAPI_PARAM_OPTIONAL
+ *   size: sizeof(struct __kernel_timespec)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: Relative. NULL is for ever, zero not to wait. The fields are not
+ *     checked; if their sum is negative, the time is never over. It is not written.
+ *   evidence: getevents.odd_timeouts
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_RANGE
+ *   success: 0, nr
+ *   desc: The number of events that were stored. Fewer than min_nr, or 0, if the time
+ *     was over; fewer than min_nr, if a signal or an error came after some events.
+ *
+ * error: EFAULT, timeout can't be read
+ *   desc: Before the context is looked up.
+ *   evidence: getevents.bad_timeout_pointer
+ *
+ * error: EINVAL, no such context
+ *   evidence: getevents.bad_context
+ *
+ * error: EINVAL, min_nr or nr is negative, or min_nr is larger than nr
+ *   evidence: getevents.bad_numbers
+ *
+ * error: EINVAL, the context was destroyed meanwhile
+ *   desc: And no event had been stored.
+ *   evidence: setup_destroy.destroy_wakes_readers
+ *
+ * error: EFAULT, events can't be written
+ *   desc: And none was stored before. They stay in the ring.
+ *   evidence: getevents.array_faults
+ *
+ * error: EINTR, a signal is pending and no event was stored
+ *   desc: With a timeout of zero, too. Not restarted, with SA_RESTART neither.
+ *   evidence: getevents.signal
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: lock of the consumer of the ring
+ *   type: KAPI_LOCK_MUTEX
+ *   acquired: yes
+ *   released: yes
+ *   desc: While events are copied; not while the caller waits.
+ *
+ * lock: wait queue of the context
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off, when the caller begins and ends to wait.
+ *
+ * signal: any
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_RETURN
+ *   condition: The caller waits, or no event was stored.
+ *   desc: EINTR, or the number of events that were stored before.
+ *   error: -EINTR
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   interruptible: yes
+ *   restartable: no
+ *   evidence: getevents.signal
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: completion ring
+ *   reversible: no
+ *   desc: The events that were stored are taken out, which makes room for operations.
+ *
+ * state-trans: event
+ *   from: in the ring
+ *   to: taken
+ *   condition: It is among those that are counted by the return value.
+ *   desc: In the order in which the operations ended.
+ *
+ * constraint: Numbers
+ *   expr: 0 <= min_nr && min_nr <= nr
+ *   evidence: getevents.bad_numbers
+ *
+ * constraint: An error counts only if no event was stored
+ *   desc: Otherwise their number is returned.
+ *   evidence: setup_destroy.destroy_keeps_what_a_reader_took
+ *
+ * since-version: 2.5
+ *
+ * examples: struct io_event events[32];
+ *   struct timespec second = { .tv_sec = 1 };
+ *   long n = syscall(SYS_io_getevents, ctx, 1, 32, events, &second);
+ *
+ * notes: A program may take events out of the ring itself, see aio(7). With the
+ *   implementation in C, a caller whose min_nr is larger than the number of operations
+ *   that can be in flight may sleep although the ring is full.
+ */
 SYSCALL_DEFINE5(io_getevents, aio_context_t, ctx_id,
 		long, min_nr,
 		long, nr,
@@ -56,6 +745,168 @@ SYSCALL_DEFINE5(io_getevents_time32, __u32, ctx_id,
 }
 #endif
 
+/**
+ * sys_io_pgetevents - Wait for asynchronous I/O events with a signal mask
+ * @ctx_id: Id of the context, from io_setup()
+ * @min_nr: Number of events to wait for
+ * @nr: Number of events to take at most
+ * @events: Array of nr elements in which the events are stored
+ * @timeout: How long to wait; NULL for ever
+ * @usig: Address and size of the signal mask for the time of the call; NULL for none
+ *
+ * long-desc: As io_getevents(), with the signal mask of the caller replaced for the
+ *   time of the call, at once and without a gap on either side. If the call ends
+ *   because of a signal, its handler runs before the mask is restored.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: ctx_id
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_CUSTOM
+ *   constraint: The id of a live context of this address space.
+ *   evidence: pgetevents.without_mask
+ *
+ * param: min_nr
+ *   type: KAPI_TYPE_INT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 0, LONG_MAX
+ *   constraint: No larger than nr. More than can be in the ring may never be there.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * param: nr
+ *   type: KAPI_TYPE_INT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 0, LONG_MAX
+ *   constraint: No smaller than min_nr.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * param: events
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_OUT | KAPI_PARAM_USER
+ *   size-param: nr
+ *   constraint-type: KAPI_CONSTRAINT_BUFFER
+ *   constraint: Only as much is written as there are events.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * param: timeout
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER | KAPI_PARAM_OPTIONAL
+ *   size: sizeof(struct __kernel_timespec)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: Relative. NULL is for ever, zero not to wait. The fields are not
+ *     checked; if their sum is negative, the time is never over. It is not written.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * param: usig
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER | KAPI_PARAM_OPTIONAL
+ *   size: sizeof(struct __aio_sigset)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: A structure of a pointer to the mask and its size, which must be
+ *     sizeof(sigset_t) of the kernel. With a null pointer in it the size does not
+ *     matter, and the mask stays as it is.
+ *   evidence: pgetevents.bad_mask
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_RANGE
+ *   success: 0, nr
+ *   desc: The number of events that were stored, as for io_getevents().
+ *
+ * error: EFAULT, timeout can't be read
+ *   desc: Before usig is looked at.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * error: EFAULT, usig or the mask can't be read
+ *   desc: Before the context is looked up.
+ *   evidence: pgetevents.bad_mask
+ *
+ * error: EINVAL, the size of the mask is wrong
+ *   desc: Before the context is looked up.
+ *   evidence: pgetevents.bad_mask
+ *
+ * error: EINVAL, no such context
+ *   evidence: pgetevents.without_mask
+ *
+ * error: EINVAL, min_nr or nr is negative, or min_nr is larger than nr
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * error: EINVAL, the context was destroyed meanwhile
+ *   desc: And no event had been stored.
+ *   evidence: pgetevents.destroy_wakes
+ *
+ * error: EFAULT, events can't be written
+ *   desc: And none was stored before. They stay in the ring.
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * error: EINTR, a signal that the mask lets through was handled
+ *   desc: And no event had been stored. Without a handler the call is restarted.
+ *   evidence: pgetevents.signal_while_waiting
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO
+ *   evidence: config CONFIG_AIO=n
+ *
+ * lock: lock of the consumer of the ring
+ *   type: KAPI_LOCK_MUTEX
+ *   acquired: yes
+ *   released: yes
+ *   desc: While events are copied; not while the caller waits.
+ *
+ * lock: wait queue of the context
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: With interrupts off, when the caller begins and ends to wait.
+ *
+ * signal: any that the mask lets through
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_RETURN
+ *   condition: No event was stored.
+ *   desc: The handler runs with the mask of the call, and EINTR is returned. If there is
+ *     no handler, the call is restarted.
+ *   error: -EINTR
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   interruptible: yes
+ *   restartable: yes
+ *   evidence: pgetevents.signal_while_waiting
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: signal mask of the caller
+ *   reversible: yes
+ *   desc: Restored when the call returns, or after the handlers have run.
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: completion ring
+ *   reversible: no
+ *   desc: The events that were stored are taken out, which makes room for operations.
+ *
+ * state-trans: event
+ *   from: in the ring
+ *   to: taken
+ *   condition: It is among those that are counted by the return value.
+ *   desc: In the order in which the operations ended.
+ *
+ * constraint: Numbers
+ *   expr: 0 <= min_nr && min_nr <= nr
+ *   evidence: pgetevents.numbers_and_memory
+ *
+ * constraint: An error counts only if no event was stored
+ *   desc: Otherwise their number is returned.
+ *   evidence: pgetevents.event_beats_signal
+ *
+ * since-version: 4.18
+ *
+ * examples: sigset_t none;
+ *   struct { const sigset_t *mask; size_t size; } sig = { &none, _NSIG / 8 };
+ *   sigemptyset(&none);
+ *   long n = syscall(SYS_io_pgetevents, ctx, 1, 32, events, NULL, &sig);
+ *
+ * notes: Programs of 32 bits have two calls, io_pgetevents and io_pgetevents_time64,
+ *   which differ in the form of the timeout.
+ */
 SYSCALL_DEFINE6(io_pgetevents,
 		aio_context_t, ctx_id,
 		long, min_nr,
