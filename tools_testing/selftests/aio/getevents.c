@@ -310,6 +310,7 @@ TEST_F(events, zero_timeout)
 {
 	EXPECT_EQ(0, io_getevents(self->ctx, 1, 1, self->got, NS(0)));
 	EXPECT_EQ(0, io_getevents(self->ctx, NR, NR, self->got, NS(0)));
+	EXPECT_EQ(0, io_getevents(self->ctx, LONG_MAX, LONG_MAX, self->got, NS(0)));
 	ASSERT_EQ(3, make(3));
 	/* Fewer than the least number. */
 	EXPECT_EQ(3, io_getevents(self->ctx, 5, NR, self->got, NS(0)));
