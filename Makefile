@@ -14,13 +14,14 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
+.PHONY: help run shell kernel test kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
 	@echo 'make test       all tests, on the Rust kernel and on the C kernel'
 	@echo 'make kunit      the KUnit suites alone'
 	@echo 'make selftests  the kselftest programs alone (both also with ARCH=um)'
+	@echo 'make spec-check the specifications of the calls, proven by the last test run'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
 	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'
@@ -52,6 +53,11 @@ test-clients:
 
 kunit selftests:
 	@scripts/test $@
+
+spec-check:
+	@scripts/deps spec
+	@scripts/spec-check --self-test
+	@scripts/spec-check
 
 unsafe-audit:
 	@command -v python3 >/dev/null || scripts/deps python
