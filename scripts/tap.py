@@ -24,6 +24,9 @@ PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.I)
 XFAIL = re.compile(r"#\s*(XFAIL|TODO)\b", re.I)
 # Of what programs say, not of interest where a test fails; and how much is.
+# kunit_skip() always gives a reason. The one that does not is Rust's macro for a case whose
+# #[cfg] does not hold.
+COMPILED_OUT = "not compiled for this kernel (#[cfg])"
 QUIET = re.compile(r"#\s+(RUN|OK)\b|# aio: |TAP version|1\.\.\d")
 WORDS = 15
 
@@ -34,14 +37,15 @@ class Tally:
         self.passed, self.failed, self.skipped = 0, [], []
         self.said, self.words = [], []
 
-    def add(self, line, prefix):
-        """Count a result line; tell whether it was a failure."""
+    def add(self, line, prefix, why=""):
+        """Count a result line; tell whether it was a failure. If it skips without a
+        reason, it is WHY."""
         bad, _, name = RESULT.match(line).groups()
         skip = SKIP.search(name)
         title = prefix + name.split(" #")[0].strip()
         reason = name.split("#", 1)[1].strip() if "#" in name else ""
         if skip:
-            self.skipped.append((title, skip.group(1) or "no reason given"))
+            self.skipped.append((title, skip.group(1).strip() or why or "no reason given"))
         elif bad and not XFAIL.search(name):
             self.failed.append((title, reason))
             return True
@@ -76,11 +80,12 @@ def kselftest(path, label, status):
     program where it does not."""
     tally = Tally(label)
     inner, failed, plan, total, seen = [], False, None, None, 0
+    skips = ""
     with open(path, errors="replace") as file:
         for line in file:
             line = line.rstrip("\r\n")
             if line.startswith("# selftests: "):
-                inner, failed, plan = [], False, None
+                inner, failed, plan, skips = [], False, None, ""
                 continue
             if line.startswith("# "):
                 tally.hear(line[2:])
@@ -88,6 +93,9 @@ def kselftest(path, label, status):
                 inner.append(line[2:])
             elif line.startswith("# ") and PLAN.match(line[2:]):
                 plan = int(PLAN.match(line[2:]).group(1))
+                # A program that skips as a whole says why here, and only here.
+                if plan == 0 and SKIP.search(line):
+                    skips = SKIP.search(line).group(1).strip()
             elif PLAN.match(line):
                 # Several, where the programs run several times.
                 total = (total or 0) + int(PLAN.match(line).group(1))
@@ -106,7 +114,7 @@ def kselftest(path, label, status):
                     if not failed:
                         tally.add(line, "")
                 elif not inner:
-                    tally.add(line, "")
+                    tally.add(line, "", skips)
                 inner, failed, plan = [], False, None
     # A guest that died in the middle: what was running, and what was to come.
     if inner:
@@ -143,7 +151,7 @@ def kunit(path, label, status):
             if case["status"] == "PASS":
                 tally.passed += 1
             elif case["status"] == "SKIP":
-                tally.skipped.append((name, reasons.get(case["name"]) or "no reason given"))
+                tally.skipped.append((name, reasons.get(case["name"]) or COMPILED_OUT))
             else:
                 tally.failed.append((name, case["status"]))
         for sub in node.get("sub_groups", []):
