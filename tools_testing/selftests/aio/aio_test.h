@@ -816,6 +816,17 @@ static inline long aio_disk_stat(const char *dev, const char *file, int field)
 	return value;
 }
 
+/*
+ * Is this a run that has time? Without AIO_TEST_LONG in the environment, programs whose rounds
+ * differ in chance only make fewer of them.
+ */
+static inline bool aio_long(void)
+{
+	const char *s = getenv("AIO_TEST_LONG");
+
+	return s && *s && strcmp(s, "0");
+}
+
 #ifdef __KSELFTEST_HARNESS_H
 /*
  * A kernel that checks itself is slow: with AIO_SLOW=N in the environment each test

@@ -6,6 +6,10 @@
 # 1, 32 and 256; 1 and 4 processes; blocks of 512 bytes, 4 KiB and 1 MiB; and a
 # part of all that once more with events taken out of the ring by fio itself.
 #
+# With AIO_TEST_LONG=1 that is every combination. Otherwise it is a fifth of them: each target
+# with each value of each option, and, over all targets, each pair of values (but
+# for the events that fio takes out itself, which are tried on each target both ways of direct).
+#
 # The scratch disk is named in AIO_SCRATCH_DEV; its contents are lost. The
 # amounts are for a slow machine; AIO_FIO_SCALE multiplies them.
 
@@ -52,12 +56,16 @@ combination()
 	case $5 in
 	512) kib=$((blocks * SCALE / 2)) ;;
 	4k) kib=$((blocks * 4 * SCALE)) ;;
-	1M) kib=$((16384 * SCALE)) ;;
+	1M)
+		kib=$((8192 * SCALE))
+		[ "${AIO_TEST_LONG:-0}" != 0 ] && kib=$((kib * 2))
+		;;
 	esac
 	# Half of the combinations read while they write.
 	rw=randwrite
 	[ $((combinations % 2)) -eq 1 ] && rw=randrw
 	combinations=$((combinations + 1))
+	[ "$mode" = count ] && return
 
 	if [ "$5" = 512 ] && [ "$2" = 1 ] && [ "$block" -gt 512 ]; then
 		ktap_test_skip "$name: the disk has $block-byte blocks"
@@ -105,12 +113,19 @@ combination()
 	fi
 }
 
+# matrix TARGET NUMBER
 matrix()
 {
+	i=0
 	for direct in 1 0; do
 		for bs in 512 4k 1M; do
+			i=$((i + 1))
 			for jobs in 1 4; do
+				d=0
 				for depth in 1 32 256; do
+					d=$((d + 1))
+					chosen $((i + d + $2)) 3 || continue
+					chosen $((direct + jobs / 4 + d)) 2 || continue
 					# A gigabyte of buffers.
 					[ $bs$jobs$depth = 1M4256 ] && continue
 					combination "$1" $direct $depth $jobs \
@@ -119,9 +134,16 @@ matrix()
 			done
 		done
 		for jobs in 1 4; do
+			chosen $((direct + jobs / 4 + $2)) 2 || continue
 			combination "$1" $direct 32 $jobs 4k 1
 		done
 	done
+}
+
+# Of every $2 combinations those with one remainder, or all if there is time.
+chosen()
+{
+	[ "${AIO_TEST_LONG:-0}" != 0 ] || [ $(($1 % $2)) -eq 0 ]
 }
 
 ktap_print_header
@@ -134,16 +156,29 @@ grep -q "^$DEV " /proc/mounts && skip_all "$DEV is in use"
 
 TMP=$(mktemp -d) && mkdir "$TMP/mnt" || exit "$KSFT_FAIL"
 block=$(cat "/sys/class/block/$(basename "$(readlink -f "$DEV")")/queue/logical_block_size")
-each=38
+# How many there are on each target.
+mode=count
+plan=
+for target in 0 1 2; do
+	combinations=0
+	matrix - $target
+	plan="$plan $combinations"
+done
+mode=run
 combinations=0
+# shellcheck disable=SC2086 # A number each.
+set -- $plan
 
-ktap_set_plan $((3 * each))
-matrix raw
+ktap_set_plan $(($1 + $2 + $3))
+matrix raw 0
+number=0
 for fs in ext4 xfs; do
 	case $fs in
 	ext4) mkfs="mkfs.ext4 -q -F" ;;
 	xfs) mkfs="mkfs.xfs -q -f" ;;
 	esac
+	shift
+	number=$((number + 1))
 	reason=
 	if ! command -v mkfs.$fs >/dev/null; then
 		reason="mkfs.$fs is not installed"
@@ -154,13 +189,13 @@ for fs in ext4 xfs; do
 	fi
 	if [ -n "$reason" ]; then
 		i=0
-		while [ $i -lt $each ]; do
+		while [ $i -lt "$1" ]; do
 			ktap_test_skip "$fs: $reason"
 			i=$((i + 1))
 		done
 		continue
 	fi
-	matrix $fs
+	matrix $fs $number
 	umount "$TMP/mnt"
 done
 ktap_finished

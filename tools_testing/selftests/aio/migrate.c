@@ -13,7 +13,9 @@
 
 #define CONTEXTS	32
 #define NR		500	/* several pages each */
-#define ROUNDS		8	/* at least; more until a page was moved */
+/* At least; more until a page was moved. */
+#define ROUNDS		(aio_long() ? 8 : 2)
+#define MOST_ROUNDS	32
 #define BATCH		50
 
 static unsigned long long page_frame(int pagemap, unsigned long addr)
@@ -131,7 +133,7 @@ TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 	ASSERT_NE(NULL, frame);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, work, &worker));
 
-	for (round = 0; round < (moved ? ROUNDS : 4 * ROUNDS); round++) {
+	for (round = 0; round < (moved ? ROUNDS : MOST_ROUNDS); round++) {
 		for (c = 0; c < CONTEXTS; c++)
 			for (p = 0; p < pages; p++) {
 				unsigned long addr = ctx[c] + p * getpagesize();
