@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What may be given on the command line or in the environment.
-VARIABLES := AIO ARCH BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT REPEAT BURN \
+VARIABLES := AIO ARCH BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT AIO_TEST_LONG PARTS REPEAT BURN \
 	SEEDS WORDS SHRINK \
 	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN UPDATE RATIOS \
 	DEBUG CPUS SEED THREADS KERNEL_IMAGE SECONDS_EACH SYSTEMS CHECKOUT
@@ -14,11 +14,12 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
+.PHONY: help run shell kernel test test-all kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
 	@echo 'make test       all tests, on the Rust kernel and on the C kernel'
+	@echo 'make test-all   everything, the long forms too: hours (PARTS="NAME ...")'
 	@echo 'make kunit      the KUnit suites alone'
 	@echo 'make selftests  the kselftest programs alone (both also with ARCH=um)'
 	@echo 'make spec-check the specifications of the calls, proven by the last test run'
@@ -42,7 +43,7 @@ help:
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test test-debug bench bench-check test-install miri:
+run shell kernel lint diff-test test-debug test-all bench bench-check test-install miri:
 	@scripts/$@
 
 test:

@@ -23,10 +23,10 @@ RESULT = re.compile(r"^(not )?ok\s+(\d+)\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.I)
 XFAIL = re.compile(r"#\s*(XFAIL|TODO)\b", re.I)
-# Of what programs say, not of interest where a test fails; and how much is.
 # kunit_skip() always gives a reason. The one that does not is Rust's macro for a case whose
 # #[cfg] does not hold.
 COMPILED_OUT = "not compiled for this kernel (#[cfg])"
+# Of what programs say, not of interest where a test fails; and how much is.
 QUIET = re.compile(r"#\s+(RUN|OK)\b|# aio: |TAP version|1\.\.\d")
 WORDS = 15
 
