@@ -148,7 +148,8 @@ impl<'a> Batch<'a> {
                 return Ok(memory);
             }
         }
-        SlabSlot::alloc(GFP_KERNEL).map_err(|_| EAGAIN)
+        // The memory control group is charged once, not each time that the memory is used again.
+        SlabSlot::alloc(GFP_KERNEL_ACCOUNT).map_err(|_| EAGAIN)
     }
 
     /// Reserves room for an event in the ring.

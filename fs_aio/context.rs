@@ -38,7 +38,8 @@
 use crate::{
     limits::{
         self,
-        Charge, //
+        Charge,
+        GroupCharge, //
     },
     request,
     ring::{
@@ -201,12 +202,13 @@ impl Context {
         let size = Size::new(nr_events, cpus)?;
 
         limits::check_alone(nr_events)?;
+        let group = GroupCharge::new(nr_events)?;
 
         let slots = Slots::new(size.capacity(), cpus)?;
         let locked = limits::charge_pages(&mm, size.nr_pages())?;
         let ring = NewRing::<Table>::new(size)?;
         let mapping = ring.map(&locked)?;
-        let charge = Charge::new(nr_events)?;
+        let charge = Charge::new(nr_events, group)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
         let owner = Self::new(mapping.addr(), slots, ring, pool)?;
 

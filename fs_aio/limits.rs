@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What may be used: `fs.aio-nr` and `fs.aio-max-nr`, and `RLIMIT_MEMLOCK`.
+//! What may be used: `fs.aio-nr` and `fs.aio-max-nr`, the `misc` controller of control groups, and
+//! `RLIMIT_MEMLOCK`.
 
 use kernel::{
+    aio::abi::DEFAULT_MAX_NR,
+    misc_cgroup::{
+        MiscCharge,
+        MiscResource, //
+    },
     mm::{
+        flags::MmFlag,
         locked_vm::{
             ChargeError,
             Exceeded,
@@ -32,34 +39,50 @@ use kernel::{
 static NR: Atomic<usize> = Atomic::new(0);
 
 /// `fs.aio-max-nr`: how many that may be.
-static MAX_NR: Atomic<usize> = Atomic::new(0x10000);
+static MAX_NR: Atomic<usize> = Atomic::new(DEFAULT_MAX_NR);
 
-/// `fs.aio-memlock`: whether `RLIMIT_MEMLOCK` is a limit (1), or pages are only counted (0).
-static MEMLOCK: Atomic<i32> = Atomic::new(cfg!(CONFIG_AIO_MEMLOCK) as i32);
+/// `fs.aio-memlock`: what happens where the pages of a ring would exceed `RLIMIT_MEMLOCK`.
+static MEMLOCK: Atomic<i32> = Atomic::new(if cfg!(CONFIG_AIO_MEMLOCK_REFUSE) {
+    MEMLOCK_REFUSE
+} else if cfg!(CONFIG_AIO_MEMLOCK_WARN) {
+    MEMLOCK_WARN
+} else {
+    MEMLOCK_COUNT
+});
+
+/// Values of `fs.aio-memlock`: pages are only counted; `io_setup()` fails; it does not, but the
+/// kernel log tells, once for each address space.
+const MEMLOCK_COUNT: i32 = 0;
+const MEMLOCK_REFUSE: i32 = 1;
+const MEMLOCK_WARN: i32 = 2;
 
 static SYSCTLS: Table<3> = Table::new([
     Entry::ulong(c"aio-nr", &NR, 0o444),
     Entry::ulong_watched::<MaxNrWritten>(c"aio-max-nr", &MAX_NR, 0o644),
-    Entry::int(c"aio-memlock", &MEMLOCK, 0o644, &(0..=1)),
+    Entry::int(c"aio-memlock", &MEMLOCK, 0o644, &(MEMLOCK_COUNT..=MEMLOCK_WARN)),
 ]);
 
-/// Messages on `io_setup()` that was refused for one of the limits; one does not silence the other.
+/// Messages on `io_setup()` that met one of the limits; one does not silence the other.
 static NR_MESSAGES: RateLimit = RateLimit::new(c"aio: fs.aio-max-nr");
+static CGROUP_MESSAGES: RateLimit = RateLimit::new(c"aio: misc.max");
 static MEMLOCK_MESSAGES: RateLimit = RateLimit::new(c"aio: RLIMIT_MEMLOCK");
+static WARNINGS: RateLimit = RateLimit::new(c"aio: above RLIMIT_MEMLOCK");
 
 /// No more than ten messages in five seconds, as is usual.
 const MESSAGES_MSECS: u32 = 5000;
 const MESSAGES_BURST: i32 = 10;
 
-/// Registers the kernel parameters.
+/// Registers the kernel parameters, and the resource of the `misc` controller.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
 pub(crate) fn init(module: &'static ThisModule) -> Result {
-    for messages in [&NR_MESSAGES, &MEMLOCK_MESSAGES] {
+    for messages in [&NR_MESSAGES, &CGROUP_MESSAGES, &MEMLOCK_MESSAGES, &WARNINGS] {
         messages.init(msecs_to_jiffies(MESSAGES_MSECS), MESSAGES_BURST);
     }
+    // The limit of the whole system is `fs.aio-max-nr`.
+    MiscResource::AIO.set_capacity(u64::MAX)?;
     SYSCTLS.register(c"fs", module)
 }
 
@@ -116,39 +139,94 @@ pub(crate) fn check_alone(nr_events: u32) -> Result {
 /// `EAGAIN` if that would be above the limit of the process, with a message in the kernel log;
 /// `EINTR` if it was killed.
 pub(crate) fn charge_pages(mm: &Mm, nr_pages: usize) -> Result<LockedVm> {
-    let limit = match MEMLOCK.load(Relaxed) {
-        0 => Limit::None,
+    let mode = MEMLOCK.load(Relaxed);
+    let limit = match mode {
+        MEMLOCK_COUNT => Limit::None,
         _ => Limit::Rlimit,
     };
 
-    LockedVm::charge(mm, nr_pages, limit).map_err(|error| match error {
-        ChargeError::Exceeded(exceeded) => refuse_pages(exceeded),
+    match LockedVm::charge(mm, nr_pages, limit) {
+        Err(ChargeError::Exceeded(exceeded)) if mode == MEMLOCK_WARN => {
+            warn_of_pages(mm, &exceeded);
+            LockedVm::charge(mm, nr_pages, Limit::None)
+        }
+        result => result,
+    }
+    .map_err(|error| match error {
+        ChargeError::Exceeded(exceeded) => refuse_pages(&exceeded),
         ChargeError::Killed => EINTR,
     })
 }
 
-fn refuse_pages(exceeded: Exceeded) -> Error {
+fn refuse_pages(exceeded: &Exceeded) -> Error {
     if MEMLOCK_MESSAGES.allows() {
+        tell_of_pages("io_setup() refused: RLIMIT_MEMLOCK", exceeded);
+    }
+    EAGAIN
+}
+
+/// The process may exceed its limit, but whoever sets limits wants to know.
+fn warn_of_pages(mm: &Mm, exceeded: &Exceeded) {
+    if !MmFlag::AIO_MEMLOCK.test_and_set(mm) && WARNINGS.allows() {
+        tell_of_pages("io_setup() let pass above RLIMIT_MEMLOCK", exceeded);
+    }
+}
+
+fn tell_of_pages(what: &str, exceeded: &Exceeded) {
+    let task = current!();
+    let kib = |nr_pages: usize| nr_pages.saturating_mul(PAGE_SIZE / 1024);
+
+    pr_notice!(
+        "{}[{}]: {}: {} KiB asked, {} KiB locked, {} KiB allowed\n",
+        Comm::of(task),
+        task.pid(),
+        what,
+        kib(exceeded.asked),
+        kib(exceeded.locked),
+        kib(exceeded.limit)
+    );
+}
+
+/// A share of what the control group of a process may have, see [`Charge`].
+#[must_use = "the share is given back when it is dropped"]
+pub(crate) struct GroupCharge {
+    _charge: MiscCharge,
+}
+
+impl GroupCharge {
+    /// Takes a share for a context that was asked to have this many events.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if that would be above `misc.max` of the group, or of one above it, with a message
+    /// in the kernel log.
+    pub(crate) fn new(nr_events: u32) -> Result<Self> {
+        match MiscCharge::try_new(MiscResource::AIO, nr_events.into()) {
+            Ok(charge) => Ok(Self { _charge: charge }),
+            Err(_) => Err(refuse_group(nr_events)),
+        }
+    }
+}
+
+fn refuse_group(nr_events: u32) -> Error {
+    if CGROUP_MESSAGES.allows() {
         let task = current!();
-        let kib = |nr_pages: usize| nr_pages.saturating_mul(PAGE_SIZE / 1024);
 
         pr_notice!(
-            "{}[{}]: io_setup() refused: RLIMIT_MEMLOCK: {} KiB asked, {} KiB locked, {} KiB \
-             allowed\n",
+            "{}[{}]: io_setup() refused: misc.max of its control group: {} events asked\n",
             Comm::of(task),
             task.pid(),
-            kib(exceeded.asked),
-            kib(exceeded.locked),
-            kib(exceeded.limit)
+            nr_events
         );
     }
     EAGAIN
 }
 
-/// A share of `fs.aio-max-nr`, which is given back when it is dropped.
+/// A share of `fs.aio-max-nr`, which is given back when it is dropped, with that of the group.
 #[must_use = "the share is given back when it is dropped"]
 pub(crate) struct Charge {
     nr_events: usize,
+    _group: GroupCharge,
 }
 
 impl Charge {
@@ -157,11 +235,14 @@ impl Charge {
     /// # Errors
     ///
     /// `EAGAIN` if that would be above the limit, with a message in the kernel log.
-    pub(crate) fn new(nr_events: u32) -> Result<Self> {
+    pub(crate) fn new(nr_events: u32, group: GroupCharge) -> Result<Self> {
         let nr_events = nr_events as usize;
 
         Self::take(&NR, MAX_NR.load(Relaxed), nr_events).map_err(|_| refuse_nr(nr_events))?;
-        Ok(Self { nr_events })
+        Ok(Self {
+            nr_events,
+            _group: group,
+        })
     }
 
     /// Adds to a number unless the sum is above a limit.
@@ -223,7 +304,7 @@ mod tests {
     #[test]
     fn gives_back() -> Result {
         let before = NR.load(Relaxed);
-        let charge = Charge::new(1)?;
+        let charge = Charge::new(1, GroupCharge::new(1)?)?;
 
         // Other contexts come and go at the same time, but at boot there are none.
         assert_eq!(NR.load(Relaxed), before + 1);

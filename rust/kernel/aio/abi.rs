@@ -44,6 +44,9 @@ pub mod opcode {
     pub const PWRITEV: u16 = bindings::IOCB_CMD_PWRITEV as u16;
 }
 
+/// What `fs.aio-max-nr` is at boot, by the configuration.
+pub const DEFAULT_MAX_NR: usize = bindings::CONFIG_AIO_MAX_NR as usize;
+
 /// `aio_flags`: the eventfd `aio_resfd` is to be signalled.
 pub const IOCB_FLAG_RESFD: u32 = bindings::IOCB_FLAG_RESFD;
 /// `aio_flags`: `aio_reqprio` is valid.

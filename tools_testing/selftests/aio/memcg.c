@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whose memory a context is.
+ * Control groups: whose memory a context is, and whose events.
  *
  * Held here: the pages of a ring are charged to the memory control group of the
  * process that makes it, as file memory, and given back when it ends, however it
- * ends; and a group that has no room for a ring does not get one.
+ * ends; and a group that has no room for a ring does not get one. The memory of
+ * requests is charged, too.
  *
- * Needs root and a memory controller in the unified hierarchy.
+ * The events that contexts are asked for are charged to the misc control group, its
+ * limit is one for io_setup(), and they go back when fs.aio-nr does, to the group
+ * that was charged, wherever the process is by then.
+ *
+ * Needs root, and the controllers in the unified hierarchy.
  */
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -193,6 +198,258 @@ TEST_F(memcg, no_room)
 	ASSERT_TRUE(enter(self->dir));
 	ASSERT_EQ(0, io_setup(NR, &self->ctx));
 	EXPECT_EQ(0, io_destroy(self->ctx));
+}
+
+/* ------------------------------------------------------ misc: events */
+
+FIXTURE(misc) {
+	char mnt[32];
+	char one[64];
+	char other[64];
+	bool switched_on;
+	aio_context_t ctx[3];
+};
+
+/* What a file of the controller says of "aio", or "aio.max"; -1 for "max", -2 for nothing. */
+static long long misc_value(const char *dir, const char *file)
+{
+	char buf[1024], *line;
+
+	if (aio_read_text(in_group(dir, file), buf, sizeof(buf)) <= 0)
+		return -2;
+	for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n")) {
+		char *value = strchr(line, ' ');
+
+		if (strncmp(line, "aio", 3) || !value || (line[3] != ' ' && line[3] != '.'))
+			continue;
+		return strcmp(value, " max") ? atoll(value) : -1;
+	}
+	return -2;
+}
+
+static long long misc_current(const char *dir)
+{
+	return misc_value(dir, "misc.current");
+}
+
+static int set_misc_limit(const char *dir, const char *limit)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "aio %s", limit);
+	return aio_write_text(in_group(dir, "misc.max"), text);
+}
+
+static bool remove_group(const char *dir)
+{
+	int i;
+
+	for (i = 0; i < 500 && rmdir(dir) && errno == EBUSY; i++)
+		aio_sleep_ms(10);
+	return access(dir, F_OK);
+}
+
+static bool misc_take_down(struct _test_data_misc *self)
+{
+	bool gone;
+
+	enter(self->mnt);
+	gone = remove_group(self->one) && remove_group(self->other);
+	if (self->switched_on)
+		aio_write_text(in_group(self->mnt, "cgroup.subtree_control"), "-misc");
+	umount2(self->mnt, MNT_DETACH);
+	rmdir(self->mnt);
+	return gone;
+}
+
+FIXTURE_SETUP(misc)
+{
+	char *control, text[256];
+
+	snprintf(self->mnt, sizeof(self->mnt), "/tmp/aio_cgroup_XXXXXX");
+	ASSERT_NE(NULL, mkdtemp(self->mnt));
+	if (mount("none", self->mnt, "cgroup2", 0, NULL)) {
+		rmdir(self->mnt);
+		SKIP(return, "cannot mount cgroup2");
+	}
+	control = in_group(self->mnt, "cgroup.subtree_control");
+	if (aio_read_text(control, text, sizeof(text)) >= 0 && !strstr(text, "misc"))
+		self->switched_on = !aio_write_text(control, "+misc");
+	snprintf(self->one, sizeof(self->one), "%s/one%d", self->mnt, getpid());
+	snprintf(self->other, sizeof(self->other), "%s/other%d", self->mnt, getpid());
+	if (mkdir(self->one, 0700) || mkdir(self->other, 0700) ||
+	    misc_current(self->one) != 0) {
+		misc_take_down(self);
+		SKIP(return, "no resource aio in the misc controller");
+	}
+}
+
+FIXTURE_TEARDOWN(misc)
+{
+	EXPECT_TRUE(misc_take_down(self));
+}
+
+TEST_F(misc, limit)
+{
+	long long nr = aio_nr();
+
+	EXPECT_EQ(-1, misc_value(self->one, "misc.max"));
+	ASSERT_EQ(0, set_misc_limit(self->one, "100"));
+	ASSERT_TRUE(enter(self->one));
+	ASSERT_EQ(0, io_setup(60, &self->ctx[0]));
+	EXPECT_EQ(60, misc_current(self->one));
+	/* One too many; nothing of it is left. */
+	EXPECT_EQ(-EAGAIN, io_setup(41, &self->ctx[1]));
+	EXPECT_EQ(0, self->ctx[1]);
+	EXPECT_EQ(60, misc_current(self->one));
+	EXPECT_EQ(nr + 60, aio_nr());
+	EXPECT_EQ(1, misc_value(self->one, "misc.events"));
+	EXPECT_EQ(0, misc_value(self->other, "misc.events"));
+	ASSERT_EQ(0, io_setup(40, &self->ctx[1]));
+	EXPECT_EQ(100, misc_current(self->one));
+	EXPECT_EQ(-EAGAIN, io_setup(1, &self->ctx[2]));
+	/* It is back when io_destroy() returns. */
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(40, misc_current(self->one));
+	EXPECT_EQ(0, io_destroy(self->ctx[1]));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_EQ(nr, aio_nr());
+	ASSERT_EQ(0, set_misc_limit(self->one, "0"));
+	EXPECT_EQ(-EAGAIN, io_setup(1, &self->ctx[0]));
+	/* The other group is not concerned. */
+	ASSERT_TRUE(enter(self->other));
+	EXPECT_EQ(0, io_setup(1000, &self->ctx[0]));
+	EXPECT_EQ(1000, misc_current(self->other));
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(0, misc_current(self->other));
+}
+
+/* A limit holds for the groups below, too. */
+TEST_F(misc, limit_of_a_group_above)
+{
+	char below[96];
+
+	ASSERT_EQ(0, aio_write_text(in_group(self->one, "cgroup.subtree_control"), "+misc"));
+	snprintf(below, sizeof(below), "%s/below", self->one);
+	ASSERT_EQ(0, mkdir(below, 0700));
+	ASSERT_EQ(0, set_misc_limit(self->one, "10"));
+	EXPECT_TRUE(enter(below));
+	EXPECT_EQ(0, io_setup(10, &self->ctx[0]));
+	EXPECT_EQ(10, misc_current(below));
+	EXPECT_EQ(10, misc_current(self->one));
+	EXPECT_EQ(-EAGAIN, io_setup(1, &self->ctx[1]));
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(0, misc_current(below));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_TRUE(enter(self->mnt));
+	EXPECT_TRUE(remove_group(below));
+}
+
+/* A context stays where it was charged. */
+TEST_F(misc, process_moves)
+{
+	ASSERT_TRUE(enter(self->one));
+	ASSERT_EQ(0, io_setup(10, &self->ctx[0]));
+	ASSERT_TRUE(enter(self->other));
+	ASSERT_EQ(0, io_setup(5, &self->ctx[1]));
+	EXPECT_EQ(10, misc_current(self->one));
+	EXPECT_EQ(5, misc_current(self->other));
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_EQ(5, misc_current(self->other));
+	EXPECT_EQ(0, io_destroy(self->ctx[1]));
+	EXPECT_EQ(0, misc_current(self->other));
+}
+
+TEST_F(misc, removed_group)
+{
+	ASSERT_TRUE(enter(self->one));
+	ASSERT_EQ(0, io_setup(10, &self->ctx[0]));
+	ASSERT_TRUE(enter(self->mnt));
+	ASSERT_TRUE(remove_group(self->one));
+	/* Another one of that name has nothing to do with it. */
+	ASSERT_EQ(0, mkdir(self->one, 0700));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(0, misc_current(self->one));
+}
+
+TEST_F(misc, killed_process)
+{
+	int ready[2], status, i;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (!enter(self->one) || io_setup(10, &self->ctx[0]) ||
+		    io_setup(20, &self->ctx[1]) || !enter(self->mnt) ||
+		    write(ready[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	EXPECT_EQ(30, misc_current(self->one));
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	/* The parent may be told before the address space is gone. */
+	for (i = 0; i < 2000 && misc_current(self->one); i++)
+		aio_sleep_ms(5);
+	EXPECT_EQ(0, misc_current(self->one));
+}
+
+/* aio-max-nr alone, the group, RLIMIT_MEMLOCK, in this order; and all of it goes back. */
+TEST_F(misc, order_of_limits)
+{
+	long long max = aio_read_number("/proc/sys/fs/aio-max-nr");
+	struct rlimit none = { 0, 0 };
+	pid_t pid;
+	int status;
+
+	ASSERT_EQ(0, set_misc_limit(self->one, "10"));
+	ASSERT_TRUE(enter(self->one));
+	/* The group is not asked. */
+	EXPECT_EQ(-EAGAIN, io_setup(max + 1, &self->ctx[0]));
+	EXPECT_EQ(0, misc_value(self->one, "misc.events"));
+	/* It is before the memory is, which has not got any room either. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setrlimit(RLIMIT_MEMLOCK, &none) || setgid(65534) || setuid(65534))
+			_exit(1);
+		_exit(io_setup(11, &self->ctx[0]) == -EAGAIN ? 0 : 2);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(1, misc_value(self->one, "misc.events"));
+	/* What the group has granted goes back when something later fails. */
+	EXPECT_EQ(-EFAULT, syscall(__NR_io_setup, 10, NULL) ? -errno : 0);
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_EQ(1, misc_value(self->one, "misc.events"));
+}
+
+TEST_F(misc, ten_thousand_rounds)
+{
+	int i, refused = 0;
+
+	ASSERT_EQ(0, set_misc_limit(self->one, "64"));
+	for (i = 0; i < 10000; i++) {
+		ASSERT_TRUE(i % 100 || enter(i % 200 ? self->one : self->other));
+		self->ctx[0] = 0;
+		self->ctx[1] = 0;
+		ASSERT_EQ(0, io_setup(1 + i % 64, &self->ctx[0]));
+		refused += io_setup(1 + i % 7, &self->ctx[1]) == -EAGAIN;
+		ASSERT_EQ(0, io_destroy(self->ctx[0]));
+		if (self->ctx[1])
+			ASSERT_EQ(0, io_destroy(self->ctx[1]));
+	}
+	EXPECT_LT(0, refused);
+	EXPECT_EQ(refused, misc_value(self->one, "misc.events"));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_EQ(0, misc_current(self->other));
 }
 
 TEST_HARNESS_MAIN

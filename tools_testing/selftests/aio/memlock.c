@@ -675,7 +675,7 @@ TEST_F_TIMEOUT(memlock, killed_processes, 600)
 
 TEST_F(memlock, values)
 {
-	static const char * const bad[] = { "2", "-1", "x", "", "4294967296", "1x" };
+	static const char * const bad[] = { "3", "-1", "x", "", "4294967296", "1x" };
 	struct stat st;
 	size_t i;
 
@@ -689,6 +689,8 @@ TEST_F(memlock, values)
 	}
 	EXPECT_EQ(0, aio_write_text(AIO_MEMLOCK, "0\n"));
 	EXPECT_EQ(0, aio_read_number(AIO_MEMLOCK));
+	EXPECT_EQ(0, aio_write_text(AIO_MEMLOCK, "2"));
+	EXPECT_EQ(2, aio_read_number(AIO_MEMLOCK));
 }
 
 /* ------------------------------------------------------ the kernel log */
@@ -760,6 +762,51 @@ TEST_F(memlock, log_of_the_system_limit)
 		 "fs.aio-max-nr: %lld events asked, %lld in use, %lld allowed",
 		 nr + 11, nr, nr + 10);
 	EXPECT_TRUE(logged(fd, "io_setup() refused", text));
+	close(fd);
+}
+
+/* What is above the limit is let pass, and told once for each address space. */
+TEST_F(memlock, let_pass_and_told_once)
+{
+	aio_context_t ctx[3] = { 0 };
+	char name[64], text[128];
+	int fd = open_log(), status;
+	pid_t pid;
+
+	if (fd < 0)
+		SKIP(return, "no /dev/kmsg");
+	aio_sleep_ms(5100);
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "2"));
+	ASSERT_EQ(0, limit(aio_ring_bytes(1)));
+	ASSERT_EQ(0, drop_ipc_lock());
+	snprintf(name, sizeof(name), "memlock%s[%d]: io_setup() let pass above RLIMIT_MEMLOCK",
+		 sizeof(long) == 4 ? "_32" : "", getpid());
+	snprintf(text, sizeof(text), "%zu KiB asked, %zu KiB locked, %zu KiB allowed",
+		 aio_ring_bytes(1000) / 1024, aio_ring_bytes(1) / 1024, aio_ring_bytes(1) / 1024);
+	/* The first one fits. */
+	EXPECT_EQ(0, io_setup(1, &ctx[0]));
+	EXPECT_FALSE(logged(fd, name, "KiB"));
+	EXPECT_EQ(0, io_setup(1000, &ctx[1]));
+	EXPECT_TRUE(logged(fd, name, text));
+	EXPECT_EQ(0, io_setup(1000, &ctx[2]));
+	EXPECT_FALSE(logged(fd, name, "KiB"));
+	EXPECT_EQ((long long)(aio_ring_bytes(1) + 2 * aio_ring_bytes(1000)), locked());
+	/* A child has an address space of its own. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		aio_context_t other = 0;
+
+		_exit(!!io_setup(1000, &other));
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	snprintf(name, sizeof(name), "[%d]: io_setup() let pass above RLIMIT_MEMLOCK", pid);
+	EXPECT_TRUE(logged(fd, name, "0 KiB locked"));
+	EXPECT_EQ(0, io_destroy(ctx[0]));
+	EXPECT_EQ(0, io_destroy(ctx[1]));
+	EXPECT_EQ(0, io_destroy(ctx[2]));
+	EXPECT_EQ(0, locked());
 	close(fd);
 }
 

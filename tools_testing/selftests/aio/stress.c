@@ -1388,7 +1388,7 @@ static void op_sysctl(void)
 	char text[32];
 
 	if (common->can_memlock_sysctl && percent(70)) {
-		result(SYSCTL, aio_write_text(AIO_MEMLOCK, percent(70) ? "1" : "0"), 0, EINTR);
+		result(SYSCTL, aio_write_text(AIO_MEMLOCK, percent(70) ? "1" : percent(50) ? "2" : "0"), 0, EINTR);
 		return;
 	}
 	snprintf(text, sizeof(text), "%lld", max);
@@ -1968,7 +1968,7 @@ int main(int argc, char **argv)
 		aio_write_text("/proc/sys/fs/aio-max-nr", text);
 	}
 	if (common->can_memlock_sysctl)
-		aio_write_text(AIO_MEMLOCK, memlock ? "1" : "0");
+		aio_write_text(AIO_MEMLOCK, memlock == 0 ? "0" : memlock == 1 ? "1" : "2");
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 
