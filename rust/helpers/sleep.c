@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/wait.h>
 
 __rust_helper void rust_helper_sched_annotate_sleep(void)
@@ -27,4 +28,14 @@ __rust_helper void rust_helper_list_del_init(struct list_head *entry)
 __rust_helper bool rust_helper_list_empty_careful(const struct list_head *head)
 {
 	return list_empty_careful(head);
+}
+
+__rust_helper void rust_helper_cond_resched(void)
+{
+	cond_resched();
+}
+
+__rust_helper int rust_helper_fatal_signal_pending(struct task_struct *p)
+{
+	return fatal_signal_pending(p);
 }

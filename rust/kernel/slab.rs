@@ -355,6 +355,32 @@ impl<T: Cached> SlabArc<T> {
         UniqueSlabArc(self)
     }
 
+    /// Returns the object for exclusive use, if this is the only reference.
+    ///
+    /// # Errors
+    ///
+    /// The reference, if it is not.
+    #[inline]
+    pub fn try_into_unique(self) -> Result<UniqueSlabArc<T>, Self> {
+        if !self.is_unique() {
+            return Err(self);
+        }
+        // INVARIANT: The count is one, and it belongs to this value.
+        Ok(UniqueSlabArc(self))
+    }
+
+    /// Returns whether this is the only reference.
+    ///
+    /// If so, it stays the only one unless it is cloned, and what was done before the others were
+    /// dropped can be seen.
+    #[inline]
+    pub fn is_unique(&self) -> bool {
+        // SAFETY: By the type invariants the object is alive.
+        let refcount = unsafe { &(*self.ptr.as_ptr()).refcount };
+
+        refcount.as_atomic().load(Acquire) == 1
+    }
+
     /// Drops this reference; the last one gets the object for itself.
     ///
     /// Of all references to an object that are given up by this function exactly one call returns

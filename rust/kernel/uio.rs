@@ -22,6 +22,9 @@ use core::{
     ptr::null_mut, //
 };
 
+mod fixed;
+pub use self::fixed::FixedBuffers;
+
 /// Which way the data goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -132,6 +132,33 @@ impl LockedVm {
         })
     }
 
+    /// Changes how many pages are charged.
+    ///
+    /// May sleep, and takes the mmap lock for writing.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChargeError`]. The charge stays what it was then.
+    pub fn resize(&mut self, nr_pages: usize, limit: Limit) -> Result<(), ChargeError> {
+        match nr_pages.checked_sub(self.nr_pages) {
+            Some(0) => {}
+            Some(more) => {
+                let mut more = Self::charge(&self.mm, more, limit)?;
+
+                // INVARIANT: The pages go from the one to the other.
+                self.nr_pages += core::mem::take(&mut more.nr_pages);
+            }
+            None => {
+                let less = self.nr_pages - nr_pages;
+
+                MmapWriteGuard::lock(&self.mm).account_locked_vm(less, false);
+                // INVARIANT: They were just given back.
+                self.nr_pages = nr_pages;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns how many pages are charged.
     pub fn nr_pages(&self) -> usize {
         self.nr_pages
@@ -232,6 +259,29 @@ mod tests {
 
     fn locked_vm(mm: &Mm) -> usize {
         MmapWriteGuard::lock(mm).locked_vm()
+    }
+
+    #[test]
+    fn charges_change() -> Result {
+        let mm = new_mm()?;
+        let mut charge = LockedVm::charge_up_to(&mm, 10, None).map_err(|_| EINVAL)?;
+
+        for nr_pages in [10, 16, 0, 3] {
+            assert_eq!(charge.resize(nr_pages, Limit::None), Ok(()));
+            assert_eq!(charge.nr_pages(), nr_pages);
+            assert_eq!(locked_vm(&mm), nr_pages);
+        }
+        assert!(charge.resize(usize::MAX, Limit::None).is_ok());
+        assert!(charge.resize(3, Limit::None).is_ok());
+        let other = LockedVm::charge_up_to(&mm, 1, None).map_err(|_| EINVAL)?;
+
+        // The sum does not fit.
+        assert!(charge.resize(usize::MAX, Limit::None).is_err());
+        assert_eq!((charge.nr_pages(), locked_vm(&mm)), (3, 4));
+        drop(charge);
+        assert_eq!(locked_vm(&mm), 1);
+        drop(other);
+        Ok(())
     }
 
     #[test]

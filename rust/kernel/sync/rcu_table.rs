@@ -15,6 +15,7 @@ use crate::{
         NumaNode, //
     },
     bindings,
+    nospec::array_index_nospec,
     prelude::*,
     sync::{
         atomic::{
@@ -178,8 +179,7 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
         if index >= slots.len() {
             return None;
         }
-        // SAFETY: May be called in any context.
-        let index = unsafe { bindings::array_index_nospec(index, slots.len()) };
+        let index = array_index_nospec(index, slots.len());
 
         // What the pointer refers to was written before the pointer (see `insert()`); reading it is
         // ordered by the address dependency.

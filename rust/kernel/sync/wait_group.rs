@@ -7,8 +7,14 @@
 use crate::{
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Completion,
         Refcount, //
+    },
+    task::cond_resched,
+    time::{
+        delay::fsleep,
+        Delta, //
     },
 };
 use core::ptr::NonNull;
@@ -58,6 +64,25 @@ impl WaitGroup {
             group.done.wait_for_completion();
         }
         result
+    }
+
+    /// The same, but as long as there are tokens, `work` is called, which may help them to be
+    /// dropped.
+    ///
+    /// It returns whether it was of any use. If not, the task sleeps for a short time.
+    pub fn scope_and_work<R>(f: impl FnOnce(&WaitGroup) -> R, mut work: impl FnMut() -> bool) -> R {
+        Self::scope(|group| {
+            let result = f(group);
+
+            // One is that of `scope()`, which waits for the others.
+            while group.left.as_atomic().load(Relaxed) > 1 {
+                if !work() {
+                    fsleep(Delta::from_millis(1));
+                }
+                cond_resched();
+            }
+            result
+        })
     }
 
     /// Returns a token; [`scope()`](Self::scope) doesn't return before it is dropped.

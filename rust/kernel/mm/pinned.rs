@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! User memory that stays pinned for a long time.
+//!
+//! A page that is pinned stays where it is, whatever the process does with its address space: the
+//! kernel can use it at any time and in any context. The process can write to it at the same time,
+//! so nothing here hands out a reference to its content.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h);
+//! `Documentation/core-api/pin_user_pages.rst`
+
+use crate::{
+    bindings,
+    error::Error,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    task::{
+        cond_resched,
+        fatal_signal_pending, //
+    },
+    transmute::FromBytes,
+    uaccess::UserPtr, //
+};
+use core::{
+    mem::MaybeUninit,
+    ops::Range, //
+};
+
+/// So many pages are pinned between two looks for a fatal signal.
+const AT_A_TIME: usize = 512;
+
+/// A page is pinned no more often than this, by all users together.
+///
+/// Each pin takes many references to a page (`GUP_PIN_COUNTING_BIAS`), or one to a larger folio:
+/// their number would overflow.
+const MAX_PINS: usize = 1 << 20;
+
+/// A pinned page.
+///
+/// # Invariants
+///
+/// The page has a pin, which belongs to whoever has this value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PinnedPage(*mut bindings::page);
+
+// SAFETY: A pin belongs to nobody in particular: any task may use and release it.
+unsafe impl Send for PinnedPage {}
+
+// SAFETY: There are only loads of what does not change while the page is pinned.
+unsafe impl Sync for PinnedPage {}
+
+impl PinnedPage {
+    fn folio(self) -> *mut bindings::folio {
+        // SAFETY: By the type invariants the page is valid, and pinned: it stays in its folio.
+        unsafe { bindings::page_folio(self.0) }
+    }
+
+    /// Returns the size of the folio, in pages.
+    fn folio_pages(self) -> usize {
+        // SAFETY: The folio is that of a pinned page.
+        unsafe { bindings::folio_nr_pages(self.folio()) }
+    }
+
+    /// Returns the index in the folio.
+    fn index_in_folio(self) -> usize {
+        (self.pfn() - Self(self.folio().cast()).pfn()) as usize
+    }
+
+    fn pfn(self) -> usize {
+        // SAFETY: By the type invariants the page is valid; so is the first one of its folio.
+        unsafe { bindings::page_to_pfn(self.0) }
+    }
+
+    /// Returns how often the page, or its folio, is pinned; other references to a larger folio are
+    /// counted, too.
+    fn pins(self) -> usize {
+        // SAFETY: The folio is that of a pinned page.
+        let references = unsafe { bindings::folio_ref_count(self.folio()) } as usize;
+
+        match self.folio_pages() {
+            1 => references / bindings::GUP_PIN_COUNTING_BIAS as usize,
+            _ => references,
+        }
+    }
+}
+
+/// How much memory pinned pages keep: a page of a larger folio keeps all of the folio.
+pub struct PinnedFolios {
+    /// Pages that are no part of a larger folio, each as often as it was pinned.
+    single: usize,
+    /// Larger folios: the number of the first page, and their size in pages.
+    large: KVVec<(usize, usize)>,
+}
+
+impl PinnedFolios {
+    /// None.
+    pub fn new() -> Self {
+        Self {
+            single: 0,
+            large: KVVec::new(),
+        }
+    }
+
+    fn add(&mut self, page: PinnedPage) -> Result {
+        let nr_pages = page.folio_pages();
+
+        if nr_pages == 1 {
+            self.single += 1;
+            return Ok(());
+        }
+        let folio = (page.pfn() - page.index_in_folio(), nr_pages);
+
+        // Neighbours are in the same one, most often.
+        if self.large.last() != Some(&folio) {
+            self.large.push(folio, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many pages are kept; a larger folio counts once, as a whole.
+    pub fn nr_pages(&mut self) -> usize {
+        let mut last = None;
+        let mut sum = self.single;
+
+        self.large.sort_unstable();
+        for folio in &self.large {
+            if last != Some(folio) {
+                sum += folio.1;
+            }
+            last = Some(folio);
+        }
+        sum
+    }
+}
+
+impl Default for PinnedFolios {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Returns how many pages a range of user memory touches.
+///
+/// Returns nothing if it wraps.
+pub fn span(addr: UserPtr, len: usize) -> Option<usize> {
+    if len == 0 {
+        return Some(0);
+    }
+    let addr = untagged(addr);
+    let last = addr.checked_add(len - 1)?;
+
+    Some((last >> PAGE_SHIFT) - (addr >> PAGE_SHIFT) + 1)
+}
+
+/// Returns the address without the tag that some architectures allow in it.
+fn untagged(addr: UserPtr) -> usize {
+    // SAFETY: A computation.
+    unsafe { bindings::untagged_addr(addr.as_const_ptr() as usize) }
+}
+
+/// Pages that were pinned one after the other.
+///
+/// # Invariants
+///
+/// Each is pinned, and the pin belongs to this value.
+pub(crate) struct PinnedPages(KVVec<PinnedPage>);
+
+impl PinnedPages {
+    /// Pins the pages of a range, for writing; see [`PinnedUser::pin()`].
+    pub(crate) fn pin(addr: UserPtr, len: usize, folios: &mut PinnedFolios) -> Result<Self> {
+        let nr_pages = span(addr, len).ok_or(EFAULT)?;
+        let start = untagged(addr) & !(PAGE_SIZE - 1);
+        let mut pages = Self(KVVec::with_capacity(nr_pages, GFP_KERNEL_ACCOUNT)?);
+
+        while pages.0.len() < nr_pages {
+            let done = pages.0.len();
+            let wanted = (nr_pages - done).min(AT_A_TIME);
+
+            pages.pin_some(start + (done << PAGE_SHIFT), wanted)?;
+            for page in &pages.0[done..] {
+                if page.pins() > MAX_PINS {
+                    return Err(EAGAIN);
+                }
+                folios.add(*page)?;
+            }
+            cond_resched();
+        }
+        Ok(pages)
+    }
+
+    /// Pins up to `wanted` pages more, of which there is room for as many, at least one.
+    fn pin_some(&mut self, addr: usize, wanted: usize) -> Result {
+        const FLAGS: u32 = bindings::FOLL_WRITE | bindings::FOLL_LONGTERM;
+
+        if current!().mm().is_none() {
+            // A thread of the kernel.
+            return Err(EFAULT);
+        }
+        if fatal_signal_pending() {
+            return Err(EINTR);
+        }
+        let space = &mut self.0.spare_capacity_mut()[..wanted];
+        let space = space.as_mut_ptr().cast::<*mut bindings::page>();
+
+        // SAFETY: There is room for the pages, which are of the same type as far as memory is
+        // concerned. Any address is checked.
+        let ret = unsafe { bindings::pin_user_pages_fast(addr, wanted as i32, FLAGS, space) };
+
+        if ret <= 0 {
+            return Err(Self::error(ret));
+        }
+        // INVARIANT: These pages were just pinned, for this value.
+        //
+        // SAFETY: So many were written, and there was room for them.
+        unsafe { self.0.inc_len(ret as usize) };
+        Ok(())
+    }
+
+    /// What pinning refuses is memory that can't be used, but for two reasons.
+    fn error(ret: i32) -> Error {
+        match ret.checked_neg().map(|errno| Error::from_errno(-errno)) {
+            Some(ENOMEM) => ENOMEM,
+            Some(error) if error == EINTR || error == ERESTARTSYS => EINTR,
+            _ if fatal_signal_pending() => EINTR,
+            _ => EFAULT,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the pieces that are each in one folio, one page after the other: their first page,
+    /// its index in the folio, and how many there are.
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut start = 0;
+
+        core::iter::from_fn(move || {
+            let first = *self.0.get(start)?;
+            let room = first.folio_pages() - first.index_in_folio();
+            let nr = (1..room.min(self.0.len() - start))
+                .take_while(|&i| self.0[start + i].pfn() == first.pfn() + i)
+                .count()
+                + 1;
+            let piece = start..start + nr;
+
+            start += nr;
+            Some(piece)
+        })
+    }
+
+    /// Returns the size in pages that all pieces but the first and the last have, which end and
+    /// begin where their folios do; or 1.
+    ///
+    /// One page after the other would be as good, but larger pieces need fewer segments.
+    pub(crate) fn piece_size(&self) -> usize {
+        let Some(first) = self.0.first() else {
+            return 1;
+        };
+        let size = first.folio_pages();
+        let fits = self.pieces().all(|piece| {
+            let (page, last) = (self.0[piece.start], self.0[piece.end - 1]);
+
+            page.folio_pages() == size
+                && (piece.start == 0 || page.index_in_folio() == 0)
+                && (piece.end == self.len() || last.index_in_folio() == size - 1)
+        });
+
+        if fits {
+            size
+        } else {
+            1
+        }
+    }
+
+    /// Returns how many pieces there are, of one page each if `piece_size` is 1.
+    pub(crate) fn nr_pieces(&self, piece_size: usize) -> usize {
+        match piece_size {
+            1 => self.len(),
+            _ => self.pieces().count(),
+        }
+    }
+
+    /// Calls `f` with the first page of each piece, and how many pages it has; `piece_size` is 1,
+    /// or what [`piece_size()`](Self::piece_size) has returned.
+    ///
+    /// The pins belong to the caller then.
+    pub(crate) fn into_pieces(
+        mut self,
+        piece_size: usize,
+        mut f: impl FnMut(*mut bindings::page, usize),
+    ) {
+        if piece_size == 1 {
+            self.0.iter().for_each(|page| f(page.0, 1));
+        } else {
+            self.pieces()
+                .for_each(|piece| f(self.0[piece.start].0, piece.len()));
+        }
+        self.0.clear();
+    }
+}
+
+impl Drop for PinnedPages {
+    fn drop(&mut self) {
+        let pages = self.0.as_mut_ptr().cast::<*mut bindings::page>();
+
+        // SAFETY: By the type invariants these pages are pinned, for this value.
+        unsafe { bindings::unpin_user_pages(pages, self.0.len()) };
+    }
+}
+
+/// A range of user memory that is pinned.
+///
+/// The pins are released when it is dropped, in a context that may sleep.
+pub struct PinnedUser {
+    pages: PinnedPages,
+    /// Where the range begins in the first page.
+    offset: usize,
+    len: usize,
+}
+
+impl PinnedUser {
+    /// Pins a range of the memory of the current process, for as long as this value lives.
+    ///
+    /// The memory must be writable: otherwise, what the process writes later could go to another
+    /// page. What is pinned is added to `folios`. The memory is not charged to anybody, see
+    /// [`LockedVm`](crate::mm::locked_vm::LockedVm). May sleep for long, in a fault that a handler
+    /// in user space answers; no lock may be held that this needs, the mmap lock above all.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the range wraps, or not all of it is memory that can be pinned and written for
+    /// a long time: shared mappings of files of most file systems can't, nor can those of devices.
+    /// `ENOMEM` without memory, also for the pages that would have to be moved first. `EAGAIN` if
+    /// a page has too many pins. `EINTR` if the task was killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::{mm::pinned::{PinnedFolios, PinnedUser}, uaccess::UserPtr};
+    ///
+    /// let mut folios = PinnedFolios::new();
+    /// // There is no memory at the end of the address space.
+    /// let result = PinnedUser::pin(UserPtr::from_addr(usize::MAX - 4095), 4096, &mut folios);
+    ///
+    /// assert_eq!(result.err(), Some(EFAULT));
+    /// assert_eq!(folios.nr_pages(), 0);
+    /// ```
+    #[doc(alias = "pin_user_pages_fast")]
+    pub fn pin(addr: UserPtr, len: usize, folios: &mut PinnedFolios) -> Result<Self> {
+        Ok(Self {
+            pages: PinnedPages::pin(addr, len, folios)?,
+            offset: untagged(addr) & (PAGE_SIZE - 1),
+            len,
+        })
+    }
+
+    /// Returns the size of the range, in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether the range is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies a structure of 64-bit words, each of which is read once, and returns the copy.
+    ///
+    /// The process may write at the same time, so that the words may be of different times. May be
+    /// called in any context.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if it is not inside of the range, or not inside of one page.
+    #[inline(always)]
+    pub fn read<'a, T: FromBytes>(
+        &self,
+        offset: usize,
+        to: &'a mut MaybeUninit<T>,
+    ) -> Result<&'a T> {
+        const { assert!(size_of::<T>() % size_of::<u64>() == 0) };
+        const { assert!(align_of::<T>() % align_of::<u64>() == 0) };
+
+        if offset > self.len || self.len - offset < size_of::<T>() {
+            return Err(EFAULT);
+        }
+        // OVERFLOW: The sum is no more than the size of the pages that are pinned.
+        let offset = self.offset.wrapping_add(offset);
+        let (index, offset) = (offset >> PAGE_SHIFT, offset & (PAGE_SIZE - 1));
+
+        if offset % size_of::<u64>() != 0 || PAGE_SIZE - offset < size_of::<T>() {
+            return Err(EFAULT);
+        }
+        let page = self.pages.0.get(index).ok_or(EFAULT)?.0;
+        // SAFETY: The page is valid, since it is pinned.
+        let base = unsafe { bindings::kmap_local_page(page) }.cast::<u8>();
+        let words = to.as_mut_ptr().cast::<u64>();
+
+        for i in 0..size_of::<T>() / size_of::<u64>() {
+            // SAFETY: The word is in the page, which is mapped, and aligned. User space may write
+            // it at the same time, as it may the memory behind a `UserPtr`: a volatile load of one
+            // word is what `READ_ONCE()` is.
+            let word = unsafe { base.add(offset).cast::<u64>().add(i).read_volatile() };
+
+            // SAFETY: There is room for so many words.
+            unsafe { words.add(i).write(word) };
+        }
+        // SAFETY: The page was mapped above, last of all.
+        unsafe { bindings::kunmap_local(base.cast()) };
+        // SAFETY: All bytes were written, and any bytes are valid by `T: FromBytes`.
+        Ok(unsafe { to.assume_init_ref() })
+    }
+}
+
+#[kunit_tests(rust_mm_pinned)]
+mod tests {
+    use super::*;
+    use crate::kunit::user::UserMemory;
+
+    #[test]
+    fn spans() {
+        let span = |addr, len| super::span(UserPtr::from_addr(addr), len);
+
+        assert_eq!(span(0, 0), Some(0));
+        assert_eq!(span(PAGE_SIZE - 1, 1), Some(1));
+        assert_eq!(span(PAGE_SIZE - 1, 2), Some(2));
+        assert_eq!(span(PAGE_SIZE, PAGE_SIZE), Some(1));
+        assert_eq!(span(PAGE_SIZE, PAGE_SIZE + 1), Some(2));
+        assert_eq!(span(usize::MAX, 0), Some(0));
+        assert_eq!(span(usize::MAX, 1), Some(1));
+        assert_eq!(span(usize::MAX, 2), None);
+        assert_eq!(span(PAGE_SIZE, usize::MAX), None);
+    }
+
+    #[test]
+    fn what_is_written_later_is_read() -> Result {
+        let memory = UserMemory::new(3)?;
+        let mut folios = PinnedFolios::new();
+        let mut words = MaybeUninit::<[u64; 2]>::uninit();
+        let pinned = PinnedUser::pin(memory.at(64), 2 * PAGE_SIZE, &mut folios)?;
+
+        assert!(folios.nr_pages() >= 3);
+        for offset in [0, PAGE_SIZE - 64, 2 * PAGE_SIZE - 16] {
+            memory.write(64 + offset, &[1u64, offset as u64])?;
+            assert_eq!(pinned.read(offset, &mut words), Ok(&[1, offset as u64]));
+            memory.write(64 + offset, &[2u64, 3])?;
+            assert_eq!(pinned.read(offset, &mut words), Ok(&[2, 3]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn outside_and_across() -> Result {
+        let memory = UserMemory::new(2)?;
+        let mut words = MaybeUninit::<[u64; 2]>::uninit();
+        let pinned = PinnedUser::pin(memory.at(0), PAGE_SIZE + 64, &mut PinnedFolios::new())?;
+        let end = pinned.len();
+
+        assert!(pinned.read(end - 16, &mut words).is_ok());
+        for offset in [end - 8, end, end + 1, usize::MAX, usize::MAX - 15] {
+            assert_eq!(pinned.read(offset, &mut words), Err(EFAULT));
+        }
+        // Not aligned, and in two pages.
+        assert_eq!(pinned.read(4, &mut words), Err(EFAULT));
+        assert_eq!(pinned.read(PAGE_SIZE - 8, &mut words), Err(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn memory_that_is_not_there() -> Result {
+        let memory = UserMemory::new(1)?;
+        let pin = |ptr, len| PinnedUser::pin(ptr, len, &mut PinnedFolios::new()).err();
+
+        assert_eq!(pin(memory.at(0), PAGE_SIZE), None);
+        assert_eq!(pin(memory.at(0), 0), None);
+        // The end is missing; all is.
+        assert_eq!(pin(memory.at(PAGE_SIZE - 1), 2), Some(EFAULT));
+        assert_eq!(pin(memory.at(PAGE_SIZE), 1), Some(EFAULT));
+        assert_eq!(pin(UserPtr::from_addr(0), 1), Some(EFAULT));
+        assert_eq!(pin(memory.at(0), usize::MAX), Some(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn pins_are_counted_and_released() -> Result {
+        let memory = UserMemory::new(1)?;
+        let pin = || PinnedPages::pin(memory.at(0), 1, &mut PinnedFolios::new());
+        let first = pin()?;
+        let page = first.0[0];
+        let before = page.pins();
+
+        assert!((1..MAX_PINS).contains(&before));
+        let second = pin()?;
+
+        assert_eq!(page.pins(), before + 1);
+        drop(second);
+        assert_eq!(page.pins(), before);
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What long work in a system call has to ask the scheduler.
+//!
+//! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
+
+use crate::{
+    bindings,
+    task::Task, //
+};
+
+/// Lets other tasks run, if it is time for that.
+///
+/// Must be called in a context that may sleep.
+#[inline]
+pub fn cond_resched() {
+    // SAFETY: May be called by any task; in a context that may not sleep it would warn.
+    unsafe { bindings::cond_resched() };
+}
+
+/// Returns whether the current task was killed.
+#[inline]
+pub fn fatal_signal_pending() -> bool {
+    // SAFETY: The current task is valid.
+    unsafe { bindings::fatal_signal_pending(Task::current_raw()) != 0 }
+}
