@@ -7,6 +7,8 @@
 #define _FS_AIO_AIO_H
 
 #include <linux/aio.h>
+#include <linux/uio.h>
+#include <uapi/linux/aio_ext.h>
 
 /* Word sizes of the calling program. */
 #define AIO_ABI_NATIVE	0
@@ -17,6 +19,8 @@
 #define AIO_TIME32	1
 
 long aio_setup_context(unsigned int nr_events, void __user *ctxp, int abi);
+long aio_setup2_context(unsigned int nr_events, unsigned int flags,
+			void __user *iocbs, void __user *ctxp, int abi);
 long aio_destroy_context(unsigned long ctx_id);
 long aio_submit(unsigned long ctx_id, long nr, void __user *iocbpp, int abi);
 long aio_cancel(unsigned long ctx_id, void __user *iocb);

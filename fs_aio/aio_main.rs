@@ -20,10 +20,13 @@ mod batch;
 mod cancel;
 mod context;
 mod events;
+mod extension;
+mod kind;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 mod limits;
 mod ops;
+mod polled;
 mod request;
 mod ring;
 mod ring_file;

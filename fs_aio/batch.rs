@@ -7,12 +7,12 @@
 
 use crate::{
     context::Context,
+    kind::IocbName,
     request::{
         HasFile,
         Memory,
         Prepared,
-        Request,
-        KEY, //
+        Request, //
     }, //
 };
 use kernel::{
@@ -41,10 +41,6 @@ use kernel::{
             InFlight,
             StagedUser, //
         }, //
-    },
-    uaccess::{
-        UserPtr,
-        UserScalar, //
     },
 };
 
@@ -104,7 +100,7 @@ impl<'a> Batch<'a> {
     /// In this order: `EAGAIN` without memory or room in the ring, `EBADF` without the file, the
     /// errors of the eventfd, `EFAULT` if `aio_key` can't be written.
     #[inline(always)]
-    pub(crate) fn prepare(&mut self, iocb: &Iocb, user_iocb: UserPtr) -> Result<Prepared> {
+    pub(crate) fn prepare(&mut self, iocb: &Iocb, name: impl IocbName) -> Result<Prepared> {
         let memory = self.memory()?;
         let context = self.reserve()?;
         let file = self.file(iocb.fildes())?;
@@ -113,7 +109,7 @@ impl<'a> Batch<'a> {
             _ => Some(EventFd::from_fd(iocb.resfd())?),
         };
 
-        KEY.put_user(user_iocb.wrapping_byte_add(Iocb::KEY_OFFSET))?;
+        name.submitted()?;
 
         Ok(Prepared::new(
             memory,
@@ -121,7 +117,7 @@ impl<'a> Batch<'a> {
             context,
             eventfd,
             iocb.data(),
-            user_iocb.as_const_ptr() as u64,
+            name.obj(),
         ))
     }
 
@@ -238,11 +234,17 @@ impl<'a> Batch<'a> {
         self.left -= 1;
     }
 
+    /// An operation has begun, and belongs to somebody else.
+    #[inline]
+    pub(crate) fn started(&mut self) {
+        self.queued = true;
+        self.left -= 1;
+    }
+
     /// An operation has begun: gives up the submitter's reference.
     #[inline(always)]
     pub(crate) fn queued<O: Dismantle>(&mut self, submission: SlabArc<Request<O>>) {
-        self.queued = true;
-        self.left -= 1;
+        self.started();
         Request::put(submission);
     }
 }
@@ -267,6 +269,7 @@ impl Drop for Batch<'_> {
 mod tests {
     use super::*;
     use crate::{
+        kind::Plain,
         kunit::{
             Process,
             EVENTS, //
@@ -282,7 +285,7 @@ mod tests {
         let user_iocb = process.write(0, &iocb)?;
 
         process.with_context(|context| {
-            let start = || ops::start(&iocb, user_iocb, false, &mut Batch::new(context, 1));
+            let start = || ops::start(Plain, &iocb, user_iocb, false, &mut Batch::new(context, 1));
             let nr_events = context.ring.nr_events() as usize;
             let mut started = 0;
             // Those that are full of events, not of requests: they have all completed.
@@ -319,11 +322,11 @@ mod tests {
             // Three that complete later, and three that do at once.
             process.file.hold(false);
             for data in 0..3 {
-                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
+                ops::start(Plain, &iocb.with_data(data), user_iocb, false, &mut batch)?;
             }
             process.file.set_rw(-9);
             for data in 3..6 {
-                ops::start(&iocb.with_data(data), user_iocb, false, &mut batch)?;
+                ops::start(Plain, &iocb.with_data(data), user_iocb, false, &mut batch)?;
             }
             drop(batch);
             assert_eq!(events(context), Ok(3));

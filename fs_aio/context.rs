@@ -36,13 +36,19 @@
 //! 4. After a grace period: all parts are dropped, the ring with its file among them.
 
 use crate::{
+    extension::{
+        Extension,
+        Wanted, //
+    },
     limits::{
         self,
         Charge,
         GroupCharge, //
     },
+    polled::Polled,
     request,
     ring::{
+        Features,
         NewRing,
         Ring,
         Size, //
@@ -92,6 +98,7 @@ use kernel::{
             StagedList,
             StagedOwner, //
         },
+        Arc,
         SpinLock,
         SpinLockIrqSave,
         ThresholdQueue,
@@ -171,6 +178,8 @@ pub(crate) struct Context {
     index: Atomic<usize>,
     /// Its end has begun.
     dead: AtomicFlag,
+    /// That, or its requests are polled for: there is more to do than to look at the ring.
+    special: AtomicFlag,
     /// For new requests.
     pub(crate) slots: Slots,
     /// For completions.
@@ -187,6 +196,8 @@ pub(crate) struct Context {
     /// Somebody waits for the end of the last request.
     #[pin]
     drain_waiter: SpinLockIrqSave<Option<WaitToken>>,
+    /// What only contexts of `io_setup2(2)` have.
+    extension: Option<Pin<KBox<Extension>>>,
 }
 
 impl Context {
@@ -195,14 +206,22 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system or of
-    /// the process, `ENOMEM`, `EINTR` if the process was killed.
-    pub(crate) fn create(mm: CurrentMm<'_>, nr_events: u32) -> Result<ContextUser<'_, Self>> {
+    /// `EINVAL` if the number is too large, `EAGAIN` if it is above the limit of the system, of the
+    /// control group or of the process, `ENOMEM`, `EINTR` if the process was killed; those of what
+    /// else is wanted, see [`Wanted`].
+    pub(crate) fn create(
+        mm: CurrentMm<'_>,
+        nr_events: u32,
+        wanted: Wanted,
+    ) -> Result<ContextUser<'_, Self>> {
         let cpus = num_possible_cpus();
         let size = Size::new(nr_events, cpus)?;
 
         limits::check_alone(nr_events)?;
+        wanted.check()?;
         let group = GroupCharge::new(nr_events)?;
+        let features = wanted.features();
+        let extension = wanted.build(mm, size)?;
 
         let slots = Slots::new(size.capacity(), cpus)?;
         let locked = limits::charge_pages(&mm, size.nr_pages())?;
@@ -210,7 +229,7 @@ impl Context {
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events, group)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
-        let owner = Self::new(mapping.addr(), slots, ring, pool)?;
+        let owner = Self::new(mapping.addr(), slots, ring, features, pool, extension)?;
 
         let user = table::insert(mm, owner, |index, context| {
             context.index.store(index, Relaxed);
@@ -230,19 +249,25 @@ impl Context {
         user_id: usize,
         slots: Slots,
         ring: NewRing<Table>,
+        features: Features,
         pool: SlabPool<request::Memory>,
+        extension: Option<Pin<KBox<Extension>>>,
     ) -> Result<StagedOwner<Self>> {
         StagedOwner::new(|ended| {
             try_pin_init!(Self {
                 user_id: Atomic::new(user_id),
                 index: Atomic::new(0),
                 dead: AtomicFlag::new(false),
+                special: AtomicFlag::new(
+                    extension.as_ref().is_some_and(|extension| extension.polled().is_some()),
+                ),
                 slots,
-                ring <- ring.start(Finished { ended, pool }),
+                ring <- ring.start(features, Finished { ended, pool }),
                 waiters <- new_threshold_queue!("aio::waiters"),
                 cancel <- CancelList::new(),
                 registration <- new_spinlock!(None, "aio::registration"),
                 drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
+                extension,
             }? Error)
         })
     }
@@ -251,6 +276,20 @@ impl Context {
     #[inline]
     pub(crate) fn user_id(&self) -> usize {
         self.user_id.load(Relaxed)
+    }
+
+    /// Returns what only contexts of `io_setup2(2)` have.
+    #[inline(always)]
+    pub(crate) fn extension(&self) -> Option<&Extension> {
+        if !cfg!(CONFIG_AIO_SETUP2) {
+            return None;
+        }
+        self.extension.as_deref()
+    }
+
+    /// Returns the reads and writes that are polled for, for use when this context has ended, too.
+    pub(crate) fn polled(&self) -> Option<Arc<Polled>> {
+        self.extension()?.polled().cloned()
     }
 
     /// Returns the index in the table.
@@ -286,6 +325,12 @@ impl Context {
         self.dead.load(Relaxed)
     }
 
+    /// Returns whether it is dead, or its requests are polled for.
+    #[inline]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.load(Relaxed)
+    }
+
     /// Decides who ends the context: returns what it is registered with to the first who asks.
     ///
     /// To be called with `mm->ioctx_lock` held.
@@ -293,6 +338,7 @@ impl Context {
         if self.dead.xchg(true, Full) {
             return None;
         }
+        self.special.store(true, Relaxed);
         self.registration.lock().take()
     }
 
@@ -339,7 +385,11 @@ impl Context {
         drop(charge);
         drop(mapping);
 
-        context.drain_waiter.with(|place| *place = waiter);
+        match context.extension() {
+            // There is more to wait for than the requests.
+            Some(extension) => extension.set_waiter(waiter),
+            None => context.drain_waiter.with(|place| *place = waiter),
+        }
         context.shutdown();
         locked
     }
@@ -423,7 +473,7 @@ mod tests {
     #[test]
     fn refused() -> Result {
         let _memory = UserMemory::new(1)?;
-        let create = |nr| with_mm(|mm| Context::create(mm, nr).map(|_| ()));
+        let create = |nr| with_mm(|mm| Context::create(mm, nr, Wanted::plain()).map(|_| ()));
 
         // More than any ring has room for, and more than `aio-max-nr`.
         assert_eq!(create(u32::MAX), Err(EINVAL));

@@ -2,13 +2,26 @@
 
 //! Waiting for completions, and reading them.
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    extension::Extension,
+    polled::{
+        Found,
+        Polled, //
+    },
+};
 use kernel::{
     aio::abi::IoEvent,
+    fs::Look,
     prelude::*,
     sync::threshold::{
         Timeout, //
         WaitStep,
+    },
+    task::cond_resched,
+    time::{
+        Instant,
+        Monotonic, //
     },
     uaccess::UserPtr, //
 };
@@ -24,19 +37,38 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads what there is; returns whether that is all that is wanted or can be had.
+    /// Reads what is in the ring.
     #[inline(always)]
-    fn read(&mut self) -> bool {
+    fn pop(&mut self) {
         let to = self.events.wrapping_byte_add(self.got * IoEvent::SIZE);
 
         match self.context.ring.pop(to, self.nr - self.got) {
             Ok(n) => self.got += n,
             Err(e) => self.error = Some(e),
         }
+    }
+
+    /// Reads what is in the ring; returns whether that is all that is wanted or can be had.
+    fn read(&mut self) -> bool {
+        self.pop();
         if self.context.is_dead() {
             self.error = Some(EINVAL);
         }
-        self.error.is_some() || self.got >= self.min_nr
+        self.is_done()
+    }
+
+    /// Goes on with a context that has come to its end, or whose requests are polled for.
+    #[cold]
+    #[inline(never)]
+    fn special(mut self, timeout: Timeout) -> Result<usize> {
+        match self.context.extension().and_then(Extension::polled) {
+            Some(polled) => self.poll(polled, timeout),
+            // What is in the ring counts still.
+            None => {
+                self.read();
+            }
+        }
+        self.result()
     }
 
     /// Returns what is missing, as a threshold for those who post events.
@@ -49,10 +81,11 @@ impl Reader<'_> {
 
     /// Waits until there is enough, or it is no use.
     #[inline(never)]
-    fn wait(&mut self, timeout: Timeout) {
+    fn wait(mut self, timeout: Timeout) -> Result<usize> {
         let (context, missing) = (self.context, self.missing());
 
         context.waiters.wait(timeout, missing, || self.look());
+        self.result()
     }
 
     fn look(&mut self) -> WaitStep {
@@ -65,6 +98,55 @@ impl Reader<'_> {
         } else {
             WaitStep::Sleep(self.missing())
         }
+    }
+
+    /// Reads events of requests that are polled for: asks the devices until there is enough, or it
+    /// is no use; or sleeps while somebody else asks, or there is nothing to ask for.
+    #[inline(never)]
+    fn poll(&mut self, polled: &Polled, timeout: Timeout) {
+        let context = self.context;
+        // Without a wait there is one look.
+        let wait = self.min_nr != 0 && !timeout.is_zero();
+        // What is complete, or was found by others, is not to be waited for.
+        let mut found = polled.look(Look::Once);
+
+        if !self.read() && wait {
+            let remaining = Remaining::new(timeout);
+
+            loop {
+                let left = remaining.get();
+
+                if current!().signal_pending() || left.is_zero() {
+                    break;
+                }
+                if found == Found::Something {
+                    cond_resched();
+                } else {
+                    context
+                        .waiters
+                        .wait(left, self.missing(), || match self.look() {
+                            WaitStep::Sleep(_) if polled.wants_look() => WaitStep::Done,
+                            step => step,
+                        });
+                    if self.is_done() {
+                        break;
+                    }
+                }
+                found = polled.look(Look::Spin);
+                if self.read() {
+                    break;
+                }
+            }
+        }
+        if polled.in_flight() != 0 {
+            // Somebody else has to look now.
+            context.waiters.wake(usize::MAX);
+        }
+    }
+
+    /// Returns whether there is enough, or it is no use to wait.
+    fn is_done(&self) -> bool {
+        self.error.is_some() || self.got >= self.min_nr
     }
 
     /// An error only counts if nothing was read.
@@ -101,10 +183,40 @@ pub(crate) fn read(
         error: None,
     };
 
-    if !reader.read() && !timeout.is_zero() {
-        reader.wait(timeout);
+    if context.is_special() {
+        return reader.special(timeout);
     }
-    reader.result()
+    reader.pop();
+    if reader.is_done() || timeout.is_zero() {
+        return reader.result();
+    }
+    reader.wait(timeout)
+}
+
+/// The time that is left.
+struct Remaining {
+    timeout: Timeout,
+    start: Instant<Monotonic>,
+}
+
+impl Remaining {
+    fn new(timeout: Timeout) -> Self {
+        Self {
+            timeout,
+            start: Instant::now(),
+        }
+    }
+
+    fn get(&self) -> Timeout {
+        match self.timeout {
+            Timeout::Never => Timeout::Never,
+            Timeout::Nanos(nanos) => {
+                let left = nanos.saturating_sub(self.start.elapsed().as_nanos());
+
+                Timeout::Nanos(left.max(0))
+            }
+        }
+    }
 }
 
 #[kunit_tests(aio_events)]

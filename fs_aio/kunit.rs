@@ -6,6 +6,8 @@ use crate::{
     batch::Batch,
     context::Context,
     events,
+    extension::Wanted,
+    kind::Plain,
     ops,
     submit,
     syscall::io_destroy,
@@ -60,7 +62,7 @@ impl Process {
     pub(crate) fn new(nr_events: u32) -> Result<Self> {
         let memory = UserMemory::new(PAGES)?;
         let file = ScriptedFile::new()?;
-        let id = with_mm(|mm| Ok(Context::create(mm, nr_events)?.user_id()))?;
+        let id = with_mm(|mm| Ok(Context::create(mm, nr_events, Wanted::plain())?.user_id()))?;
 
         Ok(Self { memory, file, id })
     }
@@ -147,7 +149,9 @@ impl Process {
     pub(crate) fn start(&self, iocb: &Iocb) -> Result {
         let user_iocb = self.write(0, iocb)?;
 
-        self.with_context(|context| ops::start(iocb, user_iocb, false, &mut Batch::new(context, 1)))
+        self.with_context(|context| {
+            ops::start(Plain, iocb, user_iocb, false, &mut Batch::new(context, 1))
+        })
     }
 
     /// Waits for the event of the only operation that was started, and returns the result.

@@ -59,13 +59,19 @@ const MEMLOCK_WARN: i32 = 2;
 static SYSCTLS: Table<3> = Table::new([
     Entry::ulong(c"aio-nr", &NR, 0o444),
     Entry::ulong_watched::<MaxNrWritten>(c"aio-max-nr", &MAX_NR, 0o644),
-    Entry::int(c"aio-memlock", &MEMLOCK, 0o644, &(MEMLOCK_COUNT..=MEMLOCK_WARN)),
+    Entry::int(
+        c"aio-memlock",
+        &MEMLOCK,
+        0o644,
+        &(MEMLOCK_COUNT..=MEMLOCK_WARN),
+    ),
 ]);
 
 /// Messages on `io_setup()` that met one of the limits; one does not silence the other.
 static NR_MESSAGES: RateLimit = RateLimit::new(c"aio: fs.aio-max-nr");
 static CGROUP_MESSAGES: RateLimit = RateLimit::new(c"aio: misc.max");
 static MEMLOCK_MESSAGES: RateLimit = RateLimit::new(c"aio: RLIMIT_MEMLOCK");
+static PINNED_MESSAGES: RateLimit = RateLimit::new(c"aio: RLIMIT_MEMLOCK, pinned");
 static WARNINGS: RateLimit = RateLimit::new(c"aio: above RLIMIT_MEMLOCK");
 
 /// No more than ten messages in five seconds, as is usual.
@@ -78,7 +84,13 @@ const MESSAGES_BURST: i32 = 10;
 ///
 /// `ENOMEM`.
 pub(crate) fn init(module: &'static ThisModule) -> Result {
-    for messages in [&NR_MESSAGES, &CGROUP_MESSAGES, &MEMLOCK_MESSAGES, &WARNINGS] {
+    for messages in [
+        &NR_MESSAGES,
+        &CGROUP_MESSAGES,
+        &MEMLOCK_MESSAGES,
+        &PINNED_MESSAGES,
+        &WARNINGS,
+    ] {
         messages.init(msecs_to_jiffies(MESSAGES_MSECS), MESSAGES_BURST);
     }
     // The limit of the whole system is `fs.aio-max-nr`.
@@ -156,6 +168,41 @@ pub(crate) fn charge_pages(mm: &Mm, nr_pages: usize) -> Result<LockedVm> {
         ChargeError::Exceeded(exceeded) => refuse_pages(&exceeded),
         ChargeError::Killed => EINTR,
     })
+}
+
+/// Charges pages of the process that are to be pinned.
+///
+/// To be called before they are. Here `RLIMIT_MEMLOCK` is always a limit. May sleep, and takes the
+/// mmap lock.
+///
+/// # Errors
+///
+/// See [`charge_pages()`].
+pub(crate) fn charge_pinned(mm: &Mm, nr_pages: usize) -> Result<LockedVm> {
+    LockedVm::charge(mm, nr_pages, Limit::Rlimit).map_err(refuse_pinned)
+}
+
+/// Changes how many pinned pages are charged.
+///
+/// # Errors
+///
+/// See [`charge_pages()`].
+pub(crate) fn recharge_pinned(charge: &mut LockedVm, nr_pages: usize) -> Result {
+    charge
+        .resize(nr_pages, Limit::Rlimit)
+        .map_err(refuse_pinned)
+}
+
+fn refuse_pinned(error: ChargeError) -> Error {
+    match error {
+        ChargeError::Exceeded(exceeded) => {
+            if PINNED_MESSAGES.allows() {
+                tell_of_pages("io_setup2() refused: RLIMIT_MEMLOCK", &exceeded);
+            }
+            EAGAIN
+        }
+        ChargeError::Killed => EINTR,
+    }
 }
 
 fn refuse_pages(exceeded: &Exceeded) -> Error {

@@ -4,6 +4,11 @@
 
 use crate::{
     batch::Batch,
+    kind::{
+        AnyName,
+        IocbName,
+        Kind, //
+    },
     request::Request, //
 };
 use core::mem::ManuallyDrop;
@@ -14,12 +19,12 @@ use kernel::{
     },
     prelude::*,
     slab::SlabArcInner,
-    uaccess::UserPtr,
     uio::Direction, //
 };
 
 pub(crate) mod fsync;
 pub(crate) mod poll;
+pub(crate) mod polled;
 pub(crate) mod rw;
 
 /// As large as any operation.
@@ -29,6 +34,7 @@ pub(crate) mod rw;
 pub(crate) union Any {
     _fsync: ManuallyDrop<fsync::Fsync>,
     _poll: ManuallyDrop<poll::Poll>,
+    _polled: ManuallyDrop<polled::PolledRw>,
     _rw: ManuallyDrop<rw::Rw>,
 }
 
@@ -39,6 +45,7 @@ const fn size<O>() -> usize {
 
 const _: () = assert!(size::<fsync::Fsync>() <= size::<Any>());
 const _: () = assert!(size::<poll::Poll>() <= size::<Any>());
+const _: () = assert!(size::<polled::PolledRw>() <= size::<Any>());
 const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 
 /// Starts the operation that an iocb asks for.
@@ -54,9 +61,10 @@ const _: () = assert!(size::<rw::Rw>() <= size::<Any>());
 /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
 /// being started. Otherwise its outcome will be in an event.
 #[inline(always)]
-pub(crate) fn start(
+pub(crate) fn start<K: Kind>(
+    kind: K,
     iocb: &Iocb,
-    user_iocb: UserPtr,
+    name: K::Name,
     compat: bool,
     batch: &mut Batch<'_>,
 ) -> Result {
@@ -65,6 +73,7 @@ pub(crate) fn start(
         Write, //
     };
 
+    kind.check(iocb)?;
     let (dir, shape) = match iocb.opcode() {
         opcode::PREAD => (Read, rw::Shape::One),
         opcode::PWRITE => (Write, rw::Shape::One),
@@ -74,17 +83,17 @@ pub(crate) fn start(
             // Only a copy of its own has to be in memory.
             let iocb = *iocb;
 
-            return start_other(&iocb, user_iocb, batch);
+            return start_other(&iocb, name.any(), batch);
         }
     };
 
-    rw::start(batch.prepare(iocb, user_iocb)?, iocb, dir, shape, batch)
+    kind.start_rw(batch.prepare(iocb, name)?, iocb, name, (dir, shape), batch)
 }
 
 /// Starts an operation that is no read or write.
 #[inline(never)]
-fn start_other(iocb: &Iocb, user_iocb: UserPtr, batch: &mut Batch<'_>) -> Result {
-    let request = batch.prepare(iocb, user_iocb)?;
+fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
+    let request = batch.prepare(iocb, name)?;
 
     match iocb.opcode() {
         opcode::FSYNC => fsync::start(request, iocb, fsync::What::All, batch),

@@ -90,10 +90,15 @@ impl Head {
         // It may come to its end as soon as the event is there.
         let context = in_flight.under_rcu(&section);
 
-        let available = context.ring.push(event, &context.slots, |finished| {
-            more(&mut finished.pool);
-            in_flight.end(&mut finished.ended);
-        });
+        let available = context.ring.push(
+            event,
+            &context.slots,
+            #[inline(always)]
+            |finished| {
+                more(&mut finished.pool);
+                in_flight.end(&mut finished.ended);
+            },
+        );
 
         if let Some(eventfd) = self.eventfd {
             eventfd.signal();
@@ -220,6 +225,18 @@ impl<O> Request<O> {
     #[inline]
     pub(crate) fn context(&self) -> &Context {
         &self.head.context
+    }
+
+    /// Returns the context, which may stay longer than the request.
+    #[inline]
+    pub(crate) fn context_under_rcu<'a>(&self, section: &'a ReadSection) -> &'a Context {
+        self.head.context.under_rcu(section)
+    }
+
+    /// Returns what will be in the event, once the operation is complete.
+    #[inline]
+    pub(crate) fn result(&self) -> isize {
+        self.result.load(Relaxed)
     }
 
     /// Returns whether an eventfd will be signalled.

@@ -39,8 +39,18 @@ use kernel::{
 /// What programs recognise a ring by; also the magic number of the file system.
 pub(crate) const MAGIC: u32 = 0xa10a10a1;
 
+/// What all rings have.
 const COMPAT_FEATURES: u32 = 1;
 const INCOMPAT_FEATURES: u32 = 0;
+
+/// What the header of a ring says of its context.
+#[derive(Clone, Copy)]
+pub(crate) struct Features {
+    /// More than all rings have.
+    pub(crate) compat: u32,
+    /// Programs may read the events out of the ring.
+    pub(crate) readable: bool,
+}
 
 /// The header of the ring: offsets of its 32-bit numbers. The events follow.
 pub(crate) mod header {
@@ -146,7 +156,7 @@ impl<O: RingOwner> NewRing<O> {
     }
 
     /// Puts it to use.
-    pub(crate) fn start<D: Send>(self, more: D) -> impl PinInit<Ring<D>> {
+    pub(crate) fn start<D: Send>(self, features: Features, more: D) -> impl PinInit<Ring<D>> {
         let size = self.size;
         let pages = SharedPages::new(
             self.pages,
@@ -161,8 +171,8 @@ impl<O: RingOwner> NewRing<O> {
             pages <- pages,
             nr_events: size.nr_events,
         })
-        .pin_chain(|ring| {
-            ring.write_header();
+        .pin_chain(move |ring| {
+            ring.write_header(features);
             Ok(())
         })
     }
@@ -188,7 +198,7 @@ pub(crate) struct Ring<D> {
 }
 
 impl<D: Send> Ring<D> {
-    fn write_header(&self) {
+    fn write_header(&self, features: Features) {
         self.pages.with_producer(|ring| {
             let pages = ring.pages();
 
@@ -196,8 +206,8 @@ impl<D: Send> Ring<D> {
             pages.write_u32(header::ID, u32::MAX);
             pages.write_u32(header::HEAD, 0);
             pages.write_u32(header::TAIL, 0);
-            pages.write_u32(header::MAGIC, MAGIC);
-            pages.write_u32(header::COMPAT_FEATURES, COMPAT_FEATURES);
+            pages.write_u32(header::MAGIC, if features.readable { MAGIC } else { 0 });
+            pages.write_u32(header::COMPAT_FEATURES, COMPAT_FEATURES | features.compat);
             pages.write_u32(header::INCOMPAT_FEATURES, INCOMPAT_FEATURES);
             pages.write_u32(header::HEADER_LENGTH, header::SIZE as u32);
             pages.flush(0);
@@ -484,7 +494,16 @@ mod tests {
     /// A ring of one page that no process has mapped.
     fn new_ring() -> Result<(Pin<KBox<Ring<()>>>, Slots)> {
         let size = Size::new(1, 1)?;
-        let ring = KBox::pin_init(NewRing::<Table>::new(size)?.start(()), GFP_KERNEL)?;
+        let ring = KBox::pin_init(
+            NewRing::<Table>::new(size)?.start(
+                Features {
+                    compat: 0,
+                    readable: true,
+                },
+                (),
+            ),
+            GFP_KERNEL,
+        )?;
 
         Ok((ring, Slots::new(size.capacity(), 1)?))
     }

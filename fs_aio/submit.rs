@@ -5,6 +5,11 @@
 use crate::{
     batch::Batch,
     context::Context,
+    extension::Extension,
+    kind::{
+        Kind,
+        Plain, //
+    },
     ops, //
 };
 use core::mem::MaybeUninit;
@@ -16,10 +21,7 @@ use kernel::{
     blk_plug::plugged,
     prelude::*,
     sync::staged::StagedUser,
-    uaccess::{
-        UserPtr,
-        UserScalar, //
-    },
+    uaccess::UserPtr,
 };
 
 /// Smaller batches are not worth holding back block requests.
@@ -30,6 +32,7 @@ const PLUG_THRESHOLD: usize = 2;
 /// # Errors
 ///
 /// That of the first iocb, if it could not be submitted.
+#[inline(always)]
 pub(crate) fn submit(
     context: &StagedUser<Context>,
     nr: usize,
@@ -39,15 +42,30 @@ pub(crate) fn submit(
     // No more can be in flight.
     let nr = nr.min(context.ring.nr_events() as usize);
 
+    if let Some(extension) = context.extension() {
+        return submit_to_extended(extension, context, nr, iocbs, abi);
+    }
     if nr > PLUG_THRESHOLD {
-        plugged(|| submit_batch(context, nr, iocbs, abi))
+        plugged(|| submit_plain(context, nr, iocbs, abi))
     } else {
-        submit_batch(context, nr, iocbs, abi)
+        submit_plain(context, nr, iocbs, abi)
     }
 }
 
-#[inline]
-fn submit_batch(
+/// Submits to a context of `io_setup(2)`.
+#[inline(never)]
+fn submit_plain(
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    submit_batch(Plain, context, nr, iocbs, abi)
+}
+
+#[inline(always)]
+fn submit_batch<K: Kind>(
+    kind: K,
     context: &StagedUser<Context>,
     nr: usize,
     iocbs: UserPtr,
@@ -56,8 +74,9 @@ fn submit_batch(
     let mut batch = Batch::new(context, nr);
 
     for i in 0..nr {
-        let result = address(iocbs, i, abi)
-            .and_then(|user_iocb| submit_one(&mut batch, user_iocb, abi == Abi::Compat));
+        let result = kind
+            .name(iocbs, i, abi)
+            .and_then(|name| submit_one(kind, &mut batch, name, abi == Abi::Compat));
 
         if let Err(e) = result {
             return if i == 0 { Err(e) } else { Ok(i) };
@@ -66,15 +85,38 @@ fn submit_batch(
     Ok(nr)
 }
 
-/// Reads the address of an iocb from the array.
-#[inline]
-fn address(iocbs: UserPtr, index: usize, abi: Abi) -> Result<UserPtr> {
-    let addr = match abi {
-        Abi::Native => usize::get_user(iocbs.wrapping_byte_add(index * size_of::<usize>()))?,
-        Abi::Compat => u32::get_user(iocbs.wrapping_byte_add(index * size_of::<u32>()))? as usize,
-    };
+/// Submits to a context of another kind.
+#[cold]
+#[inline(never)]
+fn submit_to_extended(
+    extension: &Extension,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    if nr > PLUG_THRESHOLD {
+        plugged(|| submit_extended(extension, context, nr, iocbs, abi))
+    } else {
+        submit_extended(extension, context, nr, iocbs, abi)
+    }
+}
 
-    Ok(UserPtr::from_addr(addr))
+#[inline(never)]
+fn submit_extended(
+    extension: &Extension,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    let result = submit_batch(extension, context, nr, iocbs, abi);
+
+    if extension.polled().is_some() {
+        // Whoever waits, and had nothing to poll for, has now.
+        context.waiters.wake(usize::MAX);
+    }
+    result
 }
 
 /// Submits one iocb.
@@ -83,13 +125,13 @@ fn address(iocbs: UserPtr, index: usize, abi: Abi) -> Result<UserPtr> {
 ///
 /// In this order: `EFAULT` if it can't be read, `EINVAL` for what is reserved or does not fit,
 /// those of [`ops::start()`].
-#[inline]
-fn submit_one(batch: &mut Batch<'_>, user_iocb: UserPtr, compat: bool) -> Result {
+#[inline(always)]
+fn submit_one<K: Kind>(kind: K, batch: &mut Batch<'_>, name: K::Name, compat: bool) -> Result {
     let mut iocb = MaybeUninit::uninit();
-    let iocb = Iocb::from_user(user_iocb, &mut iocb)?;
+    let iocb = kind.iocb(name, &mut iocb)?;
 
     check(iocb)?;
-    ops::start(iocb, user_iocb, compat, batch)
+    ops::start(kind, iocb, name, compat, batch)
 }
 
 /// Checks what is common to all operations.

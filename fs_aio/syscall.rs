@@ -8,13 +8,20 @@ use crate::{
     cancel,
     context::Context,
     events,
+    extension::{
+        Extension,
+        Wanted, //
+    },
     submit,
     table, //
 };
 use kernel::{
     aio::{
         abi::Abi,
-        mm::CurrentMm, //
+        mm::{
+            ContextUser,
+            CurrentMm, //
+        },
     },
     ffi::{
         c_int,
@@ -39,6 +46,15 @@ use kernel::{
 kernel::export_c! {
     /// `io_setup(2)`.
     pub fn aio_setup_context(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize = io_setup;
+
+    /// `io_setup2(2)`.
+    pub fn aio_setup2_context(
+        nr_events: u32,
+        flags: u32,
+        iocbs: *mut c_void,
+        ctxp: *mut c_void,
+        abi: c_int,
+    ) -> isize = io_setup2;
 
     /// `io_destroy(2)`.
     pub fn aio_destroy_context(ctx_id: usize) -> isize = io_destroy;
@@ -90,10 +106,21 @@ fn with_mm(f: impl FnOnce(CurrentMm<'_>) -> Result<usize>) -> isize {
 }
 
 fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
+    io_setup2(nr_events, 0, core::ptr::null_mut(), ctxp, abi)
+}
+
+fn io_setup2(
+    nr_events: u32,
+    flags: u32,
+    iocbs: *mut c_void,
+    ctxp: *mut c_void,
+    abi: c_int,
+) -> isize {
     let ctxp = UserPtr::from_ptr(ctxp);
     let abi = Abi::from(abi);
 
     with_mm(|mm| {
+        let wanted = Wanted::new(nr_events, flags, UserPtr::from_ptr(iocbs))?;
         let old = match abi {
             Abi::Native => usize::get_user(ctxp)?,
             Abi::Compat => u32::get_user(ctxp)? as usize,
@@ -102,7 +129,7 @@ fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
             return Err(EINVAL);
         }
 
-        let context = Context::create(mm, nr_events)?;
+        let context = Context::create(mm, nr_events, wanted)?;
         let id = context.user_id();
         let result = match abi {
             Abi::Native => id.put_user(ctxp),
@@ -112,7 +139,7 @@ fn io_setup(nr_events: u32, ctxp: *mut c_void, abi: c_int) -> isize {
 
         if result.is_err() {
             // Somebody may have guessed its name and killed it already.
-            let _ = table::kill(mm, context, None);
+            let _ = destroy(mm, context);
         }
         result.map(|()| 0)
     })
@@ -122,13 +149,25 @@ pub(crate) fn io_destroy(ctx_id: usize) -> isize {
     with_mm(|mm| {
         let context = table::lookup(mm, ctx_id)?;
 
-        // Does not return before all requests are complete: until then the kernel uses the buffers
-        // of the process.
-        let locked = WaitGroup::scope(|group| table::kill(mm, context, Some(group.token())))?;
-
-        drop(locked);
+        destroy(mm, context)?;
         Ok(0)
     })
+}
+
+/// Ends a context.
+///
+/// Does not return before all requests are complete: until then the kernel uses the buffers of the
+/// process.
+fn destroy(mm: CurrentMm<'_>, context: ContextUser<'_, Context>) -> Result {
+    let polled = context.polled();
+    let kill = |group: &WaitGroup| table::kill(mm, context, Some(group.token()));
+    let locked = match polled {
+        None => WaitGroup::scope(kill),
+        Some(polled) => WaitGroup::scope_and_work(kill, || polled.work()),
+    }?;
+
+    drop(locked);
+    Ok(())
 }
 
 fn io_submit(ctx_id: usize, nr: isize, iocbpp: *mut c_void, abi: c_int) -> isize {
@@ -144,8 +183,23 @@ fn io_cancel(ctx_id: usize, iocb: *mut c_void) -> isize {
     let iocb = UserPtr::from_ptr(iocb);
 
     with_mm(|mm| {
-        cancel::check(iocb)?;
-        cancel::cancel(&*table::lookup(mm, ctx_id)?, iocb)?;
+        let context = table::lookup(mm, ctx_id);
+        let extension = context
+            .as_ref()
+            .ok()
+            .and_then(|context| context.extension());
+        let obj = match extension {
+            Some(extension) if extension.has_indices() => {
+                extension.cancel_name(iocb.as_const_ptr() as usize)?
+            }
+            _ => {
+                cancel::check(iocb)?;
+                extension.map_or(Ok(()), Extension::check_cancel)?;
+                iocb.as_const_ptr() as u64
+            }
+        };
+
+        cancel::cancel(&*context?, obj)?;
         // The event will come through the ring.
         Err(EINPROGRESS)
     })

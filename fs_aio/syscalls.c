@@ -165,6 +165,14 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
 	return aio_setup_context(nr_events, ctxp, AIO_ABI_NATIVE);
 }
 
+#ifdef CONFIG_AIO_SETUP2
+SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
+		struct iocb __user *, iocbs, aio_context_t __user *, ctxp)
+{
+	return aio_setup2_context(nr_events, flags, iocbs, ctxp, AIO_ABI_NATIVE);
+}
+#endif
+
 /**
  * sys_io_destroy - End an asynchronous I/O context
  * @ctx: Id of the context, from io_setup()
@@ -938,6 +946,15 @@ COMPAT_SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, u32 __user *, ctx32p)
 {
 	return aio_setup_context(nr_events, ctx32p, AIO_ABI_COMPAT);
 }
+
+#ifdef CONFIG_AIO_SETUP2
+COMPAT_SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
+		       compat_uptr_t, iocbs, u32 __user *, ctx32p)
+{
+	return aio_setup2_context(nr_events, flags, compat_ptr(iocbs), ctx32p,
+				  AIO_ABI_COMPAT);
+}
+#endif
 
 COMPAT_SYSCALL_DEFINE3(io_submit, compat_aio_context_t, ctx_id,
 		       int, nr, compat_uptr_t __user *, iocbpp)

@@ -4,6 +4,7 @@
 
 use crate::{
     context::Context,
+    polled::Polled,
     ring::header,
     ring_file::RingOwner, //
 };
@@ -26,9 +27,18 @@ use kernel::{
             StagedOwner,
             StagedRef, //
         },
+        Arc,
         ReadSection,
         WaitGroup,
         WaitToken, //
+    },
+    task::{
+        cond_resched,
+        fatal_signal_pending, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     },
     uaccess::{
         UserPtr,
@@ -50,13 +60,22 @@ impl Contexts for Table {
             table.drain(|context| {
                 if let Some(registration) = context.kill() {
                     let registration = registration.leave_mapping();
+                    let polled = context.polled();
 
-                    // Nobody can lock memory in this address space any longer.
-                    drop(Context::begin_end(
-                        context,
-                        registration,
-                        Some(group.token()),
-                    ));
+                    let end = |group: &WaitGroup| {
+                        // Nobody can lock memory in this address space any longer.
+                        drop(Context::begin_end(
+                            context,
+                            registration,
+                            Some(group.token()),
+                        ));
+                    };
+
+                    match polled {
+                        None => end(group),
+                        // There is nobody else who could poll.
+                        Some(polled) => WaitGroup::scope_and_work(end, || polled.work()),
+                    }
                 }
             })
         });
@@ -103,6 +122,46 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<ContextUser<'_
     context.try_use(&section).ok_or(EINVAL)
 }
 
+/// So many contexts are seen to at a time.
+const AT_A_TIME: usize = 8;
+
+/// Polls for what is in flight in the contexts of the current process, but for one, until there is
+/// nothing, or it takes too long: somebody else may go on to submit.
+///
+/// May sleep.
+pub(crate) fn end_polled(except: &Polled) {
+    const ROUNDS: usize = 1000;
+
+    for _ in 0..ROUNDS {
+        let mut all: [Option<Arc<Polled>>; AT_A_TIME] = [const { None }; AT_A_TIME];
+
+        if let Some(mm) = CurrentMm::of(current!()) {
+            let table = mm::table::<Table>(mm).lock();
+            let polled = table
+                .iter()
+                .filter_map(|context| context.polled())
+                .filter(|polled| !core::ptr::eq::<Polled>(&**polled, except))
+                .filter(|polled| polled.in_flight() != 0);
+
+            for (place, polled) in all.iter_mut().zip(polled) {
+                *place = Some(polled);
+            }
+        }
+        if all[0].is_none() || fatal_signal_pending() {
+            return;
+        }
+        let useful = all
+            .iter()
+            .flatten()
+            .fold(false, |useful, polled| polled.work() || useful);
+
+        if !useful {
+            fsleep(Delta::from_millis(1));
+        }
+        cond_resched();
+    }
+}
+
 /// Begins the end of a context, which the caller does not use any longer; `waiter` is dropped when
 /// no request is in flight.
 ///
@@ -147,10 +206,13 @@ impl RingOwner for Table {
 #[kunit_tests(aio_table)]
 mod tests {
     use super::*;
-    use crate::kunit::{
-        destroy,
-        with_mm,
-        Process, //
+    use crate::{
+        extension::Wanted,
+        kunit::{
+            destroy,
+            with_mm,
+            Process, //
+        },
     };
     use kernel::kunit::user::{
         ScriptedFile,
@@ -162,7 +224,7 @@ mod tests {
     }
 
     fn create() -> Result<usize> {
-        with_mm(|mm| Ok(Context::create(mm, 1)?.user_id()))
+        with_mm(|mm| Ok(Context::create(mm, 1, Wanted::plain())?.user_id()))
     }
 
     #[test]

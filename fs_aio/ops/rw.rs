@@ -26,19 +26,22 @@ use kernel::{
     fs::{
         AsyncKiocb,
         AsyncRw,
+        HasFixedBuffers,
         Issued,
         LocalFile, //
     },
     prelude::*,
     slab::{
         impl_dismantle,
-        SlabArc, //
+        SlabArc,
+        UniqueSlabArc, //
     },
     sync::aref::ARef,
     uaccess::UserPtr,
     uio::{
         Buffers,
-        Direction, //
+        Direction,
+        FixedBuffers, //
     },
 };
 
@@ -84,6 +87,13 @@ impl AsyncRw for Request<Rw> {
     }
 }
 
+impl<O> HasFixedBuffers for Request<O> {
+    #[inline]
+    fn fixed_buffers(&self) -> Option<&FixedBuffers> {
+        self.context().extension()?.buffers()
+    }
+}
+
 /// How the buffers are described in an iocb.
 #[derive(Clone, Copy)]
 pub(crate) enum Shape {
@@ -96,7 +106,7 @@ pub(crate) enum Shape {
     },
 }
 
-/// Starts a read or write.
+/// Starts a read or write, on the pinned buffer with the number `fixed` if there is one.
 ///
 /// # Errors
 ///
@@ -108,6 +118,7 @@ pub(crate) fn start(
     iocb: &Iocb,
     dir: Direction,
     shape: Shape,
+    fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
@@ -128,26 +139,87 @@ pub(crate) fn start(
     }
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
 
-    match AsyncKiocb::issue(request, dir, buffers(iocb, shape))? {
+    match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
         Issued::Complete(request, res) => batch.complete(request, res),
-        Issued::Queued(submission) => batch.queued(submission),
+        Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
 }
 
-#[inline]
-fn buffers(iocb: &Iocb, shape: Shape) -> Buffers {
-    // Both were checked to fit.
-    let addr = UserPtr::from_addr(iocb.buf() as usize);
-    let len = iocb.nbytes() as usize;
+/// What is read or written, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Transfer {
+    /// The position in the file.
+    pub(super) pos: i64,
+    /// `aio_buf` and `aio_nbytes`, which were checked to fit.
+    addr: usize,
+    len: usize,
+    dir: Direction,
+    shape: Shape,
+    /// The number of the pinned buffer that it is a part of.
+    fixed: Option<u32>,
+}
 
-    match shape {
-        Shape::One => Buffers::One { addr, len },
-        Shape::Vector { compat } => Buffers::Vector {
-            addr,
-            count: len,
-            compat,
-        },
+impl Transfer {
+    #[inline(always)]
+    pub(crate) fn new(iocb: &Iocb, dir: Direction, shape: Shape, fixed: Option<u32>) -> Self {
+        Self {
+            pos: iocb.offset(),
+            addr: iocb.buf() as usize,
+            len: iocb.nbytes() as usize,
+            dir,
+            shape,
+            fixed,
+        }
+    }
+
+    pub(super) fn dir(&self) -> Direction {
+        self.dir
+    }
+
+    /// Calls the file.
+    #[inline(always)]
+    pub(super) fn issue<O>(self, request: UniqueSlabArc<Request<O>>) -> Result<Issued<Request<O>>>
+    where
+        Request<O>: AsyncRw + HasFixedBuffers,
+    {
+        match self.fixed {
+            None => AsyncKiocb::issue(request, self.dir, self.buffers()),
+            Some(index) => {
+                let addr = UserPtr::from_addr(self.addr);
+
+                AsyncKiocb::issue_fixed(request, self.dir, index as usize, addr, self.len)
+            }
+        }
+    }
+
+    /// Calls the file once more.
+    pub(super) fn issue_again<O>(self, request: UniqueSlabArc<Request<O>>) -> Issued<Request<O>>
+    where
+        Request<O>: AsyncRw + HasFixedBuffers,
+    {
+        match self.fixed {
+            None => AsyncKiocb::issue_again(request, self.dir, self.buffers()),
+            Some(index) => {
+                let addr = UserPtr::from_addr(self.addr);
+
+                AsyncKiocb::issue_fixed_again(request, self.dir, index as usize, addr, self.len)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn buffers(&self) -> Buffers {
+        let (addr, len) = (UserPtr::from_addr(self.addr), self.len);
+
+        match self.shape {
+            Shape::One => Buffers::One { addr, len },
+            Shape::Vector { compat } => Buffers::Vector {
+                addr,
+                count: len,
+                compat,
+            },
+        }
     }
 }
 

@@ -52,6 +52,34 @@ pub const IOCB_FLAG_RESFD: u32 = bindings::IOCB_FLAG_RESFD;
 /// `aio_flags`: `aio_reqprio` is valid.
 pub const IOCB_FLAG_IOPRIO: u32 = bindings::IOCB_FLAG_IOPRIO;
 
+/// `RWF_NOWAIT`, of `aio_rw_flags`: the outcome is `EAGAIN` if the operation would have to wait.
+// Of which `IOCB_NOWAIT` is defined to be the same bit.
+pub const RWF_NOWAIT: i32 = bindings::IOCB_NOWAIT;
+
+/// What `io_setup2(2)` takes, and what the rings of its contexts say.
+///
+/// C header: [`include/uapi/linux/aio_ext.h`](srctree/include/uapi/linux/aio_ext.h)
+pub mod setup2 {
+    use crate::bindings;
+
+    /// Iocbs are in an array.
+    pub const USERIOCB: u32 = bindings::IOCTX_FLAG_USERIOCB;
+    /// Reads and writes are polled for.
+    pub const IOPOLL: u32 = bindings::IOCTX_FLAG_IOPOLL;
+    /// Buffers are pinned.
+    pub const FIXEDBUFS: u32 = bindings::IOCTX_FLAG_FIXEDBUFS;
+    /// The largest buffer that can be pinned, in bytes.
+    pub const FIXEDBUF_MAX: u32 = bindings::AIO_FIXEDBUF_MAX;
+    /// The largest number of events of a context with pinned buffers.
+    pub const FIXEDBUFS_MAX_EVENTS: u32 = bindings::AIO_FIXEDBUFS_MAX_EVENTS;
+    /// In `compat_features` of the ring: iocbs are in an array.
+    pub const COMPAT_USERIOCB: u32 = bindings::AIO_RING_COMPAT_USERIOCB;
+    /// Likewise: buffers are pinned.
+    pub const COMPAT_FIXEDBUFS: u32 = bindings::AIO_RING_COMPAT_FIXEDBUFS;
+    /// Likewise: reads and writes are polled for.
+    pub const COMPAT_IOPOLL: u32 = bindings::AIO_RING_COMPAT_IOPOLL;
+}
+
 /// The word size of the calling program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Abi {

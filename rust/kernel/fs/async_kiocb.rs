@@ -24,10 +24,12 @@ use crate::{
     },
     sync::aref::ARef,
     types::Opaque,
+    uaccess::UserPtr,
     uio::{
         Buffers,
         Direction,
         FastArray,
+        FixedBuffers,
         IterSpace,
         UserIter, //
     },
@@ -35,6 +37,13 @@ use crate::{
 use core::ptr::{
     null_mut,
     NonNull, //
+};
+
+mod poll;
+pub use self::poll::{
+    CompBatch,
+    Look,
+    Submitted, //
 };
 
 /// The I/O control block of one read or write of a file.
@@ -112,7 +121,13 @@ pub enum Issued<T: Cached> {
     Complete(UniqueSlabArc<T>, isize),
     /// It ends later, or has ended meanwhile: with [`AsyncRw::complete()`]. The reference has kept
     /// the object while the file was called.
-    Queued(SlabArc<T>),
+    Queued(Submitted<T>),
+}
+
+/// Operations that may use buffers that stay pinned.
+pub trait HasFixedBuffers {
+    /// Returns the buffers, which the operation keeps, or belongs to something that it keeps.
+    fn fixed_buffers(&self) -> Option<&FixedBuffers>;
 }
 
 /// Returns the I/O priority of the current task.
@@ -281,15 +296,39 @@ impl AsyncKiocb {
         dir: Direction,
         buffers: Buffers,
     ) -> Result<Issued<T>> {
-        // SAFETY: `OFFSET` is that of an `AsyncKiocb` in a `T`, see `HasAsyncKiocb`.
-        let me: &Self = unsafe { &*core::ptr::from_ref::<T>(&this).byte_add(T::OFFSET).cast() };
         let mut fast = FastArray::uninit();
         let mut space = IterSpace::uninit();
+        let me = Self::of(&*this);
 
         me.check_access(dir)?;
         let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
         me.verify_area(dir, iter.len())?;
 
+        // SAFETY: `iter` was imported. It and what it refers to, `space`, `fast` and the array that
+        // it may have allocated, are borrowed by or belong to this value, which lives until the end
+        // of this function, and so beyond the call.
+        Ok(unsafe { Self::call(this, dir, iter.as_raw()) })
+    }
+
+    /// Returns the structure in an operation.
+    #[inline(always)]
+    fn of<T: HasAsyncKiocb>(this: &T) -> &Self {
+        // SAFETY: `OFFSET` is that of an `AsyncKiocb` in a `T`, see `HasAsyncKiocb`.
+        unsafe { &*core::ptr::from_ref::<T>(this).byte_add(T::OFFSET).cast() }
+    }
+
+    /// Calls the file.
+    ///
+    /// # Safety
+    ///
+    /// `iter` is valid, with all that it refers to, for the time of the call; if it is an iterator
+    /// over segments, those are valid until the operation is complete.
+    #[inline(always)]
+    unsafe fn call<T: AsyncRw>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        iter: *mut bindings::iov_iter,
+    ) -> Issued<T> {
         let (submission, completion) = this.share_two();
         // The reference belongs to `ki_complete()`.
         let owner = completion.into_raw().cast_mut();
@@ -298,21 +337,22 @@ impl AsyncKiocb {
 
         // SAFETY: `kiocb` is that of a `T`, and the file has not been called.
         let call = unsafe { Self::begin::<T>(kiocb, dir) };
+        // SAFETY: The structure is valid, and the file has not been called.
+        let polled = unsafe { (*kiocb).ki_flags } & bindings::IOCB_HIPRI != 0;
         let ret = match call {
             // SAFETY: These are the arguments that the function wants:
             // - `kiocb` was completed by `begin()`. The file may keep it until it calls
             //   `ki_complete()`, to which a reference of the operation belongs; `submission` is
             //   another one, which keeps the operation, and the file in it, until the call is over.
-            // - `iter` was imported. It and what it refers to, `space`, `fast` and the array that
-            //   it may have allocated, are borrowed by or belong to this value, which lives until
-            //   the end of this function; the file does not keep it any longer than the call.
-            Some(call) => unsafe { call(kiocb, iter.as_raw()) },
+            // - The caller guarantees that `iter` is valid. The file does not keep it any longer
+            //   than the call, but may keep segments until it calls `ki_complete()`.
+            Some(call) => unsafe { call(kiocb, iter) },
             // `check_access()` has seen it.
             None => EINVAL.to_errno() as isize,
         };
 
         if ret == EIOCBQUEUED.to_errno() as isize {
-            return Ok(Issued::Queued(submission));
+            return Issued::Queued(Submitted::new(submission, polled));
         }
 
         submission.ended();
@@ -323,7 +363,87 @@ impl AsyncKiocb {
         // SAFETY: These two are all the references there are.
         let this = unsafe { submission.reunite(completion) };
 
-        Ok(Issued::Complete(this, Self::no_restart(ret)))
+        Issued::Complete(this, Self::no_restart(ret))
+    }
+
+    /// Starts the operation, on a part of one of its pinned buffers: that at these addresses.
+    ///
+    /// Otherwise this is [`issue()`](Self::issue).
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for the buffer, if there is no such buffer, or not all of the part is in it.
+    #[inline(always)]
+    pub fn issue_fixed<T: AsyncRw + HasFixedBuffers>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        index: usize,
+        addr: UserPtr,
+        len: usize,
+    ) -> Result<Issued<T>> {
+        let mut space = IterSpace::uninit();
+        let me = Self::of(&*this);
+
+        me.check_access(dir)?;
+        this.fixed_buffers()
+            .ok_or(EFAULT)?
+            .range(index, addr, len)?
+            .init_iter(&mut space, dir);
+        me.verify_area(dir, len)?;
+
+        // SAFETY: The iterator was initialised, and lives until the end of this function. Its
+        // segments are borrowed from the operation, which nobody can move or change as long as it
+        // has references; one of them is dropped only when it is complete.
+        Ok(unsafe { Self::call(this, dir, space.as_mut_ptr()) })
+    }
+
+    /// Starts an operation once more that has ended without having done anything.
+    ///
+    /// What would keep it from being started is its outcome here: it was started before.
+    pub fn issue_again<T: AsyncRw>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        buffers: Buffers,
+    ) -> Issued<T> {
+        let mut fast = FastArray::uninit();
+        let mut space = IterSpace::uninit();
+        let me = Self::of(&*this);
+        let iter = me
+            .check_access(dir)
+            .and_then(|()| UserIter::import(&mut space, dir, buffers, &mut fast))
+            .and_then(|iter| me.verify_area(dir, iter.len()).map(|()| iter));
+
+        match iter {
+            // SAFETY: `iter` was imported; what it refers to lives until the end of this function,
+            // and so beyond the call.
+            Ok(mut iter) => unsafe { Self::call(this, dir, iter.as_raw()) },
+            Err(error) => Issued::Complete(this, error.to_errno() as isize),
+        }
+    }
+
+    /// The same for an operation on a part of a pinned buffer.
+    pub fn issue_fixed_again<T: AsyncRw + HasFixedBuffers>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        index: usize,
+        addr: UserPtr,
+        len: usize,
+    ) -> Issued<T> {
+        let mut space = IterSpace::uninit();
+        let me = Self::of(&*this);
+        let imported = me
+            .check_access(dir)
+            .and_then(|()| this.fixed_buffers().ok_or(EFAULT))
+            .and_then(|buffers| buffers.range(index, addr, len))
+            .map(|range| range.init_iter(&mut space, dir))
+            .and_then(|()| me.verify_area(dir, len));
+
+        match imported {
+            // SAFETY: The iterator was initialised, and lives until the end of this function. Its
+            // segments are borrowed from the operation, which stays until it is complete.
+            Ok(()) => unsafe { Self::call(this, dir, space.as_mut_ptr()) },
+            Err(error) => Issued::Complete(this, error.to_errno() as isize),
+        }
     }
 
     /// Writes what the file wants to find in the structure, and returns the function to call.

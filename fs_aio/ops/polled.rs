@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes that are polled for.
+
+use super::rw::Transfer;
+use crate::{
+    batch::Batch,
+    polled::Polled,
+    request::{
+        HasFile,
+        Prepared,
+        Request, //
+    },
+    table, //
+};
+use kernel::{
+    aio::abi::{
+        Iocb,
+        IOCB_FLAG_IOPRIO,
+        RWF_NOWAIT, //
+    },
+    fs::{
+        AsyncKiocb,
+        AsyncRw,
+        Issued,
+        LocalFile,
+        Submitted, //
+    },
+    prelude::*,
+    slab::{
+        impl_dismantle,
+        SlabArc,
+        UniqueSlabArc, //
+    },
+    sync::{
+        aref::ARef,
+        ReadSection, //
+    }, //
+};
+
+/// A read or write that is polled for.
+#[pin_data]
+pub(crate) struct PolledRw {
+    #[pin]
+    kiocb: AsyncKiocb,
+    /// To be issued once more.
+    transfer: Transfer,
+    may_wait: bool,
+}
+
+impl_dismantle! {
+    impl Dismantle for PolledRw {
+        taken { kiocb: AsyncKiocb }
+        moved {}
+        dropped { transfer, may_wait }
+    }
+}
+
+impl HasFile for PolledRw {
+    #[inline]
+    fn file((file,): Self::Parts) -> ARef<LocalFile> {
+        file
+    }
+}
+
+kernel::fs::impl_has_async_kiocb! {
+    impl HasAsyncKiocb for Request<PolledRw> { self.op.kiocb }
+}
+
+impl AsyncRw for Request<PolledRw> {
+    /// The event is posted by whoever finds out that the request is complete, and has the other
+    /// reference; that may be somebody who sleeps.
+    #[inline]
+    fn complete(this: SlabArc<Self>, res: isize) {
+        let section = ReadSection::new();
+        let context = this.context_under_rcu(&section);
+
+        Request::complete(this, res);
+        context.waiters.wake(usize::MAX);
+    }
+}
+
+/// Starts a read or write, to be polled for.
+///
+/// # Errors
+///
+/// Those of [`rw::start()`](super::rw::start); after those of the `RWF_*` flags: `EOPNOTSUPP` if
+/// the file can't be polled. `EAGAIN` if the device has no room now, but others of the context are
+/// in flight.
+#[inline(never)]
+pub(crate) fn start(
+    prepared: Prepared,
+    iocb: &Iocb,
+    transfer: Transfer,
+    polled: &Polled,
+    batch: &mut Batch<'_>,
+) -> Result {
+    // Who asks not to wait gets that as an outcome.
+    let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
+    let mut request = prepared.into_request(|file| {
+        Ok(pin_init!(PolledRw {
+            kiocb <- AsyncKiocb::new(file, false),
+            transfer,
+            may_wait,
+        }))
+    })?;
+    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
+
+    kiocb.as_mut().set_pos(transfer.pos);
+    match iocb.flags() & IOCB_FLAG_IOPRIO {
+        0 => kiocb.as_mut().inherit_ioprio(batch.ioprio()),
+        _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
+    }
+    kiocb
+        .as_mut()
+        .set_rw_flags(iocb.rw_flags(), transfer.dir())?;
+    kiocb.as_mut().set_polled()?;
+
+    let outcome = match outcome(transfer.issue(request)?) {
+        // When the others are complete, there will be room.
+        Outcome::Ended(request, res) if request.is_refused(res) => match polled.in_flight() {
+            0 => start_unpolled(request, polled),
+            _ => return Err(EAGAIN),
+        },
+        outcome => outcome,
+    };
+
+    match outcome {
+        Outcome::InFlight(submitted) => {
+            polled.push(submitted);
+            batch.started();
+        }
+        Outcome::Ended(request, res) => batch.complete(request, res),
+    }
+    Ok(())
+}
+
+/// A request was refused, and nothing of its context is in flight, so that no poll would make room
+/// for it: it is issued once more, as one that may sleep.
+///
+/// May sleep.
+#[inline(never)]
+pub(crate) fn start_unpolled(
+    mut request: UniqueSlabArc<Request<PolledRw>>,
+    polled: &Polled,
+) -> Outcome {
+    let transfer = request.op.transfer;
+    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
+
+    kiocb.as_mut().set_pos(transfer.pos);
+    kiocb.as_mut().set_unpolled();
+    // What it waits for may be what this task should poll for.
+    table::end_polled(polled);
+    outcome(transfer.issue_again(request))
+}
+
+impl Request<PolledRw> {
+    /// Returns whether the device, or a file system, had no room, so that the request is to be
+    /// issued once more.
+    #[inline]
+    pub(crate) fn is_refused(&self, result: isize) -> bool {
+        result == EAGAIN.to_errno() as isize && self.op.may_wait
+    }
+}
+
+/// What has become of a request.
+pub(crate) enum Outcome {
+    /// It is complete.
+    Ended(UniqueSlabArc<Request<PolledRw>>, isize),
+    /// It was taken, and may be polled for.
+    InFlight(Submitted<Request<PolledRw>>),
+}
+
+#[inline(always)]
+fn outcome(issued: Issued<Request<PolledRw>>) -> Outcome {
+    match issued {
+        Issued::Complete(request, res) => Outcome::Ended(request, res),
+        Issued::Queued(submitted) => match submitted.into_last() {
+            Ok(request) => {
+                let res = request.result();
+
+                Outcome::Ended(request, res)
+            }
+            Err(submitted) => Outcome::InFlight(submitted),
+        },
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes that are polled for: nobody hears of their completion but who asks the device.
+//!
+//! Of those who wait for events of a context one asks, and posts the events; the others sleep
+//! until there are enough, or it is their turn.
+
+use crate::{
+    ops::polled::{
+        start_unpolled,
+        Outcome,
+        PolledRw, //
+    },
+    request::Request, //
+};
+use kernel::{
+    fs::{
+        CompBatch,
+        Look,
+        Submitted, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        new_mutex,
+        new_spinlock,
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+};
+
+type InFlight = Submitted<Request<PolledRw>>;
+
+/// What a look has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Somebody else looks.
+    Busy,
+    /// There is nothing to poll for: what is in flight, if anything is, completes by itself, with
+    /// a wake-up.
+    Nothing,
+    /// There is, or events were posted.
+    Something,
+}
+
+/// The reads and writes of a context that are polled for.
+#[pin_data]
+pub(crate) struct Polled {
+    /// Those that nobody has looked at. There is room for all that there can be.
+    #[pin]
+    new: SpinLock<KVVec<InFlight>>,
+    /// The others; whoever looks has the lock. There is room, too.
+    #[pin]
+    all: Mutex<KVVec<Option<InFlight>>>,
+    in_flight: Atomic<usize>,
+}
+
+impl Polled {
+    /// None; no more than so many will be in flight.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(capacity: usize) -> Result<Arc<Self>> {
+        let new = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
+        let all = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                new <- new_spinlock!(new, "aio::polled.new"),
+                all <- new_mutex!(all, "aio::polled.all"),
+                in_flight: Atomic::new(0),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Returns how many are in flight.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Adds one that was submitted.
+    #[inline]
+    pub(crate) fn push(&self, request: InFlight) {
+        self.in_flight.add(1, Relaxed);
+        // There is room: each has a slot of the ring.
+        let refused = self.new.lock().push_within_capacity(request);
+
+        debug_assert!(refused.is_ok());
+    }
+
+    /// Looks for completions, unless somebody else does, and posts their events.
+    ///
+    /// May sleep. May be called by anybody: memory of the process is not needed.
+    pub(crate) fn look(&self, look: Look) -> Found {
+        self.look_and(look, true)
+    }
+
+    /// `again`: those that were refused are issued once more, if nothing else is in flight.
+    fn look_and(&self, look: Look, again: bool) -> Found {
+        let Some(mut all) = self.all.try_lock() else {
+            return Found::Busy;
+        };
+
+        for request in self.new.lock().drain_all() {
+            // As above.
+            let _ = all.push_within_capacity(Some(request));
+        }
+        if all.is_empty() {
+            return Found::Nothing;
+        }
+
+        let found = Self::ask(&all, look);
+        let mut posted = Self::post(&mut all, again);
+
+        if posted == 0 && all.iter().flatten().all(Submitted::is_last) {
+            posted = self.start_again(&mut all);
+        }
+        self.in_flight.fetch_sub(posted, Relaxed);
+        match posted {
+            0 => found,
+            _ => Found::Something,
+        }
+    }
+
+    /// The same, for somebody who waits until there are none; returns whether it was of use.
+    pub(crate) fn work(&self) -> bool {
+        let before = self.in_flight();
+
+        self.look_and(Look::Once, false);
+        self.in_flight() < before
+    }
+
+    /// Returns whether somebody who sleeps should look.
+    pub(crate) fn wants_look(&self) -> bool {
+        // Who has the lock looks, and wakes others when it stops.
+        let Some(all) = self.all.try_lock() else {
+            return false;
+        };
+
+        all.iter()
+            .flatten()
+            .any(|request| request.is_last() || request.is_polled())
+            || !self.new.lock().is_empty()
+    }
+
+    /// Asks the devices.
+    fn ask(all: &[Option<InFlight>], mut look: Look) -> Found {
+        let mut batch = CompBatch::new();
+        let mut found = Found::Nothing;
+
+        for request in all.iter().flatten() {
+            if request.is_last() && !Self::is_refused(request) {
+                break;
+            }
+            if !request.is_polled() {
+                continue;
+            }
+            found = Found::Something;
+            if request.poll(&mut batch, look) {
+                // From here on it would be a waste of time to wait.
+                look = Look::Once;
+            }
+            if !batch.is_empty() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Returns whether a request that is complete was refused.
+    fn is_refused(request: &InFlight) -> bool {
+        request.is_refused(request.result())
+    }
+
+    /// The others were refused, late, and nothing is in flight: issues one once more. Returns how
+    /// many events were posted.
+    #[cold]
+    fn start_again(&self, all: &mut KVVec<Option<InFlight>>) -> usize {
+        let Some(Ok(request)) = all.pop().flatten().map(Submitted::into_last) else {
+            return 0;
+        };
+
+        match start_unpolled(request, self) {
+            Outcome::InFlight(submitted) => {
+                // There is the room of the one that was taken out.
+                let _ = all.push_within_capacity(Some(submitted));
+                0
+            }
+            Outcome::Ended(request, result) => {
+                Request::complete(request.share(), result);
+                1
+            }
+        }
+    }
+
+    /// Posts the events of all that are complete, and returns how many. With `again` those that
+    /// were refused are left.
+    fn post(all: &mut KVVec<Option<InFlight>>, again: bool) -> usize {
+        let mut left = 0;
+
+        for i in 0..all.len() {
+            match &all[i] {
+                Some(request) if request.is_last() && !(again && Self::is_refused(request)) => {
+                    if let Some(request) = all[i].take() {
+                        Request::put(request.into_inner());
+                    }
+                }
+                _ => {
+                    all.swap(left, i);
+                    left += 1;
+                }
+            }
+        }
+        let posted = all.len() - left;
+
+        all.truncate(left);
+        posted
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Contexts with more than io_setup() offers: what io_setup2() takes, and how
+ * a context tells of which kind it is.
+ *
+ *	long io_setup2(__u32 nr_events, __u32 flags, struct iocb *iocbs,
+ *		       aio_context_t *ctxp);
+ *
+ * See Documentation/admin-guide/aio.rst.
+ */
+#ifndef _UAPI__LINUX_AIO_EXT_H
+#define _UAPI__LINUX_AIO_EXT_H
+
+/*
+ * The iocbs are in an array, which the kernel has pinned: what is submitted,
+ * cancelled, and found in the events is an index in it.
+ */
+#define IOCTX_FLAG_USERIOCB	(1U << 0)
+
+/* Reads and writes are polled; they complete in io_getevents(). */
+#define IOCTX_FLAG_IOPOLL	(1U << 1)
+
+/*
+ * The buffer of each iocb is pinned when the context is set up; reads and
+ * writes use a part of it. Needs IOCTX_FLAG_USERIOCB.
+ */
+#define IOCTX_FLAG_FIXEDBUFS	(1U << 2)
+
+/*
+ * compat_features in the header of the ring: 1 on all contexts, and more on
+ * those of other kinds, so that who does not know them leaves them alone.
+ */
+#define AIO_RING_COMPAT_USERIOCB	(1U << 2)
+#define AIO_RING_COMPAT_FIXEDBUFS	(1U << 3)
+#define AIO_RING_COMPAT_IOPOLL		(1U << 4)
+
+/* The size of a buffer that can be pinned, in bytes. */
+#define AIO_FIXEDBUF_MAX	(1U << 22)
+
+/* The number of events of a context with IOCTX_FLAG_FIXEDBUFS. */
+#define AIO_FIXEDBUFS_MAX_EVENTS	65536
+
+#endif /* _UAPI__LINUX_AIO_EXT_H */
