@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of io_setup2() share: the call, iocbs that are called by their
+ * index, what is pinned, and disks whose completions can be polled for.
+ */
+#ifndef AIO_EXT_TEST_H
+#define AIO_EXT_TEST_H
+
+#include <linux/aio_ext.h>
+#include "aio_test.h"
+
+#ifndef __NR_io_setup2
+#define __NR_io_setup2	510
+#endif
+
+#define USERIOCB	IOCTX_FLAG_USERIOCB
+#define IOPOLL		IOCTX_FLAG_IOPOLL
+#define FIXEDBUFS	IOCTX_FLAG_FIXEDBUFS
+
+static inline long io_setup2(unsigned int nr, unsigned int flags,
+			     struct iocb *iocbs, aio_context_t *ctxp)
+{
+	return aio_result(syscall(__NR_io_setup2, nr, flags, iocbs, ctxp));
+}
+
+/* Whether this kernel has the call at all. */
+static inline bool aio_has_setup2(void)
+{
+	aio_context_t ctx = 0;
+
+	return io_setup2(1, ~0U, NULL, &ctx) != -ENOSYS;
+}
+
+/* For FIXTURE_SETUP and TEST. */
+#define NEED_SETUP2() do {						\
+	if (!aio_has_setup2())						\
+		SKIP(return, "no io_setup2()");				\
+} while (0)
+
+/* An array of iocbs, all zeroes, behind which nothing can be touched. */
+static inline struct iocb *aio_iocbs(unsigned int nr)
+{
+	return aio_guarded((size_t)nr * sizeof(struct iocb));
+}
+
+/* Submits the iocbs with these indices. */
+static inline long aio_submit_indices(aio_context_t ctx, long nr,
+				      const unsigned long *indices)
+{
+	return aio_result(syscall(__NR_io_submit, ctx, nr, indices));
+}
+
+static inline long aio_submit_index(aio_context_t ctx, unsigned long index)
+{
+	return aio_submit_indices(ctx, 1, &index);
+}
+
+/* Submits one and waits for its event: 1, or the first error. */
+static inline long aio_run_index(aio_context_t ctx, unsigned long index,
+				 struct io_event *event)
+{
+	long ret = aio_submit_index(ctx, index);
+
+	if (ret != 1)
+		return ret;
+	return io_getevents(ctx, 1, 1, event, NULL);
+}
+
+/* The request is taken, and its event says @result. */
+#define EXPECT_INDEX_RES(ctx, index, result) do {			\
+	struct io_event __event = { 0 };				\
+									\
+	EXPECT_EQ(1, aio_run_index(ctx, index, &__event));		\
+	EXPECT_EQ((__u64)(index), __event.obj);				\
+	EXPECT_EQ((__s64)(result), (__s64)__event.res);			\
+} while (0)
+
+/* The request is refused with @error, and there is no event for it. */
+#define EXPECT_INDEX_REFUSED(ctx, index, error) do {			\
+	EXPECT_EQ((long)(error), aio_submit_index(ctx, index));		\
+	EXPECT_EQ(0, aio_drain(ctx));					\
+} while (0)
+
+/* How many pages of the system are pinned by FOLL_PIN, -1 when it is not told. */
+static inline long long aio_pinned(void)
+{
+	static const char acquired[] = "nr_foll_pin_acquired ";
+	static const char released[] = "nr_foll_pin_released ";
+	static char buf[65536];
+	char *a, *r;
+
+	/* What is in the numbers of each processor still. */
+	aio_write_text("/proc/sys/vm/stat_refresh", "1");
+	if (aio_read_text("/proc/vmstat", buf, sizeof(buf)) <= 0)
+		return -1;
+	a = strstr(buf, acquired);
+	r = strstr(buf, released);
+	if (!a || !r)
+		return -1;
+	return strtoll(a + strlen(acquired), NULL, 10) -
+		strtoll(r + strlen(released), NULL, 10);
+}
+
+/* What must be the same before and after. */
+struct aio_balance {
+	long long pinned;
+	long long locked;
+	long long nr;
+};
+
+static inline struct aio_balance aio_balance(void)
+{
+	long long pinned = aio_pinned(), again;
+	int i;
+
+	/* Others may pin a page for a short time, to read a file for example. */
+	for (i = 0; i < 5; i++) {
+		again = aio_pinned();
+		if (again < pinned)
+			pinned = again;
+	}
+	return (struct aio_balance){ pinned, aio_locked(getpid()), aio_nr() };
+}
+
+#define EXPECT_BALANCE(before) do {					\
+	struct aio_balance __now = aio_balance();			\
+	int __i;							\
+									\
+	for (__i = 0; __i < 100 && __now.pinned > (before).pinned; __i++) { \
+		aio_sleep_ms(10);					\
+		__now = aio_balance();					\
+	}								\
+	EXPECT_GE((before).pinned, __now.pinned);			\
+	EXPECT_EQ((before).locked, __now.locked);			\
+	EXPECT_EQ((before).nr, __now.nr);				\
+} while (0)
+
+/*
+ * A null_blk disk with a queue that is polled, which keeps what is written to it,
+ * and has room for @depth requests.
+ */
+static inline bool aio_poll_disk_make(struct aio_slow_disk *disk,
+				      unsigned int depth)
+{
+	static int nr;
+	int i;
+
+	disk->dir[0] = '\0';
+	if (access(AIO_NULLB_DIR, W_OK)) {
+		mount("none", "/sys/kernel/config", "configfs", 0, NULL);
+		if (access(AIO_NULLB_DIR, W_OK) &&
+		    system("modprobe -q null_blk nr_devices=0 2>/dev/null"))
+			return false;
+	}
+	nr++;
+	snprintf(disk->dir, sizeof(disk->dir), AIO_NULLB_DIR "/aiopoll%d-%d",
+		 getpid(), nr);
+	snprintf(disk->dev, sizeof(disk->dev), "/dev/aiopoll%d-%d", getpid(), nr);
+	if (mkdir(disk->dir, 0700)) {
+		disk->dir[0] = '\0';
+		return false;
+	}
+	if (aio_slow_disk_set(disk, "size", 64) ||
+	    aio_slow_disk_set(disk, "submit_queues", 1) ||
+	    aio_slow_disk_set(disk, "poll_queues", 1) ||
+	    aio_slow_disk_set(disk, "hw_queue_depth", depth) ||
+	    aio_slow_disk_set(disk, "memory_backed", 1) ||
+	    aio_slow_disk_set(disk, "power", 1)) {
+		aio_slow_disk_remove(disk);
+		return false;
+	}
+	for (i = 0; i < 1000 && access(disk->dev, R_OK | W_OK); i++)
+		aio_sleep_ms(5);
+	if (i < 1000)
+		return true;
+	aio_slow_disk_remove(disk);
+	return false;
+}
+
+#endif /* AIO_EXT_TEST_H */
