@@ -342,7 +342,7 @@ TEST_F(setup2, refused_by_seccomp)
 /* Again and again, failing at each step. */
 TEST_F_TIMEOUT(setup2, many_that_fail, 300)
 {
-	int rounds = getenv("AIO_TEST_LONG") ? 100000 : 300;
+	int rounds = aio_long() ? 100000 : 300;
 	aio_context_t *readonly = aio_pages(self->page, PROT_READ);
 	struct iocb *bad = &self->iocbs[NR - 1];
 	aio_context_t ctx = 0;
