@@ -95,8 +95,16 @@ enum aio_call {
 
 #define AIO_RECORDED_VALUES	256
 
+struct aio_recorded_call {
+	enum aio_call call;
+	long ret, a, b;
+};
+
 static struct {
 	bool on;
+	bool held;
+	unsigned int nr_held;
+	struct aio_recorded_call later[16];
 	__u64 errors[AIO_CALLS][4];
 	__u64 values[AIO_RECORDED_VALUES];
 } aio_record;
@@ -158,11 +166,35 @@ static inline long aio_record_call(enum aio_call call, long ret, long a, long b)
 /* @a and @b are those of the arguments that are plain numbers. */
 static inline long aio_recorded(enum aio_call call, long ret, long a, long b)
 {
+	const unsigned int room = sizeof(aio_record.later) / sizeof(aio_record.later[0]);
+
 	if (!aio_record.on)
 		return ret;
-	if (ret < 0 || call == AIO_CALL_SETUP || a <= 0 || a > 65536 || b < 0 || b > 65536)
+	if (ret >= 0 && call != AIO_CALL_SETUP && a > 0 && a <= 65536 && b >= 0 && b <= 65536)
+		return ret;
+	if (!aio_record.held)
 		return aio_record_call(call, ret, a, b);
+	if (aio_record.nr_held < room)
+		aio_record.later[aio_record.nr_held++] =
+			(struct aio_recorded_call){ call, ret, a, b };
 	return ret;
+}
+
+/* Nothing is printed from now on until it is released: to print would be a system call more. */
+static inline void aio_record_hold(void)
+{
+	aio_record.held = true;
+}
+
+static inline void aio_record_release(void)
+{
+	unsigned int i;
+
+	aio_record.held = false;
+	for (i = 0; i < aio_record.nr_held; i++)
+		aio_record_call(aio_record.later[i].call, aio_record.later[i].ret,
+				aio_record.later[i].a, aio_record.later[i].b);
+	aio_record.nr_held = 0;
 }
 
 static inline long io_setup(unsigned int nr, aio_context_t *ctxp)

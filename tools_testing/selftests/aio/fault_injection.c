@@ -121,6 +121,7 @@ static void arm(unsigned int n)
 	char text[16];
 	int len = snprintf(text, sizeof(text), "%u", n);
 
+	aio_record_hold();
 	if (pwrite(nth_fd, text, len, 0) != len)
 		ksft_exit_fail_msg("fail-nth: %s\n", strerror(errno));
 }
@@ -135,6 +136,7 @@ static bool disarm(void)
 
 	if (!early && pwrite(nth_fd, "0", 1, 0) != 1)
 		ksft_exit_fail_msg("fail-nth: %s\n", strerror(errno));
+	aio_record_release();
 	return !early;
 }
 
