@@ -20,7 +20,9 @@
 static inline long io_setup2(unsigned int nr, unsigned int flags,
 			     struct iocb *iocbs, aio_context_t *ctxp)
 {
-	return aio_result(syscall(__NR_io_setup2, nr, flags, iocbs, ctxp));
+	return aio_recorded(AIO_CALL_SETUP2,
+			    aio_result(syscall(__NR_io_setup2, nr, flags, iocbs, ctxp)), nr,
+			    flags);
 }
 
 /* Whether this kernel has the call at all. */
@@ -47,7 +49,8 @@ static inline struct iocb *aio_iocbs(unsigned int nr)
 static inline long aio_submit_indices(aio_context_t ctx, long nr,
 				      const unsigned long *indices)
 {
-	return aio_result(syscall(__NR_io_submit, ctx, nr, indices));
+	return aio_recorded(AIO_CALL_SUBMIT,
+			    aio_result(syscall(__NR_io_submit, ctx, nr, indices)), nr, 0);
 }
 
 static inline long aio_submit_index(aio_context_t ctx, unsigned long index)

@@ -90,6 +90,7 @@ enum aio_call {
 	AIO_CALL_CANCEL,
 	AIO_CALL_GETEVENTS,
 	AIO_CALL_PGETEVENTS,
+	AIO_CALL_SETUP2,
 	AIO_CALLS,
 };
 
@@ -148,7 +149,7 @@ static inline long aio_record_call(enum aio_call call, long ret, long a, long b)
 {
 	static const char * const names[AIO_CALLS] = {
 		"io_setup", "io_destroy", "io_submit", "io_cancel", "io_getevents",
-		"io_pgetevents",
+		"io_pgetevents", "io_setup2",
 	};
 	int err = errno, len;
 	char line[128];
@@ -170,7 +171,8 @@ static inline long aio_recorded(enum aio_call call, long ret, long a, long b)
 
 	if (!aio_record.on)
 		return ret;
-	if (ret >= 0 && call != AIO_CALL_SETUP && a > 0 && a <= 65536 && b >= 0 && b <= 65536)
+	if (ret >= 0 && call != AIO_CALL_SETUP && call != AIO_CALL_SETUP2 &&
+	    a > 0 && a <= 65536 && b >= 0 && b <= 65536)
 		return ret;
 	if (!aio_record.held)
 		return aio_record_call(call, ret, a, b);
