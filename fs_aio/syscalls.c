@@ -166,6 +166,178 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
 }
 
 #ifdef CONFIG_AIO_SETUP2
+/**
+ * sys_io_setup2 - Create an asynchronous I/O context of another kind
+ * @nr_events: Number of operations that the context is to have room for
+ * @flags: Kind of the context, IOCTX_FLAG_*; zero for that of io_setup()
+ * @iocbs: Array of nr_events iocbs with IOCTX_FLAG_USERIOCB, otherwise NULL
+ * @ctxp: Where the id of the context is stored; must hold zero before the call
+ *
+ * long-desc: As io_setup(), for contexts that save work for each operation. With
+ *   IOCTX_FLAG_USERIOCB the iocbs are in an array that stays pinned: what is passed to
+ *   io_submit() and io_cancel(), and found in obj of the events, is an index in it. With
+ *   IOCTX_FLAG_FIXEDBUFS, too, the buffer of each iocb is pinned now, and reads and
+ *   writes use a part of it. With IOCTX_FLAG_IOPOLL reads and writes are polled for:
+ *   they complete in io_getevents(), and the ring can't be read by the program. The
+ *   flags can be combined. Only the implementation in Rust has this call.
+ *
+ * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
+ *
+ * param: nr_events
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_RANGE
+ *   range: 1, 4194304
+ *   constraint: As for io_setup(). With IOCTX_FLAG_FIXEDBUFS no more than
+ *     AIO_FIXEDBUFS_MAX_EVENTS (65536).
+ *   evidence: setup2.numbers
+ *   evidence: setup2.too_many_buffers
+ *
+ * param: flags
+ *   type: KAPI_TYPE_UINT
+ *   flags: KAPI_PARAM_IN
+ *   constraint-type: KAPI_CONSTRAINT_MASK
+ *   valid-mask: IOCTX_FLAG_USERIOCB | IOCTX_FLAG_IOPOLL | IOCTX_FLAG_FIXEDBUFS
+ *   constraint: IOCTX_FLAG_FIXEDBUFS needs IOCTX_FLAG_USERIOCB. compat_features in the
+ *     header of the ring tells the kind.
+ *   evidence: setup2.flags
+ *   evidence: setup2.what_the_ring_says
+ *
+ * param: iocbs
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER | KAPI_PARAM_OPTIONAL
+ *   size-param: nr_events
+ *   constraint-type: KAPI_CONSTRAINT_BUFFER
+ *   constraint: A multiple of sizeof(struct iocb), in memory that can be written and
+ *     pinned for long. NULL without IOCTX_FLAG_USERIOCB.
+ *   evidence: setup2.order
+ *   evidence: setup2.flags
+ *
+ * param: ctxp
+ *   type: KAPI_TYPE_USER_PTR
+ *   flags: KAPI_PARAM_INOUT | KAPI_PARAM_USER
+ *   size: sizeof(aio_context_t)
+ *   constraint-type: KAPI_CONSTRAINT_USER_PTR
+ *   constraint: *ctxp is read and must be zero. It is written on success only.
+ *   evidence: setup2.order
+ *
+ * return:
+ *   type: KAPI_TYPE_INT
+ *   check-type: KAPI_RETURN_EXACT
+ *   success: 0
+ *   desc: Zero, and *ctxp is the id of the new context.
+ *
+ * error: EINVAL, flags or iocbs can't be
+ *   desc: flags has an unknown bit, or IOCTX_FLAG_FIXEDBUFS without IOCTX_FLAG_USERIOCB,
+ *     or iocbs is not NULL without the latter. Before ctxp is read.
+ *   evidence: setup2.flags
+ *
+ * error: EFAULT, ctxp can't be read
+ *   evidence: setup2.order
+ *
+ * error: EINVAL, *ctxp is not zero
+ *   evidence: setup2.order
+ *
+ * error: EINVAL, nr_events is zero or too large
+ *   evidence: setup2.numbers
+ *
+ * error: EAGAIN, fs.aio-max-nr would be exceeded
+ *   evidence: setup2.order
+ *
+ * error: EINVAL, more than 65536 buffers
+ *   desc: With IOCTX_FLAG_FIXEDBUFS.
+ *   evidence: setup2.too_many_buffers
+ *
+ * error: EINVAL, iocbs is no multiple of sizeof(struct iocb)
+ *   evidence: setup2.order
+ *
+ * error: EFAULT, iocbs or a buffer can't be pinned
+ *   desc: iocbs is NULL, or it or a buffer is not in memory that can be written and
+ *     pinned for long; or a buffer is larger than AIO_FIXEDBUF_MAX (4 MiB), or has the
+ *     address 0. An iocb with aio_nbytes 0 has no buffer.
+ *   evidence: setup2.order
+ *   evidence: setup2.buffers_that_are_refused
+ *
+ * error: EAGAIN, RLIMIT_MEMLOCK would be exceeded
+ *   desc: By what is pinned, whatever fs.aio-memlock says, and the caller has no
+ *     CAP_IPC_LOCK. Or a page is pinned too often.
+ *   evidence: setup2.locked_memory
+ *   evidence: setup2.locked_memory_whatever_the_sysctl_says
+ *
+ * error: EFAULT, ctxp can't be written
+ *   desc: The context was created, and has been destroyed again.
+ *   evidence: setup2.address_that_cannot_be_written
+ *
+ * error: ENOMEM, no memory, or the ring can't be mapped
+ *   evidence: fault fault_injection
+ *
+ * error: EINTR, the caller was killed
+ *   desc: While it waited for the mmap lock or for a page.
+ *   evidence: none no case kills a task in this call
+ *
+ * error: ENOSYS, the kernel was built without CONFIG_AIO_SETUP2
+ *   desc: With the implementation in C always.
+ *   evidence: config CONFIG_AIO_SETUP2=n
+ *
+ * lock: mm->mmap_lock
+ *   type: KAPI_LOCK_SEMAPHORE
+ *   acquired: yes
+ *   released: yes
+ *   desc: To charge and to pin pages, and for writing to map the ring.
+ *
+ * lock: mm->ioctx_lock
+ *   type: KAPI_LOCK_SPINLOCK
+ *   acquired: yes
+ *   released: yes
+ *   desc: While the context is entered in the table of the address space.
+ *
+ * signal: SIGKILL
+ *   direction: KAPI_SIGNAL_RECEIVE
+ *   action: KAPI_SIGNAL_ACTION_RETURN
+ *   condition: The caller waits for the mmap lock or for a page.
+ *   error: -EINTR
+ *   timing: KAPI_SIGNAL_TIME_DURING
+ *   restartable: no
+ *
+ * side-effect: KAPI_EFFECT_ALLOC_MEMORY
+ *   target: context, completion ring and its file, pinned pages
+ *   reversible: yes
+ *   desc: Pinned pages count as locked memory of the process, those of a huge page all
+ *     together. They are given back when io_destroy() returns.
+ *
+ * side-effect: KAPI_EFFECT_MODIFY_STATE
+ *   target: address space, table of contexts, fs.aio-nr
+ *   reversible: yes
+ *   desc: As for io_setup().
+ *
+ * state-trans: context
+ *   from: none
+ *   to: live
+ *   condition: success
+ *   desc: Until io_destroy(), execve() or the end of the process.
+ *
+ * capability: CAP_IPC_LOCK
+ *   type: KAPI_CAP_BYPASS_CHECK
+ *   allows: More pinned memory than RLIMIT_MEMLOCK.
+ *   without: EAGAIN
+ *   condition: In the initial user namespace.
+ *   evidence: setup2.locked_memory
+ *
+ * constraint: Nothing is left of a call that fails
+ *   desc: No pinned page, no locked memory, no share of fs.aio-nr.
+ *   evidence: setup2.many_that_fail
+ *
+ * since-version: 7.3
+ *
+ * examples: struct iocb *iocbs = aligned_alloc(64, 128 * sizeof(*iocbs));
+ *   aio_context_t ctx = 0;
+ *   memset(iocbs, 0, 128 * sizeof(*iocbs));
+ *   if (syscall(SYS_io_setup2, 128, IOCTX_FLAG_USERIOCB, iocbs, &ctx))
+ *           err(1, "io_setup2");
+ *
+ * notes: After a child was made with fork(), a page that was pinned before stays with
+ *   the parent.
+ */
 SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
 		struct iocb __user *, iocbs, aio_context_t __user *, ctxp)
 {
@@ -366,6 +538,12 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  * error: EINVAL, both RWF_APPEND and RWF_NOAPPEND
  *   evidence: submit_rw.rwf_append
  *
+ * error: EINVAL, not for this kind of context
+ *   desc: Of io_setup2(): no iocb has this index; a flush, a poll or IOCB_FLAG_RESFD
+ *     where completions are polled for; an array of buffers where buffers are pinned.
+ *   evidence: useriocb.indices
+ *   evidence: iopoll.what_it_is_not_for
+ *
  * error: EFAULT, the array, an iocb or a buffer can't be used
  *   desc: An element of iocbpp or the iocb can't be read, aio_key can't be written, an
  *     array of buffers can't be read, or a buffer is not in the address range of
@@ -395,6 +573,15 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  * error: EOPNOTSUPP, aio_rw_flags has a flag that is unknown or not supported
  *   desc: By the kernel, or by this file.
  *   evidence: submit_rw.each_rwf_flag
+ *
+ * error: EFAULT, the buffer is outside of the one that is pinned
+ *   desc: With IOCTX_FLAG_FIXEDBUFS of io_setup2().
+ *   evidence: useriocb.parts_of_a_buffer
+ *
+ * error: EOPNOTSUPP, completions of this file can't be polled for
+ *   desc: With IOCTX_FLAG_IOPOLL of io_setup2(): the file is not open with O_DIRECT, or
+ *     its driver can't.
+ *   evidence: iopoll.what_it_is_not_for
  *
  * error: ENOMEM, no memory for an array of buffers or for credentials
  *   evidence: fault fault_injection
@@ -545,6 +732,10 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   desc: None that was submitted with this iocb is in flight, it is one that can't be
  *     cancelled, or it has been cancelled already.
  *   evidence: cancel.nothing_to_cancel
+ *
+ * error: EINVAL, not for this kind of context
+ *   desc: Of io_setup2(): completions are polled for, or no iocb has this index.
+ *   evidence: iopoll.what_it_is_not_for
  *
  * error: ENOSYS, the kernel was built without CONFIG_AIO
  *   evidence: config CONFIG_AIO=n
