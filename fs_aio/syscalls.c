@@ -70,6 +70,11 @@ struct __compat_aio_sigset;
  *   desc: nr_events is larger than fs.aio-max-nr, or fs.aio-nr + nr_events is.
  *   evidence: setup_destroy.setup_quota
  *
+ * error: EAGAIN, misc.max of a control group would be exceeded
+ *   desc: Of the resource "aio", in the control group of the caller or one above. Only
+ *     with the implementation in Rust.
+ *   evidence: memcg.limit
+ *
  * error: EAGAIN, RLIMIT_MEMLOCK would be exceeded
  *   desc: With fs.aio-memlock 1, the pages of the ring and what the process has
  *     locked are more than RLIMIT_MEMLOCK, and the caller has no CAP_IPC_LOCK. Only
