@@ -543,11 +543,12 @@ static bool loop_woken(unsigned int qd, unsigned int rounds)
 /*
  * With an NVMe disk a request takes time. If nothing else had to run while it is waited
  * for, the clock would skip that time, and the figure would be one of the emulator's
- * devices. So a process of the idle class runs then. It counts its rounds, of two
- * instructions each, and they are subtracted.
+ * devices. So a process of the idle class runs then. It counts its rounds, and they are
+ * subtracted, with the share of the clock's ticks that fall into them: how long the
+ * device takes depends on the machine.
  */
-#define ROUND	2
 static volatile u64 *idle_rounds;
+static double round_cost;
 static pid_t idler;
 
 static void start_idler(void)
@@ -569,6 +570,26 @@ static void start_idler(void)
 	asm volatile("1: incq %0; jmp 1b" : "+m" (*idle_rounds));
 }
 
+/* What a round takes: two instructions, and a bit for the ticks. */
+static void calibrate_idler(void)
+{
+	struct timespec t = { .tv_nsec = 400000000 };
+	u64 t0, rounds;
+
+	/* It is there, and runs. */
+	nanosleep(&t, NULL);
+	rounds = *idle_rounds;
+	t0 = now();
+	nanosleep(&t, NULL);
+	t0 = now() - t0;
+	rounds = *idle_rounds - rounds;
+	if (!rounds)
+		fail("the process of the idle class does not run");
+	round_cost = (double)t0 / rounds;
+	if (round_cost < 2 || round_cost > 3)
+		fail("a round takes %.3f instructions, not 2 and a bit", round_cost);
+}
+
 static void stop_idler(void)
 {
 	if (idler > 0) {
@@ -579,38 +600,39 @@ static void stop_idler(void)
 }
 
 /*
- * A polled context: a look, and another one, until all events are there. Looks that
- * find nothing are counted, and what they take is told apart; how much that is, the
- * cheapest one of the window for warming up says.
+ * A polled context: a look, and another one, until all events are there. What looks
+ * take that find nothing is told apart: how many there are depends on the machine.
  */
-static u64 empty_looks, empty_least;
-static bool warming_up;
+static u64 looks, empty_looks, empty_time, empty_rounds;
 
-static bool loop_looks(unsigned int qd, unsigned int rounds, bool timed)
+static bool loop_looks(unsigned int qd, unsigned int rounds)
 {
 	struct timespec zero = { 0, 0 };
 	struct io_event *e = events;
 	unsigned int left;
-	u64 t0 = 0, t;
+	u64 t0, t, idle0, idle;
 	long n;
 
 	for (; rounds; rounds--) {
 		if (io_submit(ctx, qd, iocb_ptrs) != qd)
 			return false;
+		/* A look begins where the one before has ended. */
+		idle0 = *idle_rounds;
+		t0 = now();
 		for (left = qd; left; left -= n, e += n) {
-			if (timed)
-				t0 = now();
 			n = io_getevents(ctx, 0, left, e, &zero);
 			if (n < 0)
 				return false;
-			if (n)
-				continue;
-			empty_looks++;
-			if (timed) {
-				t = now() - t0 - overhead;
-				if (t < empty_least)
-					empty_least = t;
+			idle = *idle_rounds;
+			t = now();
+			looks++;
+			if (!n) {
+				empty_looks++;
+				empty_time += t - t0;
+				empty_rounds += idle - idle0;
 			}
+			idle0 = idle;
+			t0 = t;
 		}
 	}
 	return true;
@@ -659,7 +681,7 @@ static u64 window_aio(const struct bench *b, unsigned int qd, unsigned int round
 	} else if (b->target == NVME && b->flags & IOPOLL) {
 		t0 = now();
 		mark_begin();
-		ok = loop_looks(qd, rounds, warming_up);
+		ok = loop_looks(qd, rounds);
 	} else {
 		t0 = now();
 		mark_begin();
@@ -668,7 +690,7 @@ static u64 window_aio(const struct bench *b, unsigned int qd, unsigned int round
 	mark_end();
 	t = now() - t0 - overhead;
 	if (idler)
-		t -= ROUND * (*idle_rounds - idle);
+		t -= round_cost * (*idle_rounds - idle);
 	if (!ok)
 		fail("a system call failed");
 	check_events(b, qd, rounds);
@@ -736,26 +758,29 @@ static void run_aio(const struct bench *b, unsigned int qd)
 		fail("the ring cannot be read");
 	if (b->target == WOKEN)
 		check_not_ready(qd);
-	if (b->target == NVME)
+	if (b->target == NVME) {
 		start_idler();
-	empty_least = ~0ull;
-	warming_up = true;
+		calibrate_idler();
+	}
 	window_aio(b, qd, rounds / 4 + 1);
-	warming_up = false;
 	mark_reset();
+	looks = 0;
 	empty_looks = 0;
+	empty_time = 0;
+	empty_rounds = 0;
 	if (b->target == NVME)
 		raised = raised_so_far();
 	for (w = 0; w < windows; w++)
 		total += window_aio(b, qd, rounds);
 	if (b->target == NVME) {
-		if (empty_looks && empty_least == ~0ull)
-			fail("what an empty look takes is not known");
-		if (empty_looks) {
-			total -= empty_looks * empty_least;
-			printf("note %s %u instructions-of-an-empty-look %llu\n", b->name, qd,
-			       empty_least);
-		}
+		/* One reading of the clock for each batch and each look. */
+		total -= empty_time + overhead * (looks - empty_looks);
+		if (b->flags & IOPOLL)
+			total -= overhead * (u64)rounds * windows;
+		total += round_cost * empty_rounds;
+		if (empty_looks)
+			printf("note %s %u instructions-of-an-empty-look %.0f\n", b->name, qd,
+			       (double)empty_time / empty_looks - overhead);
 		printf("note %s %u empty-looks %.3f\n", b->name, qd, (double)empty_looks / ops);
 		printf("note %s %u interrupts %.3f\n", b->name, qd,
 		       (double)(raised_so_far() - raised) / ops);
