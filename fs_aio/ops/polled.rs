@@ -87,7 +87,7 @@ impl AsyncRw for Request<PolledRw> {
 /// Those of [`rw::start()`](super::rw::start); after those of the `RWF_*` flags: `EOPNOTSUPP` if
 /// the file can't be polled. `EAGAIN` if the device has no room now, but others of the context are
 /// in flight.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn start(
     prepared: Prepared,
     iocb: &Iocb,

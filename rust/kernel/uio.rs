@@ -118,7 +118,7 @@ impl<'a> UserIter<'a> {
     ///
     /// `EFAULT` if the addresses, or the array, are not those of a process; `EINVAL` if the array
     /// has too many elements or a negative length; `ENOMEM`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn import(
         space: &'a mut IterSpace,
         dir: Direction,

@@ -336,7 +336,7 @@ pub trait CancellableRw {
 
 /// An operation has ended: it leaves the list, if it is in one.
 #[doc(hidden)]
-#[inline]
+#[inline(always)]
 pub fn ended<T: TheAioRw>(operation: &T) {
     let node = operation.node();
 
@@ -368,8 +368,9 @@ macro_rules! kiocb_set_cancel_fn {
                 ::core::mem::offset_of!(Self, $($kiocb).+)
             };
             const FLAGS: i32 = $crate::bindings::IOCB_AIO_RW as i32;
+            const MAY_POLL: bool = false;
 
-            #[inline]
+            #[inline(always)]
             fn ended(&self) {
                 $crate::aio::cancel::ended(self);
             }

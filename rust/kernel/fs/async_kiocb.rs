@@ -81,6 +81,10 @@ pub unsafe trait HasAsyncKiocb {
     /// `IOCB_*` flags that all operations of this type have.
     const FLAGS: i32;
 
+    /// Whether it may be asked to be polled for, see [`AsyncKiocb::set_polled()`]. Otherwise
+    /// nothing is found by polling.
+    const MAY_POLL: bool = true;
+
     /// The file has ended the operation: nobody may cancel it any longer.
     #[doc(hidden)]
     #[inline]
@@ -338,7 +342,7 @@ impl AsyncKiocb {
         // SAFETY: `kiocb` is that of a `T`, and the file has not been called.
         let call = unsafe { Self::begin::<T>(kiocb, dir) };
         // SAFETY: The structure is valid, and the file has not been called.
-        let polled = unsafe { (*kiocb).ki_flags } & bindings::IOCB_HIPRI != 0;
+        let polled = T::MAY_POLL && unsafe { (*kiocb).ki_flags } & bindings::IOCB_HIPRI != 0;
         let ret = match call {
             // SAFETY: These are the arguments that the function wants:
             // - `kiocb` was completed by `begin()`. The file may keep it until it calls
