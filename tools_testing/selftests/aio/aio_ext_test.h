@@ -114,13 +114,16 @@ struct aio_balance {
 static inline struct aio_balance aio_balance(void)
 {
 	long long pinned = aio_pinned(), again;
-	int i;
+	int i, same = 0;
 
-	/* Others may pin a page for a short time, to read a file for example. */
-	for (i = 0; i < 5; i++) {
+	/*
+	 * Others may pin a page for a short time, to read a file for example, and
+	 * the numbers of the processors are not of one time.
+	 */
+	for (i = 0; i < 100 && same < 3; i++) {
 		again = aio_pinned();
-		if (again < pinned)
-			pinned = again;
+		same = again == pinned ? same + 1 : 0;
+		pinned = again;
 	}
 	return (struct aio_balance){ pinned, aio_locked(getpid()), aio_nr() };
 }
