@@ -315,6 +315,7 @@ TEST_F(misc, limit)
 	EXPECT_EQ(0, misc_current(self->one));
 	EXPECT_EQ(nr, aio_nr());
 	ASSERT_EQ(0, set_misc_limit(self->one, "0"));
+	self->ctx[0] = 0;
 	EXPECT_EQ(-EAGAIN, io_setup(1, &self->ctx[0]));
 	/* The other group is not concerned. */
 	ASSERT_TRUE(enter(self->other));
