@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What io_setup2() pins: how much locked memory it takes, and from whom.
+ *
+ * Held here: memory is charged before it is pinned, always against RLIMIT_MEMLOCK,
+ * and a page of a larger folio as the whole folio, once for each context; what
+ * fails later gives everything back; no page is pinned too often; a fault that
+ * nobody answers stops the thread that has it, and no other one, and SIGKILL ends it.
+ */
+#include <linux/capability.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include "../kselftest_harness.h"
+#include "aio_ext_test.h"
+
+#define NR		8
+#define HUGE		(2UL << 20)
+#define MAX_NR		"/proc/sys/fs/aio-max-nr"
+#define NR_HUGEPAGES	"/proc/sys/vm/nr_hugepages"
+#define ALL_KINDS	(USERIOCB | FIXEDBUFS | IOPOLL)
+
+static long long locked(void)
+{
+	return aio_locked(getpid());
+}
+
+static int cap_data(struct __user_cap_data_struct *data, int call)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+
+	return syscall(call, &head, data);
+}
+
+/* Lets RLIMIT_MEMLOCK be a limit for the calling thread, or takes that back. */
+static int be_limited(bool on)
+{
+	struct __user_cap_data_struct data[2];
+
+	if (cap_data(data, __NR_capget))
+		return -errno;
+	if (on)
+		data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	else
+		data[0].effective |= 1U << CAP_IPC_LOCK;
+	return cap_data(data, __NR_capset) ? -errno : 0;
+}
+
+/* The soft limit. */
+static int limit(int which, unsigned long bytes)
+{
+	struct rlimit rlim;
+
+	if (getrlimit(which, &rlim))
+		return -errno;
+	rlim.rlim_cur = bytes;
+	return setrlimit(which, &rlim) ? -errno : 0;
+}
+
+FIXTURE(pinned) {
+	struct iocb *iocbs;
+	struct aio_balance before;
+	char max_nr[32], hugepages[32], memlock[32];
+	size_t page;
+	char *buf;
+};
+
+FIXTURE_SETUP(pinned)
+{
+	int i;
+
+	NEED_SETUP2();
+	if (geteuid())
+		SKIP(return, "needs root");
+	ASSERT_LT(0, aio_read_text(MAX_NR, self->max_nr, sizeof(self->max_nr)));
+	ASSERT_LT(0, aio_read_text(AIO_MEMLOCK, self->memlock, sizeof(self->memlock)));
+	/* Rings are not what this is about. */
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "0"));
+	aio_read_text(NR_HUGEPAGES, self->hugepages, sizeof(self->hugepages));
+	self->page = getpagesize();
+	/* One page, whatever is around it. */
+	self->iocbs = aio_pages(self->page, PROT_READ | PROT_WRITE);
+	self->buf = aio_pages(2 * self->page, PROT_READ | PROT_WRITE);
+	ASSERT_NE(MAP_FAILED, (void *)self->iocbs);
+	ASSERT_NE(MAP_FAILED, (void *)self->buf);
+	for (i = 0; i < NR; i++)
+		aio_prep(&self->iocbs[i], IOCB_CMD_PREAD, -1, self->buf,
+			 2 * self->page, 0);
+	self->before = aio_balance();
+	ASSERT_LE(0, self->before.pinned);
+}
+
+FIXTURE_TEARDOWN(pinned)
+{
+	EXPECT_BALANCE(self->before);
+	if (self->max_nr[0])
+		EXPECT_EQ(0, aio_write_text(MAX_NR, self->max_nr));
+	if (self->memlock[0])
+		EXPECT_EQ(0, aio_write_text(AIO_MEMLOCK, self->memlock));
+	if (self->hugepages[0])
+		EXPECT_EQ(0, aio_write_text(NR_HUGEPAGES, self->hugepages));
+}
+
+/* A huge page of hugetlbfs. */
+static char *huge_page(int more)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", aio_read_number(NR_HUGEPAGES) + more);
+	aio_write_text(NR_HUGEPAGES, text);
+	return mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+}
+
+/* ------------------------------------------------------ how much */
+
+TEST_F(pinned, exempt_but_counted)
+{
+	aio_context_t ctx = 0;
+	long long ring = aio_ring_bytes(NR), page = self->page;
+
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 0));
+	ASSERT_EQ(0, io_setup2(NR, USERIOCB, self->iocbs, &ctx));
+	EXPECT_EQ(self->before.locked + ring + page, locked());
+	EXPECT_LE(self->before.pinned + 1, aio_pinned());
+	EXPECT_EQ(0, io_destroy(ctx));
+	EXPECT_EQ(self->before.locked, locked());
+	ctx = 0;
+	/* A small page counts as often as it is pinned. */
+	ASSERT_EQ(0, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_EQ(self->before.locked + ring + (1 + 2 * NR) * page, locked());
+	EXPECT_LE(self->before.pinned + 1 + 2 * NR, aio_pinned());
+	EXPECT_EQ(0, io_destroy(ctx));
+	ctx = 0;
+	/* Nothing is pinned for polling alone. */
+	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &ctx));
+	EXPECT_EQ(self->before.locked + ring, locked());
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+TEST_F(pinned, to_the_page)
+{
+	size_t page = self->page;
+	aio_context_t ctx = 0;
+
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, page - 1));
+	EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB, self->iocbs, &ctx));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, page));
+	EXPECT_EQ(0, io_setup2(NR, USERIOCB, self->iocbs, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	ctx = 0;
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 2 * NR * page));
+	EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_BALANCE(self->before);
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, (2 * NR + 1) * page));
+	EXPECT_EQ(0, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	/* One byte may touch one page more. */
+	self->iocbs[0].aio_buf += page - 1;
+	self->iocbs[0].aio_nbytes = 2;
+	ctx = 0;
+	EXPECT_EQ(0, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	EXPECT_EQ(0, be_limited(false));
+}
+
+/* What mlock() has charged, and what it wants later. */
+TEST_F(pinned, locked_twice)
+{
+	size_t page = self->page;
+	aio_context_t ctx = 0;
+
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 2 * page + aio_ring_bytes(NR)));
+	ASSERT_EQ(0, mlock(self->iocbs, page));
+	ASSERT_EQ(0, io_setup2(NR, USERIOCB, self->iocbs, &ctx));
+	EXPECT_EQ(self->before.locked + (long long)(2 * page + aio_ring_bytes(NR)),
+		  locked());
+	EXPECT_EQ(-1, mlock(self->buf, page));
+	EXPECT_EQ(0, io_destroy(ctx));
+	EXPECT_EQ(0, mlock(self->buf, page));
+	EXPECT_EQ(0, munlock(self->buf, page));
+	EXPECT_EQ(0, munlock(self->iocbs, page));
+	EXPECT_EQ(0, be_limited(false));
+}
+
+TEST_F(pinned, capable_in_a_namespace_only)
+{
+	struct __user_cap_data_struct data[2];
+	aio_context_t ctx = 0;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (unshare(CLONE_NEWUSER))
+			_exit(KSFT_SKIP);
+		if (cap_data(data, __NR_capget) ||
+		    !(data[0].effective & (1U << CAP_IPC_LOCK)))
+			_exit(1);
+		_exit(io_setup2(NR, USERIOCB, self->iocbs, &ctx) == -EAGAIN ? 0 : 2);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+		SKIP(return, "no user namespaces");
+	EXPECT_EQ(0, status);
+}
+
+/* The span of a buffer is within the limit, the folio that it keeps is not. */
+TEST_F(pinned, folios)
+{
+	size_t page = self->page;
+	aio_context_t a = 0, b = 0;
+	long long ring = aio_ring_bytes(1);
+	char *p = huge_page(1);
+
+	if (p == MAP_FAILED)
+		SKIP(return, "no huge page of 2 MiB");
+	aio_prep(&self->iocbs[0], IOCB_CMD_PREAD, -1, p + 5 * page, page, 0);
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, HUGE));
+	EXPECT_EQ(-EAGAIN, io_setup2(1, USERIOCB | FIXEDBUFS, self->iocbs, &a));
+	EXPECT_BALANCE(self->before);
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, HUGE + page));
+	ASSERT_EQ(0, io_setup2(1, USERIOCB | FIXEDBUFS, self->iocbs, &a));
+	EXPECT_EQ(self->before.locked + (long long)(HUGE + page) + ring, locked());
+	/* Another context is charged for all of it again. */
+	EXPECT_EQ(-EAGAIN, io_setup2(1, USERIOCB | FIXEDBUFS, self->iocbs, &b));
+	EXPECT_EQ(self->before.locked + (long long)(HUGE + page) + ring, locked());
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 2 * (HUGE + page) + ring));
+	ASSERT_EQ(0, io_setup2(1, USERIOCB | FIXEDBUFS, self->iocbs, &b));
+	EXPECT_EQ(self->before.locked + 2 * ((long long)(HUGE + page) + ring),
+		  locked());
+	EXPECT_EQ(0, io_destroy(a));
+	EXPECT_EQ(0, io_destroy(b));
+	/* The iocbs may be in the same folio. */
+	aio_prep((void *)p, IOCB_CMD_PREAD, -1, p + 5 * page, page, 0);
+	a = 0;
+	ASSERT_EQ(0, io_setup2(1, USERIOCB | FIXEDBUFS, (void *)p, &a));
+	EXPECT_EQ(self->before.locked + (long long)HUGE + ring, locked());
+	EXPECT_EQ(0, io_destroy(a));
+	EXPECT_EQ(0, be_limited(false));
+	munmap(p, HUGE);
+}
+
+/* No more than 2^20 pins of a page. */
+TEST_F_TIMEOUT(pinned, often, 200)
+{
+	unsigned int nr = (1 << 20) / (HUGE / self->page) + 1, i;
+	struct iocb *iocbs = aio_iocbs(nr);
+	aio_context_t ctx = 0;
+	char *p = huge_page(1);
+
+	if (p == MAP_FAILED)
+		SKIP(return, "no huge page of 2 MiB");
+	for (i = 0; i < nr; i++)
+		aio_prep(&iocbs[i], IOCB_CMD_PREAD, -1, p, HUGE, 0);
+	EXPECT_EQ(-EAGAIN, io_setup2(nr, USERIOCB | FIXEDBUFS, iocbs, &ctx));
+	EXPECT_BALANCE(self->before);
+	EXPECT_EQ(0, io_setup2(nr - 2, USERIOCB | FIXEDBUFS, iocbs, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	munmap(p, HUGE);
+}
+
+/* Somebody can find out why it was refused. */
+TEST_F(pinned, a_line_in_the_log)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), i;
+	bool found = false;
+	char line[2048];
+
+	if (log < 0)
+		SKIP(return, "no /dev/kmsg");
+	lseek(log, 0, SEEK_END);
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 0));
+	/* There are only so many lines in a time. */
+	for (i = 0; i < 20 && !found; i++) {
+		aio_context_t ctx = 0;
+		ssize_t len;
+
+		EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB, self->iocbs, &ctx));
+		while ((len = read(log, line, sizeof(line) - 1)) > 0 ||
+		       (len < 0 && errno == EPIPE)) {
+			line[len < 0 ? 0 : len] = '\0';
+			found |= strstr(line, "io_setup2") &&
+				 strstr(line, "RLIMIT_MEMLOCK");
+		}
+		if (!found)
+			aio_sleep_ms(1000);
+	}
+	EXPECT_TRUE(found);
+	EXPECT_EQ(0, be_limited(false));
+	close(log);
+}
+
+/* ------------------------------------------------------ which error is first */
+
+TEST_F(pinned, order)
+{
+	size_t page = self->page;
+	aio_context_t ctx = 0;
+
+	ASSERT_EQ(0, be_limited(true));
+	/* The limit is asked before the memory is. */
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 0));
+	EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB, aio_unmapped(), &ctx));
+	EXPECT_EQ(-EINVAL, io_setup2(NR, USERIOCB,
+				     (void *)((char *)self->iocbs + 32), &ctx));
+	EXPECT_EQ(-EFAULT, io_setup2(NR, USERIOCB, NULL, &ctx));
+	/* All buffers are checked before one is charged, ... */
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, page));
+	EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	self->iocbs[NR - 1].aio_nbytes = AIO_FIXEDBUF_MAX + 1;
+	EXPECT_EQ(-EFAULT, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	self->iocbs[NR - 1].aio_nbytes = 1;
+	self->iocbs[NR - 1].aio_buf = 0;
+	EXPECT_EQ(-EFAULT, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	/* ... and all are charged before one is pinned. */
+	self->iocbs[0].aio_buf = (uintptr_t)aio_unmapped();
+	self->iocbs[NR - 1].aio_buf = (uintptr_t)self->buf;
+	EXPECT_EQ(-EAGAIN, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_EQ(0, be_limited(false));
+	/* Then the ring, and then the events of all. */
+	EXPECT_EQ(0, aio_write_text(MAX_NR, "1"));
+	self->iocbs[0].aio_buf = (uintptr_t)self->buf;
+	EXPECT_EQ(-EAGAIN, io_setup2(2, USERIOCB | FIXEDBUFS,
+				     aio_unmapped(), &ctx));
+	EXPECT_EQ(0, aio_write_text(MAX_NR, self->max_nr));
+	EXPECT_EQ(0, ctx);
+}
+
+/* Lets each step fail in turn, so many times. */
+static void fail_at_each_step(struct __test_metadata *_metadata,
+			      struct _test_data_pinned *self, int rounds, int last_rounds)
+{
+	aio_context_t *ro = aio_pages(self->page, PROT_READ);
+	aio_context_t ctx = 0, one = 0;
+	struct iocb *last = &self->iocbs[NR - 1];
+	struct rlimit as;
+	char text[32];
+	int i;
+
+#define FAILS(error, iocbs, ctxp) do {					\
+	for (i = 0; i < rounds; i++)					\
+		ASSERT_EQ(error, io_setup2(NR, ALL_KINDS, iocbs, ctxp));\
+	EXPECT_BALANCE(self->before);					\
+} while (0)
+
+	FAILS(-EFAULT, aio_unmapped(), &ctx);
+	FAILS(-EFAULT, (struct iocb *)ro, &ctx);
+	last->aio_nbytes = -1ULL;
+	FAILS(-EFAULT, self->iocbs, &ctx);
+	last->aio_nbytes = self->page;
+	last->aio_buf = (uintptr_t)ro;
+	FAILS(-EFAULT, self->iocbs, &ctx);
+	last->aio_buf = (uintptr_t)self->buf + self->page;
+	last->aio_nbytes = 16 * self->page;
+	ASSERT_EQ(0, mprotect(self->buf + self->page, self->page, PROT_READ));
+	FAILS(-EFAULT, self->iocbs, &ctx);
+	ASSERT_EQ(0, mprotect(self->buf + self->page, self->page,
+			      PROT_READ | PROT_WRITE));
+	last->aio_nbytes = self->page;
+	/* The array, the buffers. */
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 0));
+	FAILS(-EAGAIN, self->iocbs, &ctx);
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, 3 * self->page));
+	FAILS(-EAGAIN, self->iocbs, &ctx);
+	ASSERT_EQ(0, be_limited(false));
+	/* The ring: there is no address space. */
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &as));
+	ASSERT_EQ(0, limit(RLIMIT_AS, 0));
+	for (i = 0; i < rounds; i++)
+		if (io_setup2(NR, ALL_KINDS, self->iocbs, &ctx) != -ENOMEM)
+			break;
+	ASSERT_EQ(0, setrlimit(RLIMIT_AS, &as));
+	EXPECT_EQ(rounds, i);
+	EXPECT_BALANCE(self->before);
+	/* The events of all contexts. */
+	snprintf(text, sizeof(text), "%lld", aio_nr() + NR);
+	ASSERT_EQ(0, io_setup(1, &one));
+	ASSERT_EQ(0, aio_write_text(MAX_NR, text));
+	for (i = 0; i < rounds; i++)
+		ASSERT_EQ(-EAGAIN, io_setup2(NR, ALL_KINDS, self->iocbs, &ctx));
+	ASSERT_EQ(0, aio_write_text(MAX_NR, self->max_nr));
+	EXPECT_EQ(0, io_destroy(one));
+	EXPECT_BALANCE(self->before);
+	/* The last one; this takes the time that the end of a context takes. */
+	rounds = last_rounds;
+	FAILS(-EFAULT, self->iocbs, ro);
+	EXPECT_EQ(0, ctx);
+}
+
+TEST_F_TIMEOUT(pinned, every_step_fails, 1700)
+{
+	/* Once is enough for that. */
+	bool more = aio_long() && sizeof(long) == 8;
+
+	fail_at_each_step(_metadata, self, more ? 100000 : 1000, more ? 10000 : 100);
+}
+
+/* ------------------------------------------------------ faults that take long */
+
+struct waiting {
+	pthread_t thread;
+	volatile pid_t tid;
+	unsigned int flags;
+	struct iocb *iocbs;
+	aio_context_t ctx;
+	long ret;
+};
+
+static void *setup2_thread(void *arg)
+{
+	struct waiting *w = arg;
+
+	w->tid = aio_gettid();
+	w->ret = io_setup2(NR, w->flags, w->iocbs, &w->ctx);
+	return NULL;
+}
+
+/* Faults on @len bytes at @p are answered by whoever has the file, or not at all. */
+static int answer_faults(char *p, size_t len)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)p, len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	return fd;
+}
+
+/* Others of the process get on while one thread waits for its pages. */
+static void others_get_on(struct __test_metadata *_metadata)
+{
+	aio_context_t ctx = 0, other = 0;
+	struct io_event event;
+	struct iocb iocb, *user;
+	int fd = aio_mem_file();
+	void *p;
+
+	ASSERT_EQ(0, io_setup(1, &ctx));
+	aio_prep(&iocb, IOCB_CMD_PWRITE, fd, "four", 4, 0);
+	EXPECT_EQ(1, aio_run(ctx, &iocb, &event));
+	EXPECT_EVENT(&event, &iocb, 4);
+	/* The map lock is free, for those who change mappings, too. */
+	p = aio_pages(4096, PROT_READ | PROT_WRITE);
+	EXPECT_EQ(0, munmap(p, 4096));
+	user = aio_iocbs(1);
+	*user = iocb;
+	EXPECT_EQ(0, io_setup2(1, USERIOCB, user, &other));
+	EXPECT_INDEX_RES(other, 0, 4);
+	EXPECT_EQ(0, io_destroy(other));
+	EXPECT_EQ(0, io_destroy(ctx));
+	close(fd);
+}
+
+static void long_fault(struct __test_metadata *_metadata,
+		       struct _test_data_pinned *self, unsigned int flags)
+{
+	char *late = aio_pages(2 * self->page, PROT_READ | PROT_WRITE);
+	struct waiting w = { .flags = flags, .iocbs = self->iocbs };
+	struct uffdio_zeropage zero = {
+		.range = { (uintptr_t)late, 2 * self->page },
+	};
+	int uffd = answer_faults(late, 2 * self->page);
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd");
+	if (flags & FIXEDBUFS)
+		self->iocbs[3].aio_buf = (uintptr_t)late;
+	else
+		w.iocbs = (void *)late;
+	ASSERT_EQ(0, pthread_create(&w.thread, NULL, setup2_thread, &w));
+	ASSERT_TRUE(aio_wait_blocked(&w.tid, __NR_io_setup2));
+	others_get_on(_metadata);
+	EXPECT_TRUE(aio_is_blocked(getpid(), w.tid, __NR_io_setup2));
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	pthread_join(w.thread, NULL);
+	EXPECT_EQ(0, w.ret);
+	EXPECT_EQ(0, io_destroy(w.ctx));
+	close(uffd);
+	munmap(late, 2 * self->page);
+}
+
+TEST_F(pinned, fault_in_the_array)
+{
+	long_fault(_metadata, self, USERIOCB);
+}
+
+TEST_F(pinned, fault_in_a_buffer)
+{
+	long_fault(_metadata, self, USERIOCB | FIXEDBUFS);
+}
+
+TEST_F(pinned, killed_in_a_fault)
+{
+	char *late = aio_pages(2 * self->page, PROT_READ | PROT_WRITE);
+	bool blocked = false;
+	int status, i;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		aio_context_t ctx = 0;
+
+		if (answer_faults(late, 2 * self->page) < 0)
+			_exit(KSFT_SKIP);
+		self->iocbs[3].aio_buf = (uintptr_t)late;
+		_exit(io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx) ? 1 : 2);
+	}
+	for (i = 0; i < 5000 && !blocked; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+				SKIP(return, "no userfaultfd");
+			ASSERT_EQ(-1, status);
+		}
+		blocked = aio_is_blocked(pid, pid, __NR_io_setup2);
+		aio_sleep_ms(1);
+	}
+	EXPECT_TRUE(blocked);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	munmap(late, 2 * self->page);
+}
+
+TEST_HARNESS_MAIN
