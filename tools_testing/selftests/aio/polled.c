@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Contexts of io_setup2() with IOCTX_FLAG_IOPOLL, on each kind of disk that has queues
+ * to be polled: null_blk, a virtio disk (AIO_SCRATCH_DEV; it is written to), and an
+ * NVMe disk, which is only read. Of several threads that wait one polls, and when
+ * it leaves, whyever, another one does.
+ */
+#include <dlfcn.h>
+#include <glob.h>
+#include <sys/wait.h>
+#include "../kselftest_harness.h"
+#include "aio_ext_test.h"
+
+#define NR	64
+#define MANY	512
+#define BLOCK	4096
+
+FIXTURE(polled) {
+	struct aio_balance before;
+	struct aio_slow_disk disk;
+	struct iocb *iocbs;
+	struct io_event *events;
+	unsigned long all[MANY];
+	aio_context_t ctx;
+	char *buf;
+	int fd;
+};
+
+FIXTURE_VARIANT(polled) {
+	const char *dev;
+	unsigned int flags;
+};
+
+FIXTURE_VARIANT_ADD(polled, null) { .flags = IOPOLL };
+
+FIXTURE_VARIANT_ADD(polled, null_all) { .flags = IOPOLL | USERIOCB | FIXEDBUFS };
+
+FIXTURE_VARIANT_ADD(polled, virtio_all) {
+	.dev = "vd", .flags = IOPOLL | USERIOCB | FIXEDBUFS
+};
+
+FIXTURE_VARIANT_ADD(polled, nvme) { .dev = "nvme", .flags = IOPOLL };
+
+FIXTURE_VARIANT_ADD(polled, nvme_all) {
+	.dev = "nvme", .flags = IOPOLL | USERIOCB | FIXEDBUFS
+};
+
+/* A disk of this kind that has queues to be polled. */
+static bool find_disk(const char *kind, char *dev, size_t size)
+{
+	char path[192], pattern[64];
+	bool found = false;
+	size_t i;
+	glob_t g;
+
+	snprintf(pattern, sizeof(pattern), "/sys/block/%s*", kind);
+	if (glob(pattern, 0, NULL, &g))
+		return false;
+	for (i = 0; i < g.gl_pathc && !found; i++) {
+		snprintf(path, sizeof(path), "%s/queue/io_poll", g.gl_pathv[i]);
+		snprintf(dev, size, "/dev/%s", g.gl_pathv[i] + strlen("/sys/block/"));
+		found = aio_read_number(path) == 1 && !access(dev, R_OK);
+	}
+	globfree(&g);
+	return found;
+}
+
+FIXTURE_SETUP(polled)
+{
+	char dev[128];
+	int i;
+
+	NEED_SETUP2();
+	self->before = aio_balance();
+	if (!variant->dev) {
+		if (!aio_poll_disk_make(&self->disk, 128))
+			SKIP(return, "no null_blk disk (needs root and configfs)");
+		snprintf(dev, sizeof(dev), "%s", self->disk.dev);
+	} else if (!find_disk(variant->dev, dev, sizeof(dev))) {
+		SKIP(return, "no such disk with queues to be polled");
+	}
+	self->fd = open(dev, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, self->fd);
+	self->iocbs = aio_iocbs(MANY);
+	self->events = calloc(MANY, sizeof(struct io_event));
+	self->buf = aio_pages(MANY * BLOCK, PROT_READ | PROT_WRITE);
+	for (i = 0; i < MANY; i++) {
+		aio_prep(&self->iocbs[i], IOCB_CMD_PREAD, self->fd,
+			 self->buf + i * BLOCK, BLOCK, i * 37 % MANY * BLOCK);
+		self->all[i] = variant->flags & USERIOCB ?
+			i : (unsigned long)&self->iocbs[i];
+	}
+	ASSERT_EQ(0, io_setup2(MANY, variant->flags,
+			       variant->flags & USERIOCB ? self->iocbs : NULL,
+			       &self->ctx));
+}
+
+FIXTURE_TEARDOWN(polled)
+{
+	if (self->ctx)
+		EXPECT_EQ(0, io_destroy(self->ctx));
+	close(self->fd);
+	aio_slow_disk_remove(&self->disk);
+	EXPECT_BALANCE(self->before);
+}
+
+static long submit_all(aio_context_t ctx, unsigned long *all, long nr)
+{
+	long sum = 0, ret;
+
+	while (sum < nr && (ret = aio_submit_indices(ctx, nr - sum, all + sum)) > 0)
+		sum += ret;
+	return sum;
+}
+
+/* Submits one, whatever the device has room for now. */
+static bool submit_one(aio_context_t ctx, unsigned long index)
+{
+	long ret;
+
+	while ((ret = aio_submit_index(ctx, index)) == -EAGAIN)
+		aio_sleep_ms(1);
+	return ret == 1;
+}
+
+TEST_F(polled, bytes)
+{
+	char *want = aio_pages(MANY * BLOCK, PROT_READ | PROT_WRITE);
+	int i, fd;
+
+	if (variant->dev && !strcmp(variant->dev, "nvme"))
+		fd = -1;
+	else
+		fd = aio_reopen(self->fd, O_WRONLY | O_DIRECT);
+	if (fd >= 0) {
+		aio_pattern(want, MANY * BLOCK, 3);
+		ASSERT_EQ(MANY * BLOCK, pwrite(fd, want, MANY * BLOCK, 0));
+		close(fd);
+	}
+	ASSERT_EQ(MANY * BLOCK, pread(self->fd, want, MANY * BLOCK, 0));
+	memset(self->buf, 0x33, MANY * BLOCK);
+	for (i = 0; i < MANY; ) {
+		long n = submit_all(self->ctx, self->all + i, MANY - i < NR ? MANY - i : NR);
+
+		ASSERT_LT(0, n);
+		ASSERT_EQ(n, io_getevents(self->ctx, n, n, self->events, NULL));
+		i += n;
+		while (n--) {
+			EXPECT_EQ(BLOCK, (__s64)self->events[n].res);
+			EXPECT_EQ(0, (__s64)self->events[n].res2);
+		}
+	}
+	for (i = 0; i < MANY; i++)
+		EXPECT_EQ(0, memcmp(self->buf + i * BLOCK,
+				    want + i * 37 % MANY * BLOCK, BLOCK));
+	munmap(want, MANY * BLOCK);
+}
+
+/* Nobody but who asks gets events. */
+TEST_F(polled, only_from_getevents)
+{
+	volatile struct aio_ring *ring = aio_ring(self->ctx);
+
+	if (variant->dev)
+		SKIP(return, "others may poll this disk");
+	ASSERT_TRUE(submit_one(self->ctx, self->all[0]));
+	aio_sleep_ms(50);
+	EXPECT_EQ(ring->head, ring->tail);
+	EXPECT_EQ(0, ring->magic);
+	EXPECT_EQ(1, io_getevents(self->ctx, 1, 1, self->events, NULL));
+	EXPECT_EQ(self->all[0], self->events[0].obj);
+	EXPECT_EQ(self->iocbs[0].aio_data, self->events[0].data);
+}
+
+/* libaio looks in the ring when the time limit is 0, if it knows the ring. */
+TEST_F(polled, libaio)
+{
+#if __SIZEOF_LONG__ == 8
+	int (*get)(aio_context_t, long, long, struct io_event *, struct timespec *);
+	void *lib = dlopen("libaio.so.1", RTLD_NOW);
+	struct timespec zero = { 0 };
+	int i, ret = 0;
+
+	if (!lib)
+		lib = dlopen("libaio.so.1t64", RTLD_NOW);
+	get = lib ? dlsym(lib, "io_getevents") : NULL;
+	if (!get)
+		SKIP(return, "no libaio");
+	ASSERT_TRUE(submit_one(self->ctx, self->all[1]));
+	for (i = 0; i < 1000 && !ret; i++) {
+		ret = get(self->ctx, 0, 1, self->events, &zero);
+		aio_sleep_ms(!!i);
+	}
+	EXPECT_EQ(1, ret);
+	EXPECT_EQ(self->all[1], self->events[0].obj);
+#else
+	SKIP(return, "not with a static program");
+#endif
+}
+
+/* What cannot be copied is not lost. */
+TEST_F(polled, bad_address)
+{
+	struct aio_sigset sig = { 0 };
+
+	ASSERT_TRUE(submit_one(self->ctx, self->all[2]));
+	EXPECT_EQ(-EFAULT, io_getevents(self->ctx, 1, 1, aio_unmapped(), NULL));
+	EXPECT_EQ(1, io_pgetevents(self->ctx, 1, 1, self->events, NULL, &sig));
+	EXPECT_EQ(self->all[2], self->events[0].obj);
+}
+
+/* The number that the context was asked for is what it has room for. */
+TEST_F(polled, no_more_than_there_is_room_for)
+{
+	aio_context_t ctx = 0;
+	unsigned int room, i;
+	long ret, sum = 0;
+
+	ASSERT_EQ(0, io_setup2(2, IOPOLL, NULL, &ctx));
+	room = aio_ring(ctx)->nr - 1;
+	for (i = 0; i < 4 * room && sum < room + 1; i++) {
+		ret = aio_submit_index(ctx, (unsigned long)&self->iocbs[0]);
+		if (ret != 1)
+			break;
+		sum++;
+	}
+	EXPECT_EQ(-EAGAIN, ret);
+	EXPECT_GE(room, sum);
+	EXPECT_LT(0, sum);
+	EXPECT_EQ(sum, io_getevents(ctx, sum, MANY, self->events, NULL));
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+/* ------------------------------------------------------ several who wait */
+
+static void handler(int sig)
+{
+}
+
+enum leave { BY_TIME, BY_SIGNAL, BY_EVENT };
+
+/* One thread polls, another sleeps. The first one leaves. */
+static void hand_over(struct __test_metadata *_metadata, struct _test_data_polled *self,
+		      enum leave how)
+{
+	struct sigaction act = { .sa_handler = handler };
+	struct io_event first_event, second_event;
+	struct timespec limit = { 0, 100000000 };
+	struct aio_caller first = {
+		.ctx = self->ctx, .min_nr = 1, .nr = 1, .events = &first_event,
+		.timeout = how == BY_TIME ? &limit : NULL,
+	};
+	struct aio_caller second = {
+		.ctx = self->ctx, .min_nr = 1, .nr = 1, .events = &second_event,
+	};
+
+	sigaction(SIGUSR1, &act, NULL);
+	first.tid = 0;
+	ASSERT_EQ(0, pthread_create(&first.thread, NULL, aio_getevents_thread, &first));
+	while (!first.tid)
+		aio_sleep_ms(1);
+	aio_sleep_ms(5);
+	ASSERT_TRUE(aio_start_blocked(&second, aio_getevents_thread,
+				      __NR_io_getevents));
+	if (how == BY_EVENT) {
+		ASSERT_TRUE(submit_one(self->ctx, self->all[0]));
+	} else {
+		if (how == BY_SIGNAL)
+			pthread_kill(first.thread, SIGUSR1);
+		EXPECT_EQ(how == BY_TIME ? 0 : -EINTR, aio_join(&first));
+	}
+	ASSERT_TRUE(submit_one(self->ctx, self->all[1]));
+	if (how == BY_EVENT)
+		EXPECT_EQ(1, aio_join(&first));
+	EXPECT_EQ(1, aio_join(&second));
+	EXPECT_EQ(BLOCK, (__s64)second_event.res);
+}
+
+TEST_F(polled, hand_over_after_the_time)
+{
+	hand_over(_metadata, self, BY_TIME);
+}
+
+TEST_F(polled, hand_over_after_a_signal)
+{
+	hand_over(_metadata, self, BY_SIGNAL);
+}
+
+TEST_F(polled, hand_over_after_an_event)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		hand_over(_metadata, self, BY_EVENT);
+}
+
+struct taker {
+	pthread_t thread;
+	aio_context_t ctx;
+	volatile bool *stop;
+	unsigned int limit_us;
+	long taken;
+	long error;
+};
+
+static void *take(void *arg)
+{
+	struct taker *t = arg;
+	struct io_event events[8];
+
+	while (!*t->stop) {
+		struct timespec limit = { 0, t->limit_us * 1000L };
+		long ret = io_getevents(t->ctx, 1 + t->taken % 3, 8, events, &limit);
+
+		if (ret < 0 && ret != -EINTR) {
+			t->error = ret;
+			break;
+		}
+		t->taken += ret > 0 ? ret : 0;
+	}
+	return NULL;
+}
+
+/* Takers that come and go: none of the events is lost, none comes twice. */
+TEST_F_TIMEOUT(polled, takers_with_limits, 100)
+{
+	static const unsigned int limits[] = { 1, 50, 700, 20000 };
+	struct taker t[4] = { };
+	volatile bool stop = false;
+	long sum = 0, submitted = 0;
+	int i, tries;
+
+	for (i = 0; i < 4; i++) {
+		t[i] = (struct taker){ .ctx = self->ctx, .stop = &stop,
+				       .limit_us = limits[i] };
+		ASSERT_EQ(0, pthread_create(&t[i].thread, NULL, take, &t[i]));
+	}
+	for (i = 0; i < 2000; i++) {
+		long ret = aio_submit_index(self->ctx, self->all[i % MANY]);
+
+		ASSERT_TRUE(ret == 1 || ret == -EAGAIN);
+		submitted += ret == 1;
+	}
+	for (tries = 0; tries < 10000 && sum < submitted; tries++) {
+		for (i = 0, sum = 0; i < 4; i++)
+			sum += *(volatile long *)&t[i].taken;
+		aio_sleep_ms(1);
+	}
+	stop = true;
+	for (i = 0; i < 4; i++) {
+		pthread_join(t[i].thread, NULL);
+		EXPECT_EQ(0, t[i].error);
+	}
+	EXPECT_EQ(submitted, sum);
+	EXPECT_EQ(0, aio_drain(self->ctx));
+}
+
+/* The context ends while a thread polls, and others wait. */
+TEST_F(polled, end_while_threads_wait)
+{
+	struct aio_caller c[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		c[i] = (struct aio_caller){ .ctx = self->ctx, .min_nr = MANY, .nr = MANY };
+		c[i].events = calloc(MANY, sizeof(struct io_event));
+		ASSERT_EQ(0, pthread_create(&c[i].thread, NULL, aio_getevents_thread,
+					    &c[i]));
+	}
+	aio_sleep_ms(20);
+	EXPECT_LT(0, submit_all(self->ctx, self->all, 16));
+	EXPECT_EQ(0, io_destroy(self->ctx));
+	self->ctx = 0;
+	for (i = 0; i < 3; i++) {
+		long ret = aio_join(&c[i]);
+
+		EXPECT_TRUE(ret == -EINVAL || (ret > 0 && ret <= 16));
+		free(c[i].events);
+	}
+}
+
+/* Hundreds in flight at the end of the process. */
+TEST_F(polled, processes_that_end)
+{
+	int how, status;
+
+	for (how = 0; how < 4; how++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			aio_context_t ctx = 0;
+
+			if (io_setup2(MANY, variant->flags,
+				      variant->flags & USERIOCB ? self->iocbs : NULL,
+				      &ctx))
+				_exit(1);
+			if (submit_all(ctx, self->all, MANY) < 1)
+				_exit(2);
+			if (how == 0)
+				raise(SIGKILL);
+			if (how == 1)
+				execl("/bin/true", "true", NULL);
+			if (how == 2 && io_destroy(ctx))
+				_exit(3);
+			_exit(0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(how ? 0 : SIGKILL, status);
+	}
+	/* The disk works. */
+	ASSERT_TRUE(submit_one(self->ctx, self->all[0]));
+	EXPECT_EQ(1, io_getevents(self->ctx, 1, 1, self->events, NULL));
+	EXPECT_EQ(BLOCK, (__s64)self->events[0].res);
+}
+
+/* Killed while it waits, which is while it polls. */
+TEST_F(polled, killed_in_getevents)
+{
+	int status, i;
+
+	for (i = 0; i < 5; i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			aio_context_t ctx = 0;
+
+			if (io_setup2(MANY, variant->flags,
+				      variant->flags & USERIOCB ? self->iocbs : NULL,
+				      &ctx) ||
+			    submit_all(ctx, self->all, NR) < 1)
+				_exit(1);
+			io_getevents(ctx, MANY, MANY, self->events, NULL);
+			_exit(2);
+		}
+		aio_sleep_ms(20 * i);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(SIGKILL, status);
+	}
+}
+
+struct owner {
+	pthread_t thread;
+	struct iocb iocbs[16];
+	int contexts;
+	long error;
+};
+
+/* Has contexts of its own, submits to all of them, and then looks at each. */
+static void *own(void *arg)
+{
+	struct owner *o = arg;
+	struct io_event events[16];
+	aio_context_t ctx[3] = { 0 };
+	unsigned long all[16];
+	long sum[3], ret;
+	int round, i;
+
+	for (i = 0; i < 16; i++)
+		all[i] = (unsigned long)&o->iocbs[i];
+	for (i = 0; i < o->contexts && !o->error; i++)
+		o->error = io_setup2(16, IOPOLL, NULL, &ctx[i]);
+	for (round = 0; round < 50 && !o->error; round++) {
+		for (i = 0; i < o->contexts; i++)
+			sum[i] = submit_all(ctx[i], all, 16);
+		for (i = 0; i < o->contexts; i++) {
+			/* Nothing of it is in flight: this one is always taken. */
+			if (!sum[i])
+				o->error = -1000;
+			while (sum[i] > 0 && !o->error) {
+				ret = io_getevents(ctx[i], 1, 16, events, NULL);
+				if (ret < 1)
+					o->error = ret ? ret : -1001;
+				sum[i] -= ret;
+				while (ret-- > 0)
+					if (events[ret].res != BLOCK)
+						o->error = events[ret].res;
+			}
+		}
+	}
+	for (i = 0; i < o->contexts; i++)
+		io_destroy(ctx[i]);
+	return NULL;
+}
+
+/* Room for two requests, and many contexts that want it: each of them gets on. */
+TEST_F_TIMEOUT(polled, no_room, 100)
+{
+	struct owner *o = calloc(4, sizeof(*o));
+	struct aio_slow_disk disk;
+	int i, j, fd;
+
+	if (variant->dev || variant->flags & USERIOCB)
+		SKIP(return, "once is enough");
+	ASSERT_TRUE(aio_poll_disk_make(&disk, 2));
+	fd = open(disk.dev, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 4; i++) {
+		for (j = 0; j < 16; j++)
+			aio_prep(&o[i].iocbs[j], IOCB_CMD_PREAD, fd,
+				 self->buf + (16 * i + j) * BLOCK, BLOCK, j * 2 * BLOCK);
+		o[i].contexts = i % 3 + 1;
+		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, own, &o[i]));
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(o[i].thread, NULL);
+		EXPECT_EQ(0, o[i].error);
+	}
+	close(fd);
+	aio_slow_disk_remove(&disk);
+	free(o);
+}
+
+/* A disk without queues to be polled: it is refused, or it gets on. */
+TEST(disk_without_polled_queues)
+{
+	struct aio_slow_disk disk;
+	struct io_event event;
+	struct iocb iocb;
+	aio_context_t ctx = 0;
+	void *buf = aio_pages(BLOCK, PROT_READ | PROT_WRITE);
+	long ret;
+	int fd, i;
+
+	NEED_SETUP2();
+	if (!aio_slow_disk_make(&disk, 20))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+	/* The default is one. */
+	aio_slow_disk_set(&disk, "power", 0);
+	if (aio_slow_disk_set(&disk, "poll_queues", 0) ||
+	    aio_slow_disk_set(&disk, "power", 1)) {
+		aio_slow_disk_remove(&disk);
+		SKIP(return, "no null_blk disk without queues to be polled");
+	}
+	for (fd = -1, i = 0; i < 1000 && fd < 0; i++, aio_sleep_ms(5))
+		fd = open(disk.dev, O_RDWR | O_DIRECT);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &ctx));
+	aio_prep(&iocb, IOCB_CMD_PREAD, fd, buf, BLOCK, 0);
+	ret = aio_submit_one(ctx, &iocb);
+	if (ret == 1) {
+		ASSERT_EQ(1, io_getevents(ctx, 1, 1, &event, NULL));
+		ret = event.res;
+	}
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+	EXPECT_EQ(0, io_destroy(ctx));
+	close(fd);
+	aio_slow_disk_remove(&disk);
+}
+
+/*
+ * A request that must be split is not polled for: who waits for it sleeps, and hears
+ * of its end.
+ */
+TEST(who_waits_for_what_is_not_polled_sleeps)
+{
+	size_t len = 8 << 20;
+	struct aio_slow_disk disk;
+	struct io_event event;
+	struct iocb iocb;
+	struct aio_caller c = { .min_nr = 1, .nr = 1, .events = &event };
+	char *buf = aio_pages(len, PROT_READ | PROT_WRITE);
+	bool slept = false;
+	int fd;
+
+	NEED_SETUP2();
+	if (!aio_slow_disk_make(&disk, 2000))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+	fd = open(disk.dev, O_RDWR | O_DIRECT);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &c.ctx));
+	aio_prep(&iocb, IOCB_CMD_PREAD, fd, buf, len, 0);
+	ASSERT_EQ(1, aio_submit_one(c.ctx, &iocb));
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, aio_getevents_thread, &c));
+	while (!c.done && !slept) {
+		slept = c.tid && aio_is_blocked(getpid(), c.tid, __NR_io_getevents);
+		aio_sleep_ms(1);
+	}
+	EXPECT_EQ(1, aio_join(&c));
+	EXPECT_TRUE(slept);
+	EXPECT_EQ((__s64)len, (__s64)event.res);
+	EXPECT_EQ(0, io_destroy(c.ctx));
+	close(fd);
+	aio_slow_disk_remove(&disk);
+}
+
+TEST_HARNESS_MAIN
