@@ -150,12 +150,10 @@ pub(crate) fn end_polled(except: &Polled) {
         if all[0].is_none() || fatal_signal_pending() {
             return;
         }
-        let useful = all
-            .iter()
-            .flatten()
-            .fold(false, |useful, polled| polled.work() || useful);
+        // All of them, whichever is of use.
+        let useful = all.iter().flatten().filter(|polled| polled.work()).count();
 
-        if !useful {
+        if useful == 0 {
             fsleep(Delta::from_millis(1));
         }
         cond_resched();

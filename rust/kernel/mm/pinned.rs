@@ -67,7 +67,7 @@ impl PinnedPage {
 
     /// Returns the index in the folio.
     fn index_in_folio(self) -> usize {
-        (self.pfn() - Self(self.folio().cast()).pfn()) as usize
+        self.pfn() - Self(self.folio().cast()).pfn()
     }
 
     fn pfn(self) -> usize {

@@ -78,8 +78,8 @@ pub enum Look {
 ///
 /// # Invariants
 ///
-/// If `polled` is set, the file was called with `IOCB_HIPRI`: so `private` in the structure is null,
-/// or what its `->iopoll()` looks for.
+/// If `polled` is set, the file was called with `IOCB_HIPRI`: so `private` in the structure is
+/// null, or what its `->iopoll()` looks for.
 pub struct Submitted<T: Cached> {
     op: SlabArc<T>,
     polled: bool,
