@@ -2,8 +2,8 @@
 
 //! The kinds of contexts: where their iocbs are, and how reads and writes are started.
 //!
-//! This is decided once for a submission, and by types: the code for contexts of `io_setup(2)` is
-//! what it would be if there were no others.
+//! This is decided once for a submission, and by types: the loop over the iocbs of contexts of
+//! `io_setup(2)` is an instance of its own, which asks nothing about the others.
 
 use crate::{
     batch::Batch,
@@ -150,8 +150,7 @@ pub(crate) fn word(array: UserPtr, nr: usize, abi: Abi) -> Result<usize> {
         Abi::Native => size_of::<usize>(),
         Abi::Compat => size_of::<u32>(),
     };
-    // No pointer of a program can be this far behind another, but a number that a program passes
-    // can be.
+    // OVERFLOW: `nr` is less than the number of events of a ring, which is in memory.
     let word = array.wrapping_byte_add(nr.wrapping_mul(size));
 
     match abi {
