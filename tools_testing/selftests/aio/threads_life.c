@@ -787,7 +787,8 @@ static void on_timer(int sig)
 /* A signal while the first thread is made: the call begins anew. */
 TEST_F_TIMEOUT(life, signal_while_submitting, 120)
 {
-	struct itimerval fast = { { 0, 2000 }, { 0, 500 } }, never = { 0 };
+	/* Not so fast that nothing could ever be done between two of them. */
+	struct itimerval fast = { { 0, 250 * patience() }, { 0, 500 } }, never = { 0 };
 	int round, status;
 	pid_t pid;
 

@@ -434,6 +434,7 @@ TEST_F(part, short_read)
 TEST_F(part, only_read_and_write)
 {
 	char text[64] = "", name[32] = "";
+	struct iovec iov[2] = { { text, 2 }, { text + 2, sizeof(text) - 2 } };
 	int fd = open("/proc/self/comm", O_RDWR);
 
 	ASSERT_LE(0, fd);
@@ -442,11 +443,15 @@ TEST_F(part, only_read_and_write)
 	ASSERT_LT(1, aio_read_text("/proc/self/comm", name, sizeof(name)));
 	EXPECT_DONE(self->ctx, &self->iocb, strlen(name));
 	EXPECT_STREQ(name, text);
-	/* From a place in it, by a vector. */
+	/* From a place in it, and by a vector. */
 	memset(text, 0, sizeof(text));
 	self->iocb.aio_offset = 2;
 	EXPECT_DONE(self->ctx, &self->iocb, strlen(name) - 2);
 	EXPECT_STREQ(name + 2, text);
+	memset(text, 0, sizeof(text));
+	aio_prep(&self->iocb, IOCB_CMD_PREADV, fd, iov, 2, 0);
+	EXPECT_DONE(self->ctx, &self->iocb, strlen(name));
+	EXPECT_STREQ(name, text);
 	/* Each is the name of its own thread: the one that is open is ours. */
 	aio_prep(&self->iocb, IOCB_CMD_PWRITE, fd, "other", 5, 0);
 	EXPECT_DONE(self->ctx, &self->iocb, 5);
