@@ -352,7 +352,7 @@ static inline bool thread_fs_make(struct thread_fs *fs, unsigned int ms)
 		return false;
 	snprintf(fs->mnt, sizeof(fs->mnt), "/tmp/aio_thread_XXXXXX");
 	snprintf(cmd, sizeof(cmd),
-		 "mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=0,nodiscard -N 256 %s 16M >/dev/null 2>&1",
+		 "mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=0,nodiscard -N 512 %s 16M >/dev/null 2>&1",
 		 fs->disk.dev);
 	if (!mkdtemp(fs->mnt) || system(cmd) ||
 	    mount(fs->disk.dev, fs->mnt, "ext4", MS_NOATIME, "noinit_itable"))

@@ -312,6 +312,39 @@ TEST_F(frozen, queued)
 	EXPECT_EQ(0, io_destroy(self->ctx));
 }
 
+/* One in the middle is cancelled: what is behind it is still behind what is before it. */
+TEST_F(frozen, in_the_middle)
+{
+	int i;
+
+	memset(self->buf + 4 * BLOCK, 'o', BLOCK);
+	ASSERT_EQ(BLOCK, pwrite(self->fd, self->buf + 4 * BLOCK, BLOCK, 0));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	for (i = 0; i < 4; i++) {
+		memset(self->buf + i * BLOCK, 'a' + i, BLOCK);
+		aio_prep(&self->iocb[i], i == 3 ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE, self->fd,
+			 self->buf + i * BLOCK, BLOCK, 0);
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb[i]));
+	}
+	for (i = 1; i < 3; i++) {
+		EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb[i], NULL));
+		EXPECT_NEXT(self->ctx, &self->iocb[i], -EINTR);
+		/* The read could be done, if it were not behind the first write. */
+		EXPECT_NO_EVENT(self->ctx);
+	}
+	/* What comes now is, too. */
+	aio_prep(&self->iocb[4], IOCB_CMD_PREAD, self->fd, self->buf + 5 * BLOCK, BLOCK, 0);
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb[4]));
+	EXPECT_NO_EVENT(self->ctx);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	EXPECT_NEXT(self->ctx, &self->iocb[0], BLOCK);
+	EXPECT_NEXT(self->ctx, &self->iocb[3], BLOCK);
+	EXPECT_NEXT(self->ctx, &self->iocb[4], BLOCK);
+	EXPECT_EQ('a', self->buf[3 * BLOCK]);
+	EXPECT_EQ('a', self->buf[5 * BLOCK]);
+	EXPECT_EQ(0, io_destroy(self->ctx));
+}
+
 /* The one that runs ends by itself, done or not, but only once. */
 TEST_F(frozen, running)
 {

@@ -162,6 +162,45 @@ TEST_F(own, broken_pipe)
 	ASSERT_EQ(0, pipe_breaks(_metadata, self->ctx, &s, true, false));
 }
 
+/* The main thread has submitted it, and has left: it can be seen still, but gets no signals. */
+static volatile int reader_end;
+
+static void *last_thread(void *arg)
+{
+	aio_context_t ctx = *(aio_context_t *)arg;
+	struct io_event event;
+
+	/* It is a zombie, or will be. */
+	aio_sleep_ms(50);
+	close(reader_end);
+	if (await_events(ctx, &event, 1) != 1 || event.res != -EPIPE)
+		_exit(3);
+	_exit(EVENTUALLY(got_signals == 1) && got_tid == aio_gettid() ? 0 : 4);
+}
+
+TEST_F(own, submitter_is_a_zombie)
+{
+	pthread_t thread;
+	int pair[2];
+	pid_t pid;
+
+	signal(SIGPIPE, on_signal);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		self->ctx = 0;
+		if (pipe(pair) || fill_pipe(pair[1]) <= 0 || setup_threaded(4, &self->ctx))
+			_exit(1);
+		reader_end = pair[0];
+		aio_prep(&self->iocb, IOCB_CMD_PWRITE, pair[1], "x", 1, 0);
+		if (aio_submit_one(self->ctx, &self->iocb) != 1 ||
+		    pthread_create(&thread, NULL, last_thread, &self->ctx))
+			_exit(2);
+		syscall(__NR_exit, 0);
+	}
+	EXPECT_EQ(0, await_child(pid));
+}
+
 /* At the instant of io_submit(), too, and what it does by default. */
 TEST_F(own, broken_already)
 {
