@@ -18,6 +18,7 @@
 
 mod batch;
 mod cancel;
+mod carried;
 mod context;
 mod events;
 mod extension;
@@ -34,6 +35,7 @@ mod slots;
 mod submit;
 mod syscall;
 mod table;
+mod workers;
 
 use kernel::{
     mm::shrinker,
@@ -56,7 +58,8 @@ impl kernel::Module for Aio {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let ready = ring_file::init(module)
             .and_then(|()| request::CACHE.init())
-            .and_then(|()| context::CACHE.init());
+            .and_then(|()| context::CACHE.init())
+            .and_then(|()| workers::init_caches());
 
         context::ALL.init();
 
@@ -66,6 +69,10 @@ impl kernel::Module for Aio {
         }
         if limits::init(module).is_err() {
             pr_err!("failed to register fs.aio-nr, fs.aio-max-nr and fs.aio-memlock\n");
+        }
+
+        if workers::init(module).is_err() {
+            pr_err!("failed to register fs.aio-auto-threads\n");
         }
 
         if shrinker::register(c"aio", &context::Pools, module).is_err() {

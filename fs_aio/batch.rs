@@ -234,6 +234,11 @@ impl<'a> Batch<'a> {
         self.left -= 1;
     }
 
+    /// Memory of a request is not needed any longer.
+    pub(crate) fn give_back(&mut self, memory: SlabSlot<Memory>) {
+        drop(self.memory.push(memory));
+    }
+
     /// An operation has begun, and belongs to somebody else.
     #[inline]
     pub(crate) fn started(&mut self) {

@@ -58,6 +58,7 @@ use crate::{
         self,
         Table, //
     },
+    workers::Threads, //
 };
 use kernel::{
     aio::{
@@ -281,10 +282,15 @@ impl Context {
     /// Returns what only contexts of `io_setup2(2)` have.
     #[inline(always)]
     pub(crate) fn extension(&self) -> Option<&Extension> {
-        if !cfg!(CONFIG_AIO_SETUP2) {
+        if !cfg!(any(CONFIG_AIO_SETUP2, CONFIG_AIO_THREAD)) {
             return None;
         }
         self.extension.as_deref()
+    }
+
+    /// Returns what it knows of the threads that carry on what would block, if they do.
+    pub(crate) fn threads(&self) -> Option<&Threads> {
+        self.extension()?.threads()
     }
 
     /// Returns the reads and writes that are polled for, for use when this context has ended, too.
@@ -387,8 +393,8 @@ impl Context {
 
         match context.extension() {
             // There is more to wait for than the requests.
-            Some(extension) => extension.set_waiter(waiter),
-            None => context.drain_waiter.with(|place| *place = waiter),
+            Some(extension) if extension.keeps_memory() => extension.set_waiter(waiter),
+            _ => context.drain_waiter.with(|place| *place = waiter),
         }
         context.shutdown();
         locked

@@ -6,7 +6,6 @@ use crate::{
     batch::Batch,
     kind::{
         AnyName,
-        IocbName,
         Kind, //
     },
     request::Request, //
@@ -26,6 +25,7 @@ pub(crate) mod fsync;
 pub(crate) mod poll;
 pub(crate) mod polled;
 pub(crate) mod rw;
+pub(crate) mod threaded;
 
 /// As large as any operation.
 ///
@@ -83,7 +83,7 @@ pub(crate) fn start<K: Kind>(
             // Only a copy of its own has to be in memory.
             let iocb = *iocb;
 
-            return start_other(&iocb, name.any(), batch);
+            return kind.start_other(&iocb, name, batch);
         }
     };
 
@@ -92,7 +92,7 @@ pub(crate) fn start<K: Kind>(
 
 /// Starts an operation that is no read or write.
 #[inline(never)]
-fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
+pub(crate) fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
     let request = batch.prepare(iocb, name)?;
 
     match iocb.opcode() {

@@ -74,6 +74,32 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Returns how user space calls the operation.
+    pub(crate) fn obj(&self) -> u64 {
+        self.obj
+    }
+
+    /// Returns the context.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Returns whether an eventfd will be signalled.
+    pub(crate) fn has_eventfd(&self) -> bool {
+        self.eventfd.is_some()
+    }
+
+    /// Posts the event of an operation that is not a [`Request`].
+    ///
+    /// May be called in any context.
+    #[inline(never)]
+    pub(crate) fn post_late(self, result: isize) {
+        match self.eventfd {
+            None => self.post(result, |_| ()),
+            Some(_) => self.post_and_signal(result, |_| ()),
+        }
+    }
+
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
     /// With it the request is counted as ended. So then `io_destroy()` may return, whose caller

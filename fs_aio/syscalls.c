@@ -12,6 +12,20 @@
 struct __aio_sigset;
 struct __compat_aio_sigset;
 
+#ifdef CONFIG_AIO_THREAD
+/*
+ * Called by do_exit(), before the task gives up anything. Threads that AIO has
+ * made end by themselves.
+ */
+void aio_exit_thread(void)
+{
+	struct mm_struct *mm = current->mm;
+
+	if (mm && !(current->flags & PF_IO_WORKER) && rcu_access_pointer(mm->ioctx_table))
+		aio_thread_exits();
+}
+#endif
+
 /**
  * sys_io_setup - Create an asynchronous I/O context
  * @nr_events: Number of operations that the context is to have room for

@@ -6,7 +6,8 @@ use crate::{
     context::Context,
     polled::Polled,
     ring::header,
-    ring_file::RingOwner, //
+    ring_file::RingOwner,
+    workers::Pool, //
 };
 use kernel::{
     aio::mm::{
@@ -14,7 +15,8 @@ use kernel::{
         ContextUser,
         Contexts,
         CurrentMm,
-        LastTable, //
+        LastTable,
+        LockedTable, //
     },
     fs::File,
     mm::{
@@ -34,7 +36,8 @@ use kernel::{
     },
     task::{
         cond_resched,
-        fatal_signal_pending, //
+        fatal_signal_pending,
+        io_thread::Identity, //
     },
     time::{
         delay::fsleep,
@@ -157,6 +160,55 @@ pub(crate) fn end_polled(except: &Polled) {
             fsleep(Delta::from_millis(1));
         }
         cond_resched();
+    }
+}
+
+/// Returns the pool of the current process, which has this identity, if there is one; it is the one
+/// that the context uses from now on.
+pub(crate) fn find_pool(context: &Context, identity: Identity) -> Option<Arc<Pool>> {
+    let threads = context.threads()?;
+    let serves = |pool: &Arc<Pool>| pool.serves(identity);
+
+    if let Some(pool) = threads.pool().filter(serves) {
+        return Some(pool);
+    }
+    let task = current!();
+    let pool = pool_in(&mm::table::<Table>(CurrentMm::of(task)?).lock(), identity)?;
+
+    threads.set_pool(pool.clone());
+    Some(pool)
+}
+
+/// Has a context use a new pool, unless there is one meanwhile, which is then returned.
+pub(crate) fn set_pool(context: &Context, identity: Identity, pool: Arc<Pool>) -> Arc<Pool> {
+    let task = current!();
+    let Some(mm) = CurrentMm::of(task) else {
+        return pool;
+    };
+    let table = mm::table::<Table>(mm).lock();
+    let pool = pool_in(&table, identity).unwrap_or(pool);
+
+    if let Some(threads) = context.threads() {
+        threads.set_pool(pool.clone());
+    }
+    pool
+}
+
+fn pool_in(table: &LockedTable<'_, Table>, identity: Identity) -> Option<Arc<Pool>> {
+    table
+        .iter()
+        .filter_map(|context| context.threads()?.pool())
+        .find(|pool| pool.serves(identity))
+}
+
+/// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they leave.
+pub(crate) fn task_exits() {
+    let task = current!();
+    let pool = CurrentMm::of(task)
+        .and_then(|mm| pool_in(&mm::table::<Table>(mm).lock(), Identity::current()));
+
+    if let Some(pool) = pool {
+        pool.task_exits();
     }
 }
 

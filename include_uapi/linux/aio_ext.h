@@ -30,6 +30,7 @@
  * compat_features in the header of the ring: 1 on all contexts, and more on
  * those of other kinds, so that who does not know them leaves them alone.
  */
+#define AIO_RING_COMPAT_THREADED	(1U << 1)
 #define AIO_RING_COMPAT_USERIOCB	(1U << 2)
 #define AIO_RING_COMPAT_FIXEDBUFS	(1U << 3)
 #define AIO_RING_COMPAT_IOPOLL		(1U << 4)

@@ -48,12 +48,21 @@ use core::{
 };
 
 mod dismantle;
+mod jobs;
 mod pool;
 mod work;
 
 pub use dismantle::{
     impl_dismantle,
     Dismantle, //
+};
+pub use jobs::{
+    impl_has_job_links,
+    AnyJob,
+    HasJobLinks,
+    Job,
+    JobLinks,
+    JobList, //
 };
 pub use pool::{
     SlabBatch,
@@ -336,6 +345,14 @@ impl<T: Cached> SlabArc<T> {
             // SAFETY: It points to an object.
             ptr: unsafe { NonNull::new_unchecked(obj) },
         }
+    }
+
+    /// Returns a pinned reference to the object, which is never moved.
+    #[inline]
+    pub fn as_pin(&self) -> Pin<&T> {
+        // SAFETY: The object stays where it was constructed until its destructor has run, or it is
+        // taken apart, which promises the same.
+        unsafe { Pin::new_unchecked(&**self) }
     }
 
     /// Makes two references one again.

@@ -76,6 +76,8 @@ pub mod setup2 {
     pub const COMPAT_USERIOCB: u32 = bindings::AIO_RING_COMPAT_USERIOCB;
     /// Likewise: buffers are pinned.
     pub const COMPAT_FIXEDBUFS: u32 = bindings::AIO_RING_COMPAT_FIXEDBUFS;
+    /// Likewise: what would block is carried on by threads.
+    pub const COMPAT_THREADED: u32 = bindings::AIO_RING_COMPAT_THREADED;
     /// Likewise: reads and writes are polled for.
     pub const COMPAT_IOPOLL: u32 = bindings::AIO_RING_COMPAT_IOPOLL;
 }

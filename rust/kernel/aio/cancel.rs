@@ -34,6 +34,13 @@ use core::{
     ptr::null_mut, //
 };
 
+mod operation;
+pub use self::operation::{
+    impl_has_cancel_node,
+    Cancellable,
+    HasCancelNode, //
+};
+
 /// The operations of a context that can be cancelled.
 ///
 /// # Invariants
