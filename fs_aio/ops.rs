@@ -23,8 +23,14 @@ use kernel::{
 };
 
 pub(crate) mod fsync;
+#[cfg(CONFIG_AIO_THREAD)]
+#[allow(dead_code)] // Until threaded contexts start them.
+pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod polled;
+#[cfg(CONFIG_AIO_THREAD)]
+#[allow(dead_code)] // Until threaded contexts start them.
+pub(crate) mod readahead;
 pub(crate) mod rw;
 
 /// As large as any operation.
