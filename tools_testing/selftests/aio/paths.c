@@ -234,7 +234,9 @@ TEST(plain_context)
 	} else {
 		ASSERT_EQ(0, io_setup(8, &ctx));
 	}
-	EXPECT_EQ(0, aio_ring(ctx)->compat_features & AIO_RING_COMPAT_THREADED);
+	if (!has_threads() && aio_ring(ctx)->compat_features & AIO_RING_COMPAT_THREADED)
+		SKIP(return, "all contexts are threaded, and not root");
+	EXPECT_EQ(1, aio_ring(ctx)->compat_features);
 
 	/* All have a descriptor that is open. */
 	prep_open(&iocb, 0, "/", O_RDONLY, 0);
@@ -257,17 +259,19 @@ TEST_F(paths, ring_of_a_threaded_context)
 /* Nothing changes for a context that was there before. */
 TEST_F(paths, set_up_before)
 {
+	const char *before = aio_read_number(AUTO_THREADS) ? "1" : "0";
 	aio_context_t ctx = 0;
 	struct iocb iocb;
 
 	ASSERT_EQ(0, setup_with("0", 8, &ctx));
-	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
 	prep_open(&iocb, AT_FDCWD, self->dir, O_RDONLY, 0);
 	iocb.aio_fildes = 0;
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
 	EXPECT_REFUSED(ctx, &iocb, -EINVAL);
 	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "0"));
 	/* And the other way round. */
 	EXPECT_LE(0, aio_openat(self->ctx, AT_FDCWD, self->dir, O_RDONLY, 0));
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, before));
 }
 
 /* ------------------------------------------------------ errors of io_submit() */
@@ -335,7 +339,7 @@ static void long_path(char *path, size_t len, const char *name)
 TEST_F(paths, names)
 {
 	static char path[PATH_MAX + 2], component[300];
-	size_t lens[] = { 5, 100, 127, 128, 129, 191, 192, 193, 200, 255, 256, 1000, 4094, 4095 };
+	size_t lens[] = { 6, 100, 127, 128, 129, 191, 192, 193, 200, 255, 256, 1000, 4094, 4095 };
 	char *end, *unmapped = aio_unmapped();
 	struct renameat_info info;
 	struct iocb iocb;
@@ -366,10 +370,11 @@ TEST_F(paths, names)
 		EXPECT_EQ(0, aio_renameat(self->ctx, AT_FDCWD, "renamed", AT_FDCWD, end, 0));
 		EXPECT_EQ(0, aio_unlinkat(self->ctx, AT_FDCWD, end));
 		EXPECT_FALSE(exists("file"));
-		/* Without an end. */
+		/* Without an end; more than it can be is not looked at. */
 		end[lens[i]] = 'x';
 		aio_prep(&iocb, IOCB_CMD_OPENAT, AT_FDCWD, end, 0, 0);
-		EXPECT_REFUSED(self->ctx, &iocb, -EFAULT);
+		EXPECT_REFUSED(self->ctx, &iocb,
+			       lens[i] == PATH_MAX - 1 ? -ENAMETOOLONG : -EFAULT);
 	}
 
 	ASSERT_EQ(0, make("file", 0644));
@@ -433,6 +438,7 @@ TEST_F(paths, rename_info)
 	struct renameat_info *info = aio_guarded(sizeof(*info));
 	struct renameat_info good;
 	struct iocb iocb;
+	long ret;
 
 	ASSERT_EQ(40, sizeof(*info));
 	ASSERT_EQ(0, make("file", 0644));
@@ -478,8 +484,9 @@ TEST_F(paths, rename_info)
 	EXPECT_REFUSED(self->ctx, &iocb, -ENOENT);
 	*info = good;
 	info->oldpath |= 1ULL << 63;
-	EXPECT_EQ(-AT_SUBMIT - (sizeof(long) == 4 && !aio_is_rust() ? EINVAL : EFAULT),
-		  run(self->ctx, &iocb));
+	/* It is no address of a program, or no address at all. */
+	ret = aio_submit_one(self->ctx, &iocb);
+	EXPECT_TRUE(ret == -EFAULT || (ret == -EINVAL && sizeof(long) == 4));
 
 	EXPECT_TRUE(exists("file"));
 	EXPECT_FALSE(exists("other"));
@@ -632,8 +639,7 @@ TEST_F(paths, large_files)
 	if (sizeof(long) == 4) {
 		EXPECT_EQ(-EOVERFLOW, want);
 		EXPECT_EQ(-EOVERFLOW, got);
-		/* Whatever libc has it be. */
-		EXPECT_LE(0, aio_openat(self->ctx, AT_FDCWD, "file", O_RDONLY | 0100000, 0));
+		EXPECT_LE(0, aio_openat(self->ctx, AT_FDCWD, "file", O_RDONLY | O_LARGEFILE, 0));
 	} else {
 		ASSERT_LE(0, want);
 		ASSERT_LE(0, got);
@@ -801,7 +807,7 @@ static int as_nobody(const char *dir)
 	CHECK(aio_renameat(ctx, AT_FDCWD, "own/file", AT_FDCWD, "own/other", 0) == 0);
 	CHECK(aio_unlinkat(ctx, AT_FDCWD, "own/other") == 0);
 	/* A directory that is sticky: what others have in it stays. */
-	CHECK(aio_unlinkat(ctx, AT_FDCWD, dir) == -EISDIR);
+	CHECK(aio_unlinkat(ctx, AT_FDCWD, dir) == -EPERM);
 	CHECK(aio_renameat(ctx, AT_FDCWD, dir, AT_FDCWD, "/tmp/aio_paths_stolen", 0) == -EPERM);
 	return 0;
 }
