@@ -10,6 +10,7 @@ use crate::{
     kind::IocbName,
     request::{
         HasFile,
+        Head,
         Memory,
         Prepared,
         Request, //
@@ -119,6 +120,23 @@ impl<'a> Batch<'a> {
             iocb.data(),
             name.obj(),
         ))
+    }
+
+    /// Gathers what an operation needs that has no file, see [`prepare()`](Self::prepare).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`prepare()`](Self::prepare) that have nothing to do with the file.
+    #[cfg(CONFIG_AIO_THREAD)]
+    pub(crate) fn prepare_head(&mut self, iocb: &Iocb, name: impl IocbName) -> Result<Head> {
+        let context = self.reserve()?;
+        let eventfd = match iocb.flags() & IOCB_FLAG_RESFD {
+            0 => None,
+            _ => Some(EventFd::from_fd(iocb.resfd())?),
+        };
+
+        name.submitted()?;
+        Ok(Head::new(eventfd, iocb.data(), name.obj(), context))
     }
 
     /// Returns memory for a request.
@@ -231,6 +249,12 @@ impl<'a> Batch<'a> {
             self.file = Some(file);
         }
         drop(extra);
+        self.left -= 1;
+    }
+
+    /// An operation has ended at once, and was no request.
+    #[cfg(CONFIG_AIO_THREAD)]
+    pub(crate) fn ended(&mut self) {
         self.left -= 1;
     }
 

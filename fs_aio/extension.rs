@@ -11,6 +11,7 @@ use crate::{
     },
     limits,
     ops::{
+        self,
         polled as polled_rw,
         rw::{
             self,
@@ -64,6 +65,9 @@ use kernel::{
         FixedBuffers, //
     },
 };
+
+#[cfg(CONFIG_AIO_THREAD)]
+use crate::ops::jobs;
 
 /// What was asked for, and was not found to be wrong.
 pub(crate) struct Wanted {
@@ -417,5 +421,21 @@ impl Kind for &Extension {
                 polled_rw::start(prepared, iocb, transfer, polled, batch)
             }
         }
+    }
+
+    #[inline(always)]
+    fn start_other(
+        self,
+        iocb: &Iocb,
+        name: AnyName,
+        compat: bool,
+        batch: &mut Batch<'_>,
+    ) -> Result {
+        #[cfg(CONFIG_AIO_THREAD)]
+        if let Some(threads) = self.threads() {
+            return jobs::start(threads, iocb, name, compat, batch);
+        }
+        let _ = compat;
+        ops::start_other(iocb, name, batch)
     }
 }

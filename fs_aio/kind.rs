@@ -148,7 +148,13 @@ pub(crate) trait Kind: Copy {
     /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
     /// being started.
     #[inline(always)]
-    fn start_other(self, iocb: &Iocb, name: Self::Name, batch: &mut Batch<'_>) -> Result {
+    fn start_other(
+        self,
+        iocb: &Iocb,
+        name: Self::Name,
+        _compat: bool,
+        batch: &mut Batch<'_>,
+    ) -> Result {
         ops::start_other(iocb, name.any(), batch)
     }
 }

@@ -22,8 +22,14 @@ use kernel::{
 };
 
 pub(crate) mod fsync;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod jobs;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod polled;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod readahead;
 pub(crate) mod rw;
 pub(crate) mod threaded;
 
@@ -83,7 +89,7 @@ pub(crate) fn start<K: Kind>(
             // Only a copy of its own has to be in memory.
             let iocb = *iocb;
 
-            return kind.start_other(&iocb, name, batch);
+            return kind.start_other(&iocb, name, compat, batch);
         }
     };
 

@@ -471,7 +471,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   file: direct I/O to disks usually goes on, I/O through the page cache is complete
  *   already, and the call takes the time for it. Each operation that was started ends
  *   in one event. Opcodes are IOCB_CMD_PREAD (0), PWRITE (1), FSYNC (2), FDSYNC (3),
- *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented.
+ *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented. On
+ *   threaded contexts there are OPENAT (9), UNLINKAT (10), READAHEAD (12) and RENAMEAT
+ *   (13) as well.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -537,6 +539,31 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *     last three, and aio_buf, which has the events, is no larger than 16 bits.
  *   evidence: fsync.fields_must_be_zero
  *   evidence: poll.arguments
+ *
+ * error: EINVAL, not of a threaded context
+ *   desc: An operation on paths, or READAHEAD, elsewhere.
+ *   evidence: paths.plain_context
+ *
+ * error: EINVAL, the task is under seccomp
+ *   desc: Its filters can't be asked about operations on paths.
+ *   evidence: paths.seccomp
+ *
+ * error: EINVAL, a structure has not the right size, or a number does not fit
+ *   desc: Of struct renameat_info.
+ *   evidence: paths.rename_info
+ *
+ * error: EINVAL, the file can't be read ahead
+ *   desc: It is no regular file and no block device.
+ *   evidence: paths.refused
+ *
+ * error: EFAULT, a path can't be read
+ *   evidence: paths.names
+ *
+ * error: ENOENT, a path is empty
+ *   evidence: paths.names
+ *
+ * error: ENAMETOOLONG, a path is too long
+ *   evidence: paths.names
  *
  * error: EINVAL, an array of buffers is not well-formed
  *   desc: More than UIO_MAXIOV (1024) elements, or a negative length among them.

@@ -68,6 +68,18 @@ impl WorkItem for Request<Fsync> {
     }
 }
 
+/// Checks the fields of an iocb that flushes don't have.
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub(super) fn check(iocb: &Iocb) -> Result {
+    if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
 /// Starts a flush.
 ///
 /// # Errors
@@ -75,9 +87,7 @@ impl WorkItem for Request<Fsync> {
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
-    if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
-        return Err(EINVAL);
-    }
+    check(iocb)?;
 
     let request = prepared.into_request(|file| {
         let file = FsyncFile::new(file)?;

@@ -2,7 +2,6 @@
 
 #include <linux/fs.h>
 #include <linux/pagemap.h>
-#include <linux/poll.h>
 #include <linux/uio.h>
 
 /* As kiocb_start_write(), but where that would wait, this returns false. */
@@ -20,16 +19,6 @@ __rust_helper bool rust_helper_wake_page_match(struct wait_page_queue *wait_page
 					       struct wait_page_key *key)
 {
 	return wake_page_match(wait_page, key);
-}
-
-__rust_helper bool rust_helper_file_can_poll(struct file *file)
-{
-	return file_can_poll(file);
-}
-
-__rust_helper loff_t rust_helper_i_size_read(const struct inode *inode)
-{
-	return i_size_read(inode);
 }
 
 __rust_helper void __user *rust_helper_iter_iov_addr(const struct iov_iter *iter)

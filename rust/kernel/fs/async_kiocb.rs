@@ -41,6 +41,7 @@ use core::ptr::{
 
 mod carry;
 pub use self::carry::{
+    data_id,
     impl_has_shared_kiocb,
     Abilities,
     HasSharedKiocb,

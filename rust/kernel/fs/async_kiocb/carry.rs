@@ -292,11 +292,9 @@ impl AsyncKiocb {
         Ok((unsafe { Self::call(this, dir, space.as_mut_ptr(), false) }, len))
     }
 
-    /// Returns what names the data of the file: the same for two files only if they are the same
-    /// data, as long as both are open.
+    /// Returns what names the data of the file, see [`data_id()`].
     pub fn data_id(&self) -> usize {
-        // SAFETY: The file is valid; neither field changes.
-        unsafe { (*(*self.file().as_ptr()).f_mapping).host as usize }
+        data_id(self.file())
     }
 
     /// Returns the size of the file, or the block device.
@@ -309,6 +307,13 @@ impl AsyncKiocb {
     pub fn file_ref(&self) -> ARef<LocalFile> {
         self.file().into()
     }
+}
+
+/// Returns what names the data of a file: the same for two files only if they are the same data, as
+/// long as both are open.
+pub fn data_id(file: &LocalFile) -> usize {
+    // SAFETY: The file is valid; neither field changes.
+    unsafe { (*(*file.as_ptr()).f_mapping).host as usize }
 }
 
 const NOT_WAITING: i32 =
