@@ -87,8 +87,8 @@ impl PathJob {
     /// # Errors
     ///
     /// In this order: `EINVAL` if the filters of the task could not be asked whether it may do this
-    /// ([`seccomp::is_active()`]), `EINVAL` for fields that have to be zero or do not fit, `EFAULT`,
-    /// `ENOENT`, `ENAMETOOLONG` and `ENOMEM` for the paths.
+    /// ([`seccomp::is_active()`]), `EINVAL` for fields that have to be zero or do not fit,
+    /// `EFAULT`, `ENOENT`, `ENAMETOOLONG` and `ENOMEM` for the paths.
     pub(crate) fn copy_in(iocb: &Iocb, compat: bool) -> Result<Self> {
         if seccomp::is_active() || iocb.rw_flags() != 0 {
             return Err(EINVAL);

@@ -3,10 +3,10 @@
 //! Reading files into the page cache ahead of their use.
 //!
 //! The result is how many bytes are there, from the position that was asked for on, without a gap,
-//! and up to the end of the file at most. A byte is there when a read of it has nothing to wait for:
-//! pages that are being read are waited for, and one that could not be read is where it ends. For
-//! `readahead()` a page is there as soon as it is being read; who is told of the end by an event
-//! wants to know when it has been.
+//! and up to the end of the file at most. A byte is there when a read of it has nothing to wait
+//! for: pages that are being read are waited for, and one that could not be read is where it ends.
+//! For `readahead()` a page is there as soon as it is being read; who is told of the end by an
+//! event wants to know when it has been.
 
 use kernel::{
     aio::abi::Iocb,

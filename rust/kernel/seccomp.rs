@@ -24,7 +24,7 @@ use crate::{
 #[doc(alias = "seccomp_mode")]
 #[inline]
 pub fn is_active() -> bool {
-    // SAFETY: The current task is valid. Another thread of the process may set the mode at any time;
-    // it is one number, which never goes back to 0.
+    // SAFETY: The current task is valid. Another thread of the process may set the mode at any
+    // time; it is one number, which never goes back to 0.
     unsafe { bindings::seccomp_mode(&raw mut (*Task::current_raw()).seccomp) != 0 }
 }

@@ -3,11 +3,12 @@
 //! Operations on paths, with names that were copied earlier, maybe by another task.
 //!
 //! A name is copied from user space when something is asked for ([`DelayedName`]), and looked up
-//! when that is done ([`Name`]): with the credentials, the root and working directory, the umask and
-//! the descriptors of the task that does it then.
+//! when that is done ([`Name`]): with the credentials, the root and working directory, the umask
+//! and the descriptors of the task that does it then.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
-//! [`fs/internal.h`](srctree/fs/internal.h), [`include/linux/audit.h`](srctree/include/linux/audit.h)
+//! [`fs/internal.h`](srctree/fs/internal.h),
+//! [`include/linux/audit.h`](srctree/include/linux/audit.h)
 
 use crate::{
     bindings,
@@ -135,8 +136,8 @@ impl Name {
             __incomplete_filename: null_mut(),
         };
 
-        // SAFETY: By the type invariants the name is valid. Its reference goes to `name` or is given
-        // up: `this` is not dropped.
+        // SAFETY: By the type invariants the name is valid. Its reference goes to `name` or is
+        // given up: `this` is not dropped.
         to_result(unsafe { bindings::putname_to_delayed(&mut name, this.name.as_ptr()) })?;
         // INVARIANT: On success, the function has stored a name with one reference.
         Ok(DelayedName(name))
@@ -307,11 +308,11 @@ impl AuditedCall {
     }
 }
 
-/// Calls `f`, and has audit record it as a system call with these arguments, and what `f` returns as
-/// the result of that.
+/// Calls `f`, and has audit record it as a system call with these arguments, and what `f` returns
+/// as the result of that.
 ///
-/// That is so in a thread that the kernel has created for a process (`PF_USER_WORKER`): what it does
-/// is no system call by itself. Other tasks are in a system call already if they do this for a
+/// That is so in a thread that the kernel has created for a process (`PF_USER_WORKER`): what it
+/// does is no system call by itself. Other tasks are in a system call already if they do this for a
 /// process, which is what audit records; then this calls `f` only.
 ///
 /// `f` must not do the same.

@@ -37,8 +37,8 @@ pub struct ReadaheadFile(ARef<LocalFile>);
 // problem that the thread that has opened the file may use that without a lock.
 unsafe impl Send for ReadaheadFile {}
 
-// SAFETY: A shared `ReadaheadFile` can only read the file ahead, and look into its page cache, which
-// any thread may do that has a descriptor.
+// SAFETY: A shared `ReadaheadFile` can only read the file ahead, and look into its page cache,
+// which any thread may do that has a descriptor.
 unsafe impl Sync for ReadaheadFile {}
 
 /// Whether folios that are being read are waited for.
@@ -157,8 +157,8 @@ impl ReadaheadFile {
     /// Returns how far from `pos` on, and no farther than `end`, all of the file is in the page
     /// cache with what is on the disk, or newer data.
     ///
-    /// So it ends before a page that is missing, that could not be read, or that was written in part
-    /// and never read. What is told may have changed already when it is.
+    /// So it ends before a page that is missing, that could not be read, or that was written in
+    /// part and never read. What is told may have changed already when it is.
     ///
     /// May sleep with [`Pending::Wait`] only.
     #[doc(alias = "mincore")]
