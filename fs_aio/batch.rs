@@ -93,6 +93,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Returns the context.
+    #[inline]
+    pub(crate) fn context(&self) -> &Context {
+        self.context
+    }
+
     /// Gathers what the next operation needs, whatever it is.
     ///
     /// # Errors

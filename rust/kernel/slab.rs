@@ -48,12 +48,20 @@ use core::{
 };
 
 mod dismantle;
+mod fifo;
 mod pool;
 mod work;
 
 pub use dismantle::{
     impl_dismantle,
     Dismantle, //
+};
+pub use fifo::{
+    impl_has_fifo_links,
+    Fifo,
+    FifoLinks,
+    HasFifoLinks,
+    Hire, //
 };
 pub use pool::{
     SlabBatch,
