@@ -35,7 +35,7 @@ pub(crate) fn check(user_iocb: UserPtr) -> Result {
 ///
 /// `EINVAL` if there is none that can be cancelled, or what the driver says.
 pub(crate) fn cancel(context: &Context, obj: u64) -> Result {
-    context.cancel.cancel(obj)
+    context.cancel.cancel(obj, context.ring.nr_events() as usize)
 }
 
 #[kunit_tests(aio_cancel)]

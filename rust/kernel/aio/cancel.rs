@@ -53,6 +53,9 @@ pub use self::operation::{
 mod owned;
 pub use self::owned::CancellableArc;
 
+mod index;
+use index::Index;
+
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
 
@@ -64,12 +67,30 @@ pub use self::rw::{
     TheAioRw, //
 };
 
+/// What a search for a node has led to.
+enum Found {
+    Here(*const CancelNode),
+    Nowhere,
+    /// It was not among those that were looked at.
+    NotYet,
+}
+
+impl Found {
+    fn node(self) -> Option<*const CancelNode> {
+        match self {
+            Found::Here(node) => Some(node),
+            _ => None,
+        }
+    }
+}
+
 /// The operations of a context that can be cancelled.
 ///
 /// # Invariants
 ///
 /// * `head` is the head of a list of [`CancelNode`]s, which is accessed with `lock` held, except
-///   that anybody may look whether a node is in a list.
+///   that anybody may look whether a node is in a list. So are the lists of `index`, if there is
+///   one; what is in them was added before all that is in the list.
 /// * `caller` is the task that holds the lock and calls the function of a node, or null.
 /// * `called` is that node as long as it is in the list, or null. It is accessed with `lock` held.
 #[pin_data(PinnedDrop)]
@@ -80,6 +101,7 @@ pub struct CancelList {
     head: Opaque<bindings::list_head>,
     caller: Atomic<*mut bindings::task_struct>,
     called: Cell<*const CancelNode>,
+    index: UnsafeCell<Option<Index>>,
 }
 
 // SAFETY: By the type invariants the list is accessed with the lock held, whoever does it.
@@ -93,7 +115,8 @@ unsafe impl Send for CancelList {}
 /// # Invariants
 ///
 /// `links` is initialised: alone, or in the list `list`, in which case `call` and `kiocb` are set
-/// and valid. `call` and `kiocb` are accessed with the lock of the list held.
+/// and valid; or in one of its index, in which case `seq` is set as well. `call`, `kiocb` and `seq`
+/// are accessed with the lock of the list held.
 #[pin_data(PinnedDrop)]
 pub struct CancelNode {
     #[pin]
@@ -101,13 +124,14 @@ pub struct CancelNode {
     list: Atomic<*mut CancelList>,
     call: UnsafeCell<MaybeUninit<bindings::kiocb_cancel_fn>>,
     kiocb: UnsafeCell<MaybeUninit<*mut bindings::kiocb>>,
+    seq: UnsafeCell<MaybeUninit<u64>>,
     id: u64,
     #[pin]
     _pin: PhantomPinned,
 }
 
-// SAFETY: By the type invariants `links`, `call` and `kiocb` are accessed with the lock of the list
-// held, except that anybody may look whether `links` is in a list, which C allows.
+// SAFETY: By the type invariants `links`, `call`, `kiocb` and `seq` are accessed with the lock of the
+// list held, except that anybody may look whether `links` is in a list, which C allows.
 unsafe impl Sync for CancelNode {}
 
 // SAFETY: A node belongs to no thread; it is pinned, so that the list finds it where it is.
@@ -125,6 +149,7 @@ impl CancelNode {
             list: Atomic::new(null_mut()),
             call: UnsafeCell::new(MaybeUninit::uninit()),
             kiocb: UnsafeCell::new(MaybeUninit::uninit()),
+            seq: UnsafeCell::new(MaybeUninit::uninit()),
             id,
             _pin: PhantomPinned,
         })
@@ -197,6 +222,7 @@ impl CancelList {
             }),
             caller: Atomic::new(null_mut()),
             called: Cell::new(null()),
+            index: UnsafeCell::new(None),
         })
     }
 
@@ -238,30 +264,106 @@ impl CancelList {
         core::ptr::eq(self.caller.load(Relaxed), current)
     }
 
-    /// Cancels the operation with this name.
+    /// So many operations are looked at one after the other before there is an index.
+    const FEW: usize = 32;
+    /// So many are moved to the index before the lock is released for a moment.
+    const AT_A_TIME: usize = 1024;
+
+    /// Cancels the operation with this name: of several, that which was added first.
+    ///
+    /// There are no more than `max` in the list, most often. May sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if there is none that can be cancelled, or what its function returns.
-    pub fn cancel(&self, id: u64) -> Result {
+    pub fn cancel(&self, id: u64, max: usize) -> Result {
+        let mut new = None;
+
+        loop {
+            let guard = self.lock.lock();
+            // SAFETY: The lock is held, and no other reference to it is alive.
+            let index = unsafe { &mut *self.index.get() };
+
+            if index.is_none() {
+                *index = new.take();
+            }
+
+            let found = match index {
+                // SAFETY: The lock is held; the list is that of the index.
+                Some(index) => match unsafe { index.absorb(self.head.get(), Self::AT_A_TIME) } {
+                    // SAFETY: The lock is held.
+                    true => unsafe { index.find(id) },
+                    // Others may want the lock.
+                    false => continue,
+                },
+                // SAFETY: The lock is held.
+                None => match unsafe { Self::find_in(self.head.get(), id, Self::FEW) } {
+                    Found::Here(node) => Some(node),
+                    Found::Nowhere => None,
+                    Found::NotYet => {
+                        drop(guard);
+                        match Index::new(max) {
+                            Ok(index) => new = Some(index),
+                            Err(_) => return self.cancel_one_of_many(id),
+                        }
+                        continue;
+                    }
+                },
+            };
+
+            // SAFETY: The node is in the list, and the lock held.
+            return found.map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) });
+        }
+    }
+
+    /// The same, without memory for an index.
+    #[cold]
+    fn cancel_one_of_many(&self, id: u64) -> Result {
         let _guard = self.lock.lock();
-        let head = self.head.get();
+        // SAFETY: The lock is held.
+        if let Some(index) = unsafe { &mut *self.index.get() } {
+            // Somebody else had some.
+            //
+            // SAFETY: The lock is held; the list is that of the index.
+            unsafe { index.give_back(self.head.get()) };
+        }
+        // SAFETY: The lock is held.
+        let found = unsafe { Self::find_in(self.head.get(), id, usize::MAX) };
+
+        // SAFETY: The node is in the list, and the lock held.
+        found
+            .node()
+            .map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) })
+    }
+
+    /// Looks for the first node with this name among the first `max` of a list.
+    ///
+    /// # Safety
+    ///
+    /// The lock must be held, and `head` be that of the list, or of one of its index.
+    unsafe fn find_in(head: *mut bindings::list_head, id: u64, max: usize) -> Found {
         // SAFETY: The lock is held.
         let mut links = unsafe { (*head).next };
 
-        while links != head {
+        for _ in 0..max {
+            if links == head {
+                return Found::Nowhere;
+            }
             // SAFETY: By the type invariants, the list consists of nodes.
             let node = unsafe { crate::container_of!(Opaque::cast_from(links), CancelNode, links) };
 
             // SAFETY: A node that is in the list is valid while the lock is held.
             if unsafe { (*node).id } == id {
-                // SAFETY: The node is in the list, and the lock held.
-                return unsafe { self.cancel_node(node) };
+                return Found::Here(node);
             }
             // SAFETY: The lock is held.
             links = unsafe { (*links).next };
         }
-        Err(EINVAL)
+        if links == head {
+            Found::Nowhere
+        } else {
+            Found::NotYet
+        }
     }
 
     /// Cancels all operations, in the order in which they were added.
@@ -271,6 +373,11 @@ impl CancelList {
         let _guard = self.lock.lock();
         let head = self.head.get();
 
+        // SAFETY: The lock is held.
+        if let Some(index) = unsafe { &mut *self.index.get() } {
+            // SAFETY: The lock is held; the list is that of the index.
+            unsafe { index.give_back(head) };
+        }
         loop {
             // SAFETY: The lock is held.
             let links = unsafe { (*head).next };
@@ -373,8 +480,15 @@ impl PinnedDrop for CancelList {
     fn drop(self: Pin<&mut Self>) {
         let head = self.head.get();
 
+        // SAFETY: Nobody else uses the index.
+        let index = unsafe { &*self.index.get() };
+        let indexed = index
+            .as_ref()
+            // SAFETY: Nobody else uses the list.
+            .is_some_and(|index| !unsafe { index.is_empty() });
+
         // SAFETY: Nobody else uses the list.
-        if unsafe { (*head).next } != head {
+        if indexed || unsafe { (*head).next } != head {
             // The nodes would go on using the memory of the list.
             //
             // SAFETY: Does not return.

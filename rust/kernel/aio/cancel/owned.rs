@@ -221,7 +221,7 @@ mod tests {
         assert!(group.list.leave_arc(&*one).is_some());
         assert!(group.list.leave_arc(&*one).is_none());
         assert!(one.is_unique());
-        assert_eq!(group.list.cancel(1), Err(EINVAL));
+        assert_eq!(group.list.cancel(1, 8), Err(EINVAL));
         assert_eq!(group.counts(), (0, 0));
         // Into another list it can't come, but into this again.
         stack_pin_init!(let other = CancelList::new());
@@ -229,10 +229,10 @@ mod tests {
         assert_eq!(group.list.enter_arc(&one), Ok(()));
         drop(one);
         assert_eq!(group.counts(), (0, 0));
-        assert_eq!(group.list.cancel(1), Ok(()));
+        assert_eq!(group.list.cancel(1, 8), Ok(()));
         // That of the list was the last one: it has gone while its function was called.
         assert_eq!(group.counts(), (1, 1));
-        assert_eq!(group.list.cancel(1), Err(EINVAL));
+        assert_eq!(group.list.cancel(1, 8), Err(EINVAL));
         Ok(())
     }
 
@@ -245,7 +245,7 @@ mod tests {
 
             assert_eq!(group.list.enter_arc(&op), Ok(()));
         }
-        assert_eq!(group.list.cancel(2), Err(EBUSY));
+        assert_eq!(group.list.cancel(2, 8), Err(EBUSY));
         assert_eq!(group.counts(), (1, 1));
         group.list.cancel_all();
         assert_eq!(group.counts(), (5, 5));
