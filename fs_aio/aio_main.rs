@@ -7,7 +7,7 @@
 //! * [`syscall`]: the entries, which know user pointers;
 //! * [`submit`], [`events`], [`cancel`]: what the calls do;
 //! * [`ops`]: the operations;
-//! * [`batch`], [`request`], [`context`], [`table`]: what is in flight, and in what;
+//! * [`batch`], [`request`], [`flushes`], [`context`], [`table`]: what is in flight, and in what;
 //! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used.
 //!
 //! All memory safety rests on the abstractions of the `kernel` crate: there is no unsafe code here.
@@ -22,6 +22,7 @@ mod carried;
 mod context;
 mod events;
 mod extension;
+mod flushes;
 mod kind;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
@@ -73,6 +74,9 @@ impl kernel::Module for Aio {
 
         if workers::init(module).is_err() {
             pr_err!("failed to register fs.aio-auto-threads\n");
+        }
+        if flushes::init().is_err() {
+            pr_err!("flushes are left to a queue of the system\n");
         }
 
         if shrinker::register(c"aio", &context::Pools, module).is_err() {

@@ -40,6 +40,7 @@ use crate::{
         Extension,
         Wanted, //
     },
+    flushes::Flushes,
     limits::{
         self,
         Charge,
@@ -100,6 +101,7 @@ use kernel::{
             StagedOwner, //
         },
         Arc,
+        SetOnce,
         SpinLock,
         SpinLockIrqSave,
         ThresholdQueue,
@@ -199,6 +201,8 @@ pub(crate) struct Context {
     drain_waiter: SpinLockIrqSave<Option<WaitToken>>,
     /// What only contexts of `io_setup2(2)` have.
     extension: Option<Pin<KBox<Extension>>>,
+    /// The flushes of the process, once there was one in this context.
+    pub(crate) flushes: SetOnce<Arc<Flushes>>,
 }
 
 impl Context {
@@ -269,6 +273,7 @@ impl Context {
                 registration <- new_spinlock!(None, "aio::registration"),
                 drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
                 extension,
+                flushes: SetOnce::new(),
             }? Error)
         })
     }

@@ -437,7 +437,8 @@ SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
  * side-effect: KAPI_EFFECT_MODIFY_STATE
  *   target: operations in flight
  *   reversible: no
- *   desc: Polls, and operations of drivers that can cancel them, are cancelled.
+ *   desc: Polls, flushes that have not begun, and operations of drivers that can
+ *     cancel them, are cancelled.
  *
  * state-trans: context
  *   from: live
@@ -726,7 +727,7 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   of the ring in any case. The call never returns zero: EINPROGRESS is success.
  *   IOCB_CMD_POLL can be cancelled as long as the file is not ready, and reads and
  *   writes where the driver has registered how, with kiocb_set_cancel_fn(): those of
- *   USB gadgets have, disks have not. Flushes can't be cancelled.
+ *   USB gadgets have, disks have not. Flushes can be cancelled until they begin.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -790,7 +791,8 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   type: KAPI_LOCK_SPINLOCK
  *   acquired: yes
  *   released: yes
- *   desc: With interrupts off. The cancel function of the driver is called with it.
+ *   desc: With interrupts off. The cancel function of the driver is called with it,
+ *     and may complete the operation.
  *
  * signal: any
  *   direction: KAPI_SIGNAL_RECEIVE
@@ -810,7 +812,8 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   from: in flight
  *   to: being cancelled
  *   condition: EINPROGRESS
- *   desc: res of the event is 0 for a poll, or what the driver says.
+ *   desc: res of the event is 0 for a poll, -EINTR for a flush, or what the driver
+ *     says.
  *
  * constraint: One event
  *   desc: An operation that was cancelled has one event, like any other.

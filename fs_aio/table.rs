@@ -4,6 +4,7 @@
 
 use crate::{
     context::Context,
+    flushes::Flushes,
     polled::Polled,
     ring::header,
     ring_file::RingOwner,
@@ -123,6 +124,33 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<ContextUser<'_
         return Err(EINVAL);
     }
     context.try_use(&section).ok_or(EINVAL)
+}
+
+/// Returns the flushes of the current process, whose context this is: they are those of all its
+/// contexts.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn flushes(context: &Context) -> Result<Arc<Flushes>> {
+    if let Some(flushes) = context.flushes.as_ref() {
+        return Ok(flushes.clone());
+    }
+
+    let new = Flushes::new()?;
+
+    if let Some(mm) = CurrentMm::of(current!()) {
+        let table = mm::table::<Table>(mm).lock();
+        let found = table
+            .iter()
+            .find_map(|context| context.flushes.as_ref().cloned());
+
+        // With the lock held nobody else does that.
+        context
+            .flushes
+            .populate(found.unwrap_or_else(|| new.clone()));
+    }
+    Ok(context.flushes.as_ref().cloned().unwrap_or(new))
 }
 
 /// So many contexts are seen to at a time.

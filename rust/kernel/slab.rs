@@ -48,6 +48,7 @@ use core::{
 };
 
 mod dismantle;
+mod fifo;
 mod jobs;
 mod pool;
 mod work;
@@ -55,6 +56,13 @@ mod work;
 pub use dismantle::{
     impl_dismantle,
     Dismantle, //
+};
+pub use fifo::{
+    impl_has_fifo_links,
+    Fifo,
+    FifoLinks,
+    HasFifoLinks,
+    Hire, //
 };
 pub use jobs::{
     impl_has_job_links,
