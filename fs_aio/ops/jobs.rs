@@ -52,7 +52,7 @@ use kernel::{
 };
 
 /// Something that is done once, in one piece.
-trait Simple: Sized + Send + 'static {
+trait Simple: Sized + Send + Unpin + 'static {
     /// Does it. `again` tells, after a signal, whether to go on.
     fn run(self, again: &mut dyn FnMut() -> bool) -> isize;
 }
