@@ -14,6 +14,7 @@ use super::rw::{
 };
 use crate::{
     batch::Batch,
+    cancel,
     carried::{
         self,
         Carried,
@@ -217,7 +218,7 @@ impl Perform for RwJob {
     fn abandoned(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
         if this.job.shared.abilities().polls {
             // If it is parked, the other reference goes when the file is not waited for any longer.
-            let _ = this.context().cancel.cancel(this.inner_name());
+            let _ = cancel::cancel(this.context(), this.inner_name());
         }
         Some(this)
     }
@@ -274,7 +275,7 @@ impl RwJob {
                 drop(readiness);
                 // Who has cancelled the operation may have been too early to find this.
                 if third.is_given_up() {
-                    let _ = third.context().cancel.cancel(name);
+                    let _ = cancel::cancel(third.context(), name);
                 }
                 Carried::put(third);
                 return None;

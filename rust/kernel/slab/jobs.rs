@@ -100,7 +100,7 @@ pub trait Job: HasJobLinks + Cached + Send + Sync + 'static {
 
     /// There is nobody who would do it.
     ///
-    /// May be called in any context.
+    /// May sleep.
     fn abandon(this: SlabArc<Self>);
 
     /// The reference is not needed any longer.
