@@ -77,7 +77,7 @@ impl Backing for Memory {
 
 /// What is done in an operation.
 pub(crate) trait Perform: Sized + Send + Sync + 'static {
-    /// Does it, with the credentials of the submitter. To be ended with [`Carried::end()`], or
+    /// Does it, in the name of the submitter, see [`Carried::creds()`]. To be ended with [`Carried::end()`], or
     /// handed on.
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread);
 
@@ -174,10 +174,7 @@ impl<J: Perform> Job for Carried<J> {
         if this.is_given_up() {
             return Self::give_up(this);
         }
-        // The credentials go with the operation.
-        let creds = this.creds.clone();
-
-        creds.scoped(|| J::perform(this, thread));
+        J::perform(this, thread);
     }
 
     fn abandon(this: SlabArc<Self>) {
@@ -256,6 +253,14 @@ impl<J: Perform> Carried<J> {
         core::ptr::from_ref(self) as u64
     }
 
+    /// Returns the credentials of the submitter.
+    ///
+    /// They are to be used for each attempt alone: what a thread does for itself in between, task
+    /// work above all, it has to do with its own.
+    pub(crate) fn creds(&self) -> &ARef<Credential> {
+        &self.creds
+    }
+
     /// Returns the links, for lists of the pool.
     pub(crate) fn links(&self) -> &JobLinks {
         &self.links
@@ -295,7 +300,8 @@ impl<J: Perform> Carried<J> {
             return Self::enqueue(this);
         };
         let (pool, second) = (this.pool().clone(), this.clone());
-        let order = pool.enqueue_behind(this, key, begin, |this| {
+        let id = this.links.id();
+        let order = pool.enqueue_behind(this, id, key, begin, |this| {
             this.ordered.store(true, Relaxed);
         });
 
@@ -335,7 +341,7 @@ impl<J: Perform> Carried<J> {
         self.context().cancel.leave(self);
         self.handing_on();
         if let (true, Some(key)) = (self.ordered.xchg(false, Full), self.key) {
-            if self.pool().next_behind(key) {
+            if self.pool().next_behind(self.links.id(), key) {
                 self.count_order(-1);
             }
         }

@@ -195,9 +195,8 @@ pub(crate) fn end_polled(except: &Polled) {
 /// that the context uses from now on.
 pub(crate) fn find_pool(context: &Context, identity: Identity) -> Option<Arc<Pool>> {
     let threads = context.threads()?;
-    let serves = |pool: &Arc<Pool>| pool.serves(identity);
 
-    if let Some(pool) = threads.pool().filter(serves) {
+    if let Some(pool) = threads.pool(identity) {
         return Some(pool);
     }
     let task = current!();
@@ -225,8 +224,7 @@ pub(crate) fn set_pool(context: &Context, identity: Identity, pool: Arc<Pool>) -
 fn pool_in(table: &LockedTable<'_, Table>, identity: Identity) -> Option<Arc<Pool>> {
     table
         .iter()
-        .filter_map(|context| context.threads()?.pool())
-        .find(|pool| pool.serves(identity))
+        .find_map(|context| context.threads()?.pool(identity))
 }
 
 /// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they leave.

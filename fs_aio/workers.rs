@@ -121,8 +121,15 @@ impl Key {
     }
 }
 
+/// Operations that wait for another one.
+pub(crate) struct Waiting {
+    /// Which one, by the number of its links.
+    head: usize,
+    list: JobList,
+}
+
 /// Memory for what may be needed to put an operation in order.
-pub(crate) type Reservation = RBTreeNodeReservation<Key, JobList>;
+pub(crate) type Reservation = RBTreeNodeReservation<Key, Waiting>;
 
 /// Where an operation on storage runs.
 type Slot = Option<Instant<Monotonic>>;
@@ -130,8 +137,8 @@ type Slot = Option<Instant<Monotonic>>;
 struct State {
     storage: JobList,
     others: JobList,
-    /// What waits for the operation that was begun last on the same data.
-    behind: RBTree<Key, JobList>,
+    /// What waits for an operation on the same data.
+    behind: RBTree<Key, Waiting>,
     /// Operations that wait until their files are ready. These are second references.
     parked: JobList,
     /// Operations that were cancelled.
@@ -147,8 +154,8 @@ struct State {
 }
 
 impl State {
-    /// Returns where an operation on storage may run, if it may.
-    fn slot(&mut self) -> Option<usize> {
+    /// Returns whether an operation on storage may run, and where it is then counted.
+    fn slot(&mut self) -> Option<Option<usize>> {
         let max = max_running();
         let occupied = self.running.iter().filter(|slot| slot.is_some()).count();
 
@@ -160,7 +167,8 @@ impl State {
                 return None;
             }
         }
-        self.running.iter().position(Option::is_none)
+        // If there is no place left, nearly all are stuck, and one more need not be counted.
+        Some(self.running.iter().position(Option::is_none))
     }
 
     fn has_work(&mut self) -> bool {
@@ -206,31 +214,42 @@ pub(crate) fn init(module: &'static ThisModule) -> Result {
 /// What a threaded context knows of the threads.
 #[pin_data]
 pub(crate) struct Threads {
-    /// The pool that was used last.
+    /// The pools that were used last: there is more than one only if processes share the address
+    /// space.
     #[pin]
-    pool: SpinLock<Option<Arc<Pool>>>,
+    pools: SpinLock<[Option<Arc<Pool>>; Self::POOLS]>,
     /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not counted yet.
     orders: Atomic<isize>,
 }
 
 impl Threads {
+    const POOLS: usize = 4;
+
     /// There are none.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            pool <- new_spinlock!(None, "aio::threads"),
+            pools <- new_spinlock!([const { None }; Self::POOLS], "aio::threads"),
             orders: Atomic::new(0),
         })
     }
 
-    /// Returns the pool that was used last.
-    pub(crate) fn pool(&self) -> Option<Arc<Pool>> {
-        self.pool.lock().clone()
+    /// Returns the pool of who has this identity, if it was used.
+    pub(crate) fn pool(&self, identity: Identity) -> Option<Arc<Pool>> {
+        let pools = self.pools.lock();
+        let pool = pools.iter().flatten().find(|pool| pool.serves(identity));
+
+        pool.cloned()
     }
 
     /// A pool is used.
     pub(crate) fn set_pool(&self, pool: Arc<Pool>) {
-        let old = self.pool.lock().replace(pool);
+        let mut pools = self.pools.lock();
+        let gone = pools.iter().position(|pool| pool.as_ref().is_none_or(|pool| pool.is_dead()));
+        // The one that was used first may be found by way of another context still.
+        let place = gone.unwrap_or(0);
+        let old = pools[place].replace(pool);
 
+        drop(pools);
         drop(old);
     }
 
@@ -242,7 +261,8 @@ impl Threads {
     /// Returns whether operations with this key have to wait for others.
     #[inline]
     pub(crate) fn is_behind(&self, key: Key) -> bool {
-        self.orders.load(Relaxed) != 0 && self.pool().is_some_and(|pool| pool.is_behind(key))
+        self.orders.load(Relaxed) != 0
+            && self.pools.lock().iter().flatten().any(|pool| pool.is_behind(key))
     }
 }
 
@@ -453,10 +473,12 @@ impl Pool {
             let mut job = s.others.pop_front();
 
             if job.is_none() && !s.storage.is_empty() {
-                slot = s.slot();
-                if let Some(slot) = slot {
+                if let Some(place) = s.slot() {
+                    slot = place;
                     job = s.storage.pop_front();
-                    s.running[slot] = Some(Instant::now());
+                    if let Some(place) = place {
+                        s.running[place] = Some(Instant::now());
+                    }
                 }
             }
             if let Some(job) = job {
@@ -494,7 +516,7 @@ impl Pool {
                 let any = s.storage.pop_front().or_else(|| s.others.pop_front());
                 let any = any.or_else(|| s.parked.pop_front());
 
-                any.or_else(|| s.behind.values_mut().find_map(|list| list.pop_front()))
+                any.or_else(|| s.behind.values_mut().find_map(|w| w.list.pop_front()))
             });
 
             match job {
@@ -527,13 +549,14 @@ impl Pool {
 
     /// Adds an operation behind all that were added with this key and have not ended, see
     /// [`next_behind()`](Self::next_behind). If there is none, that is done only with `begin`: then
-    /// the next ones wait for it.
+    /// the next ones wait for it. `id` is [`JobLinks::id()`] of the operation.
     ///
     /// Returns whether there is such an order now, of which the operation is a part, and whether it
     /// is the first.
     pub(crate) fn enqueue_behind<T: Job>(
         self: &Arc<Self>,
         job: SlabArc<T>,
+        id: usize,
         key: Key,
         begin: Option<Reservation>,
         mark: impl FnOnce(&T) + Send,
@@ -542,15 +565,20 @@ impl Pool {
             if s.dead {
                 return (Order::None, Some(job));
             }
-            if let Some(list) = s.behind.get_mut(&key) {
+            if let Some(waiting) = s.behind.get_mut(&key) {
                 mark(&job);
-                list.push_back(job);
+                waiting.list.push_back(job);
                 return (Order::Behind, None);
             }
             let order = match begin {
                 Some(memory) => {
                     mark(&job);
-                    s.behind.insert(memory.into_node(key, JobList::new()));
+                    let waiting = Waiting {
+                        head: id,
+                        list: JobList::new(),
+                    };
+
+                    s.behind.insert(memory.into_node(key, waiting));
                     Order::First
                 }
                 None => Order::None,
@@ -567,17 +595,21 @@ impl Pool {
         order
     }
 
-    /// An operation that was added with this key has ended: the next one may begin.
+    /// An operation that was added with this key has ended, that with links of this number: if it
+    /// was the one that others wait for, the next one may begin.
     ///
     /// Returns whether there is none. May be called in any context.
-    pub(crate) fn next_behind(&self, key: Key) -> bool {
+    pub(crate) fn next_behind(&self, id: usize, key: Key) -> bool {
         let (last, wake) = self.state.with(|s| {
-            let Some(list) = s.behind.get_mut(&key) else {
+            let waiting = s.behind.get_mut(&key).filter(|waiting| waiting.head == id);
+            // Others may be cancelled while they wait.
+            let Some(waiting) = waiting else {
                 return (false, false);
             };
 
-            match list.pop_front() {
+            match waiting.list.pop_front() {
                 Some(job) => {
+                    waiting.head = job.id();
                     s.storage.push_back_any(job);
                     (false, true)
                 }
@@ -636,7 +668,7 @@ impl Pool {
                 .remove(links)
                 .or_else(|| s.storage.remove(links))
                 .or_else(|| s.parked.remove(links))
-                .or_else(|| s.behind.values_mut().find_map(|list| list.remove(links)));
+                .or_else(|| s.behind.values_mut().find_map(|w| w.list.remove(links)));
 
             match job {
                 Some(job) => {

@@ -34,6 +34,7 @@ use kernel::{
         opcode,
         Iocb, //
     },
+    cred::Credential,
     fs::{
         data_id,
         FsyncFile, //
@@ -53,8 +54,8 @@ use kernel::{
 
 /// Something that is done once, in one piece.
 trait Simple: Sized + Send + Unpin + 'static {
-    /// Does it. `again` tells, after a signal, whether to go on.
-    fn run(self, again: &mut dyn FnMut() -> bool) -> isize;
+    /// Does it, with these credentials. `again` tells, after a signal, whether to go on.
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize;
 }
 
 /// That, as an operation.
@@ -77,7 +78,7 @@ impl<T: Simple> Perform for Once<T> {
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread) {
         let job = this.job.job.lock().take();
         let result = match job {
-            Some(job) => job.run(&mut || {
+            Some(job) => job.run(this.creds(), &mut || {
                 if thread.should_leave() {
                     this.pool().die();
                 }
@@ -93,16 +94,16 @@ impl<T: Simple> Perform for Once<T> {
 }
 
 impl Simple for PathJob {
-    fn run(self, again: &mut dyn FnMut() -> bool) -> isize {
-        PathJob::run(self, again)
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
+        PathJob::run(self, creds, again)
     }
 }
 
 impl Simple for Readahead {
-    fn run(self, again: &mut dyn FnMut() -> bool) -> isize {
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
         let again = core::cell::RefCell::new(again);
 
-        Readahead::run(&self, || !(again.borrow_mut())())
+        Readahead::run(&self, creds, || !(again.borrow_mut())())
     }
 }
 
@@ -113,8 +114,8 @@ struct Flush {
 }
 
 impl Simple for Flush {
-    fn run(self, _again: &mut dyn FnMut() -> bool) -> isize {
-        self.file.sync(self.what == What::Data) as isize
+    fn run(self, creds: &Credential, _again: &mut dyn FnMut() -> bool) -> isize {
+        creds.scoped(|| self.file.sync(self.what == What::Data)) as isize
     }
 }
 
@@ -200,7 +201,7 @@ fn carry<T: Simple>(
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
         Err(_) => {
-            let result = job.run(&mut || false);
+            let result = job.run(&Credential::current(), &mut || false);
 
             batch.ended();
             head.post_late(result);

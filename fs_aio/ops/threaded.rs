@@ -154,7 +154,7 @@ impl RwJob {
 /// Returns whether an operation that has done less than it was asked for goes on.
 fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
     match dir {
-        Direction::Write => abilities.storage || !abilities.nonblock,
+        Direction::Write => abilities.storage || (abilities.pipe && !abilities.nonblock),
         // At the end of the file there is no more. Other files have no more now.
         Direction::Read => abilities.storage && end < kiocb.size(),
     }
@@ -165,7 +165,9 @@ impl Perform for RwJob {
         loop {
             let how = this.job.how();
 
-            this = match SharedKiocb::carry_on(this, how) {
+            let creds = this.creds().clone();
+
+            this = match creds.scoped(|| SharedKiocb::carry_on(this, how)) {
                 Progress::InFlight(this) => {
                     this.handing_on();
                     return Carried::put(this);
@@ -378,6 +380,10 @@ pub(crate) fn start(
 
     if abilities.nonblock && !abilities.simple {
         // The program wants to know.
+        if in_order {
+            batch.complete(request, AGAIN);
+            return Ok(());
+        }
         return in_place(transfer.issue(request)?, batch);
     }
     if !abilities.tries || abilities.direct || in_order {

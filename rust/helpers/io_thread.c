@@ -62,6 +62,9 @@ __rust_helper void rust_helper_io_thread_forward_signal(int sig, struct task_str
 	spin_lock_irq(&current->sighand->siglock);
 	got = dequeue_signal(&others, &info, &type);
 	spin_unlock_irq(&current->sighand->siglock);
-	if (got == sig && send_sig(sig, to, 0))
+	if (got != sig)
+		return;
+	/* One that exits takes no signal, but does not say so. */
+	if ((to->flags & PF_EXITING) || send_sig(sig, to, 0))
 		do_send_sig_info(sig, SEND_SIG_NOINFO, current, PIDTYPE_TGID);
 }

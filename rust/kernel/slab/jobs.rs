@@ -55,6 +55,12 @@ impl JobLinks {
             _pin: PhantomPinned,
         })
     }
+
+    /// Returns a number that no other object has that is there at the same time.
+    #[inline]
+    pub fn id(&self) -> usize {
+        core::ptr::from_ref(self) as usize
+    }
 }
 
 /// What can be done with an object, whatever its type is.
@@ -175,6 +181,11 @@ impl AnyJob {
 
         // SAFETY: By the type invariants these are the right links, and own the reference.
         unsafe { (this.calls.run)(this.links, thread) };
+    }
+
+    /// Returns [`JobLinks::id()`] of the object.
+    pub fn id(&self) -> usize {
+        self.links as usize
     }
 
     /// Gives the reference back.

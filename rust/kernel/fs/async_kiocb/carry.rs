@@ -74,6 +74,8 @@ pub struct Abilities {
     pub direct: bool,
     /// It is a regular file or a block device: what is short is cut short.
     pub storage: bool,
+    /// It is a pipe or a socket.
+    pub pipe: bool,
     /// Its data come as they come: there are no positions.
     pub stream: bool,
     /// It has only the simple functions, which take one buffer and sleep.
@@ -141,12 +143,13 @@ impl AsyncKiocb {
             tries: iter && nowait && !waits,
             parks: iter
                 && dir == Direction::Read
-                && kind == bindings::S_IFREG
+                && storage
                 && !direct
                 && ops.fop_flags & bindings::FOP_BUFFER_RASYNC != 0,
             polls: nowait && !storage && ops.poll.is_some(),
             direct,
             storage,
+            pipe: kind == bindings::S_IFIFO || kind == bindings::S_IFSOCK,
             stream: mode & bindings::FMODE_STREAM != 0,
             simple: !iter,
             nonblock: flags & bindings::IOCB_NOWAIT != 0
@@ -507,7 +510,12 @@ impl SharedKiocb {
             return Progress::Ended(this, ret);
         }
         match AsyncKiocb::no_restart(ret) {
-            same if same == ret => Progress::Ended(this, ret),
+            // Some files say that the call can't be restarted, whatever the signal.
+            same if same == ret
+                && (ret != EINTR.to_errno() as isize || !crate::current!().signal_pending()) =>
+            {
+                Progress::Ended(this, ret)
+            }
             _ => Progress::Interrupted(this),
         }
     }
