@@ -12,6 +12,7 @@ use kernel::{
         Iocb,
         RenameatInfo, //
     },
+    cred::Credential,
     fs::path::{
         self,
         audited,
@@ -139,25 +140,29 @@ impl PathJob {
         })
     }
 
-    /// Does it, as the current task: with its credentials, root, working directory, umask, and
-    /// descriptors. Returns the result.
+    /// Does it with these credentials, and with the root, working directory, umask, and descriptors
+    /// of the current task. Returns the result.
     ///
     /// If a signal interrupts it so that a system call would be restarted, `again` is called, which
-    /// tells whether to do it once more; if not, the result is -`EINTR`.
+    /// tells whether to do it once more; if not, the result is -`EINTR`. It is called with the
+    /// credentials of the task, as the work is to be that may have come with the signal, which may
+    /// change them: `landlock_restrict_self()` does so in all threads of a process.
     ///
     /// A thread that the kernel has created for the process has it audited as the system call that
     /// it stands for; in a system call it belongs to that.
     ///
     /// May sleep.
-    pub(crate) fn run(self, mut again: impl FnMut() -> bool) -> isize {
+    pub(crate) fn run(self, creds: &Credential, mut again: impl FnMut() -> bool) -> isize {
         let mut job = self;
 
         loop {
             let (call, args) = job.call();
             let mut used = None;
-            let result = audited(call, args, || {
-                job.try_map(|name| Ok(name.complete()))
-                    .map_or_else(errno, |job| used.insert(job).execute())
+            let result = creds.scoped(|| {
+                audited(call, args, || {
+                    job.try_map(|name| Ok(name.complete()))
+                        .map_or_else(errno, |job| used.insert(job).execute())
+                })
             });
 
             if !is_restart(result) {
@@ -428,7 +433,8 @@ mod tests {
     fn results() -> Result {
         let memory = memory()?;
         let path = addr(&memory, PATH);
-        let run = |iocb| Ok::<_, Error>(PathJob::copy_in(&iocb, false)?.run(|| false));
+        let creds = Credential::prepare()?;
+        let run = |iocb| Ok::<_, Error>(PathJob::copy_in(&iocb, false)?.run(&creds, || false));
         let (ebadf, enoent) = (errno(EBADF), errno(ENOENT));
 
         assert_eq!(run(Iocb::new(opcode::OPENAT, CWD, path, 0, 0))?, enoent);

@@ -10,6 +10,7 @@
 
 use kernel::{
     aio::abi::Iocb,
+    cred::Credential,
     fs::{
         LocalFile,
         Pending,
@@ -82,8 +83,11 @@ impl Readahead {
     /// Reads what is missing, waits for it, and returns the result. Once `cancelled` is true, that
     /// is what is there by then, or -`EINTR`.
     ///
+    /// The file system sees these credentials; `cancelled` is called with those of the task, and so
+    /// may do the work that has come with a signal.
+    ///
     /// May sleep; that it waits for the device can only be interrupted by a fatal signal.
-    pub(crate) fn run(&self, cancelled: impl Fn() -> bool) -> isize {
+    pub(crate) fn run(&self, creds: &Credential, cancelled: impl Fn() -> bool) -> isize {
         let chunk = self.file.chunk() as i64;
         let mut end = self.end();
         // What has been asked for, from the start of a page: an additional page would be too much.
@@ -95,7 +99,7 @@ impl Readahead {
             if started < end && started - done < WINDOW {
                 let len = chunk.min(end - started);
 
-                match self.file.start(started, len) {
+                match creds.scoped(|| self.file.start(started, len)) {
                     Ok(()) => started += len,
                     Err(e) if done == self.pos && started <= done => return e.to_errno() as isize,
                     Err(_) => end = started,
@@ -173,6 +177,7 @@ mod tests {
     #[test]
     fn results() -> Result {
         let file = MemoryFile::new(8 * PAGE)?;
+        let creds = Credential::prepare()?;
 
         file.write(PAGE, b"one")?;
         file.write(2 * PAGE, b"two")?;
@@ -192,7 +197,7 @@ mod tests {
             let job = Readahead::new(file.open().local()?, &iocb(len as u64, pos))?;
 
             assert_eq!(job.cached(), at_once.then_some(result as isize));
-            assert_eq!(job.run(|| false), result as isize);
+            assert_eq!(job.run(&creds, || false), result as isize);
         }
         Ok(())
     }
@@ -200,13 +205,14 @@ mod tests {
     #[test]
     fn cancelled() -> Result {
         let file = MemoryFile::new(PAGE)?;
+        let creds = Credential::prepare()?;
 
         file.write(0, b"x")?;
 
         let job = |len| Readahead::new(file.open().local()?, &iocb(len, 0));
 
-        assert_eq!(job(1)?.run(|| true), EINTR.to_errno() as isize);
-        assert_eq!(job(1)?.run(|| false), 1);
+        assert_eq!(job(1)?.run(&creds, || true), EINTR.to_errno() as isize);
+        assert_eq!(job(1)?.run(&creds, || false), 1);
         Ok(())
     }
 }
