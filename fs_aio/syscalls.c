@@ -263,6 +263,10 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
  *   evidence: setup2.order
  *   evidence: setup2.buffers_that_are_refused
  *
+ * error: EAGAIN, misc.max of a control group would be exceeded
+ *   desc: As for io_setup(); before anything is pinned.
+ *   evidence: memcg.limit_of_io_setup2
+ *
  * error: EAGAIN, RLIMIT_MEMLOCK would be exceeded
  *   desc: By what is pinned, whatever fs.aio-memlock says, and the caller has no
  *     CAP_IPC_LOCK. Or a page is pinned too often.
@@ -278,7 +282,7 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
  *
  * error: EINTR, the caller was killed
  *   desc: While it waited for the mmap lock or for a page.
- *   evidence: none no case kills a task in this call
+ *   evidence: killed pinned.killed_in_a_fault
  *
  * error: ENOSYS, the kernel was built without CONFIG_AIO_SETUP2
  *   desc: With the implementation in C always.
