@@ -39,6 +39,8 @@ use core::ptr::{
     NonNull, //
 };
 
+mod aligned;
+
 mod carry;
 pub use self::carry::{
     data_id,
@@ -389,7 +391,7 @@ impl AsyncKiocb {
 
     /// Starts the operation, on a part of one of its pinned buffers: that at these addresses.
     ///
-    /// Otherwise this is [`issue()`](Self::issue).
+    /// Otherwise this is [`issue()`](Self::issue). A disk's `EINVAL` for an address is an outcome.
     ///
     /// # Errors
     ///
@@ -411,6 +413,9 @@ impl AsyncKiocb {
             .range(index, addr, len)?
             .init_iter(&mut space, dir);
         me.verify_area(dir, len)?;
+        if !me.is_aligned(addr, len) {
+            return Ok(Issued::Complete(this, EINVAL.to_errno() as isize));
+        }
 
         // SAFETY: The iterator was initialised, and lives until the end of this function. Its
         // segments are borrowed from the operation, which nobody can move or change as long as it

@@ -639,7 +639,12 @@ static void make(struct request *r, unsigned int slot)
 	case ODD_ADDRESS:
 		if (is_opcode(r, RW & ~VECTORS) && iocb->aio_nbytes) {
 			iocb->aio_buf++;
-			iocb->aio_nbytes--;
+			/* With fixed buffers that is found out before the end of the disk is. */
+			if (r->file <= DISK_RO)
+				iocb->aio_offset = slot * OWN;
+			/* Not behind the end of the buffer. */
+			if (at + len == OWN || percent(50))
+				iocb->aio_nbytes--;
 		}
 		break;
 	default:
