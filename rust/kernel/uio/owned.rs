@@ -121,6 +121,14 @@ impl OwnedBuffers {
         }
     }
 
+    /// Returns the part of a pinned buffer that it is, if it is one.
+    pub(crate) fn fixed_part(&self) -> Option<(UserPtr, usize)> {
+        match self.0 {
+            Inner::User(_) => None,
+            Inner::Fixed { addr, len, .. } => Some((addr, len)),
+        }
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -546,7 +546,13 @@ impl SharedKiocb {
             .buffers
             .init_iter(&mut space, shared.dir, this.fixed_buffers(), done);
 
-        if let Err(e) = imported {
+        // Nobody else looks at that, see there.
+        let aligned = shared
+            .buffers
+            .fixed_part()
+            .is_none_or(|(addr, len)| shared.kiocb.is_aligned(addr, len));
+
+        if let Err(e) = imported.and(aligned.then_some(()).ok_or(EINVAL)) {
             shared.ended();
             return Progress::Ended(this, e.to_errno() as isize);
         }
