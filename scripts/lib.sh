@@ -276,6 +276,20 @@ if [ "$KARCH" = um ]; then IMAGE=$OUT/linux; else IMAGE=$OUT/arch/x86/boot/bzIma
 # A nested script has the same architecture.
 if [ "$KARCH" = um ]; then export ARCH=um; fi
 
+# Sets polled, arguments for scripts/guest: one of the queues of each virtio and NVMe disk is to
+# be polled, and there is an NVMe disk, the file $1, which is made here.
+polled_disks()
+{
+	polled=()
+	if [ "$KARCH" = um ]; then return; fi
+	rm -f "$1"
+	truncate -s 64M "$1"
+	dd if=/dev/urandom of="$1" bs=1M count=4 conv=notrunc status=none
+	polled=(--append "virtio_blk.poll_queues=1 nvme.poll_queues=1"
+		--qemu -drive --qemu "file=$1,format=raw,if=none,id=nvme,cache=unsafe"
+		--qemu -device --qemu "nvme,drive=nvme,serial=nvme,max_ioqpairs=2")
+}
+
 # The selftests, built from the laid tree, against its own UAPI headers, by the host's
 # compiler.
 build_selftests()

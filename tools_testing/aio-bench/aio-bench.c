@@ -202,6 +202,11 @@ static inline long io_submit(aio_context_t c, long nr, struct iocb **p)
 	return call3(SYS_io_submit, c, nr, (long)p);
 }
 
+static inline long io_cancel(aio_context_t c, struct iocb *iocb)
+{
+	return call3(SYS_io_cancel, c, (long)iocb, 0);
+}
+
 static inline long io_getevents(aio_context_t c, long min, long nr, struct io_event *e,
 				struct timespec *t)
 {
@@ -1274,6 +1279,49 @@ static void run_full(const struct bench *b, unsigned int qd)
 	report(b, qd, total, (u64)n * qd);
 }
 
+/* io_cancel() alone, of the newest of so many polls. */
+static void run_cancel(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, w, n = b->op, ops = 500;
+	struct iocb *polls = calloc(n, sizeof(*polls)), *newest = &polls[n - 1];
+	struct bench io = *b;
+	u64 total = 0, t0, t;
+	long ret;
+
+	io.op = IOCB_CMD_POLL;
+	check("io_setup", io_setup(n, &ctx), 0);
+	open_target(b);
+	fill_iocbs(&io, 1);
+	for (i = 0; i < n; i++) {
+		struct iocb *one = &polls[i];
+
+		*one = iocbs[0];
+		check("io_submit", io_submit(ctx, 1, &one), 1);
+	}
+	for (w = 0; w <= opt_windows; w++) {
+		for (i = 0; i < ops; i++) {
+			t0 = now();
+			mark_begin();
+			ret = io_cancel(ctx, newest);
+			mark_end();
+			t = now() - t0 - overhead;
+			check("io_cancel", ret, -EINPROGRESS);
+			check("io_cancel again", io_cancel(ctx, newest), -EINVAL);
+			memset(events, POISON, sizeof(*events));
+			check("io_getevents", io_getevents(ctx, 1, 1, events, NULL), 1);
+			check("obj", events->obj, (u64)newest);
+			check("res", events->res, 0);
+			check("io_submit", io_submit(ctx, 1, &newest), 1);
+			if (w)
+				total += t;
+		}
+		if (!w)
+			mark_reset();
+	}
+	free(polls);
+	report(b, qd, total, (u64)ops * opt_windows);
+}
+
 /*
  * The life of a context: the time of io_setup() and io_destroy() of one, with
  * nothing, some finished I/O, or I/O in flight between them, which is not counted.
@@ -1845,6 +1893,9 @@ static const struct bench benches[] = {
 	  "io_getevents, empty ring, timeout 0" },
 	{ "aio-getevents-full", run_full, NULL_DEV, IOCB_CMD_PWRITE, 0,
 	  "io_getevents alone, per event" },
+	{ "aio-cancel-10", run_cancel, WOKEN, 10, ONCE, "io_cancel of the newest of 10 POLLs" },
+	{ "aio-cancel-10000", run_cancel, WOKEN, 10000, ONCE,
+	  "io_cancel of the newest of 10,000 POLLs" },
 	{ "aio-life-idle", run_life, NONE, LIFE_IDLE, ONCE, "io_setup + io_destroy, never used" },
 	{ "aio-life-used", run_life, NULL_DEV, LIFE_USED, ONCE,
 	  "io_setup + io_destroy, after 1,000 I/Os" },

@@ -142,11 +142,11 @@ static inline struct aio_balance aio_balance(void)
 } while (0)
 
 /*
- * A null_blk disk with a queue that is polled, which keeps what is written to it,
- * and has room for @depth requests.
+ * A null_blk disk of @mb MiB with a queue that is polled, which keeps what is written
+ * to it, and has room for @depth requests.
  */
-static inline bool aio_poll_disk_make(struct aio_slow_disk *disk,
-				      unsigned int depth)
+static inline bool aio_poll_disk_make_mb(struct aio_slow_disk *disk,
+					 unsigned int depth, unsigned int mb)
 {
 	static int nr;
 	int i;
@@ -166,7 +166,7 @@ static inline bool aio_poll_disk_make(struct aio_slow_disk *disk,
 		disk->dir[0] = '\0';
 		return false;
 	}
-	if (aio_slow_disk_set(disk, "size", 64) ||
+	if (aio_slow_disk_set(disk, "size", mb) ||
 	    aio_slow_disk_set(disk, "submit_queues", 1) ||
 	    aio_slow_disk_set(disk, "poll_queues", 1) ||
 	    aio_slow_disk_set(disk, "hw_queue_depth", depth) ||
@@ -181,6 +181,12 @@ static inline bool aio_poll_disk_make(struct aio_slow_disk *disk,
 		return true;
 	aio_slow_disk_remove(disk);
 	return false;
+}
+
+static inline bool aio_poll_disk_make(struct aio_slow_disk *disk,
+				      unsigned int depth)
+{
+	return aio_poll_disk_make_mb(disk, depth, 64);
 }
 
 #endif /* AIO_EXT_TEST_H */

@@ -11,12 +11,15 @@
  * limit is one for io_setup(), and they go back when fs.aio-nr does, to the group
  * that was charged, wherever the process is by then.
  *
+ * What io_setup2() has pinned stays charged to the group as the memory that it is, and
+ * what the kernel keeps for that is charged, too.
+ *
  * Needs root, and the controllers in the unified hierarchy.
  */
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
-#include "aio_test.h"
+#include "aio_ext_test.h"
 
 #define NR	16384
 
@@ -200,6 +203,44 @@ TEST_F(memcg, no_room)
 	EXPECT_EQ(0, io_destroy(self->ctx));
 }
 
+/* Pages that only the context has. */
+TEST_F(memcg, pinned_memory)
+{
+	long long bytes = 16LL << 20, kernel, anon;
+	unsigned int nr = bytes / getpagesize(), i;
+	struct iocb *iocbs;
+	char *p;
+
+	if (!aio_has_setup2())
+		SKIP(return, "no io_setup2()");
+	ASSERT_TRUE(enter(self->dir));
+	iocbs = aio_iocbs(nr);
+	p = aio_pages(bytes, PROT_READ | PROT_WRITE);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	memset(p, 1, bytes);
+	for (i = 0; i < nr; i++)
+		aio_prep(&iocbs[i], IOCB_CMD_PREAD, -1, p + (size_t)i * getpagesize(),
+			 getpagesize(), 0);
+	ASSERT_TRUE(group_stat_becomes(self->dir, "anon", bytes, LLONG_MAX));
+	anon = group_stat(self->dir, "anon") - bytes;
+	kernel = group_stat(self->dir, "kernel");
+	ASSERT_LE(0, kernel);
+	ASSERT_EQ(0, io_setup2(nr, USERIOCB | FIXEDBUFS, iocbs, &self->ctx));
+	/* A pointer for each page of the iocbs, and what tells where a buffer is. */
+	EXPECT_TRUE(group_stat_becomes(self->dir, "kernel", kernel + nr * 32LL, LLONG_MAX));
+	ASSERT_EQ(0, munmap(p, bytes));
+	EXPECT_LE(bytes, aio_read_number(in_group(self->dir, "memory.current")));
+	EXPECT_EQ(0, io_destroy(self->ctx));
+	EXPECT_TRUE(group_stat_becomes(self->dir, "kernel", 0, kernel + nr * 16LL));
+	EXPECT_TRUE(group_stat_becomes(self->dir, "anon", 0, anon + bytes / 4));
+	for (i = 0; i < 1000; i++) {
+		if (aio_read_number(in_group(self->dir, "memory.current")) < bytes)
+			break;
+		aio_sleep_ms(10);
+	}
+	EXPECT_GT(1000, i);
+}
+
 /* ------------------------------------------------------ misc: events */
 
 FIXTURE(misc) {
@@ -323,6 +364,35 @@ TEST_F(misc, limit)
 	EXPECT_EQ(1000, misc_current(self->other));
 	EXPECT_EQ(0, io_destroy(self->ctx[0]));
 	EXPECT_EQ(0, misc_current(self->other));
+}
+
+/* Contexts of all kinds; before anything is pinned. */
+TEST_F(misc, limit_of_io_setup2)
+{
+	struct aio_balance before = aio_balance();
+	struct iocb *iocbs = aio_iocbs(64);
+
+	if (!aio_has_setup2())
+		SKIP(return, "no io_setup2()");
+	ASSERT_EQ(0, set_misc_limit(self->one, "40"));
+	ASSERT_TRUE(enter(self->one));
+	ASSERT_EQ(0, io_setup2(30, USERIOCB | FIXEDBUFS, iocbs, &self->ctx[0]));
+	EXPECT_EQ(30, misc_current(self->one));
+	EXPECT_EQ(-EAGAIN, io_setup2(11, 0, NULL, &self->ctx[1]));
+	EXPECT_EQ(-EAGAIN, io_setup2(11, IOPOLL, NULL, &self->ctx[1]));
+	EXPECT_EQ(-EAGAIN, io_setup2(11, USERIOCB, iocbs, &self->ctx[1]));
+	EXPECT_EQ(-EAGAIN, io_setup2(11, USERIOCB, aio_unmapped(), &self->ctx[1]));
+	EXPECT_EQ(4, misc_value(self->one, "misc.events"));
+	/* What has been granted goes back when something later fails. */
+	EXPECT_EQ(-EFAULT, io_setup2(10, USERIOCB, aio_unmapped(), &self->ctx[1]));
+	EXPECT_EQ(30, misc_current(self->one));
+	EXPECT_EQ(0, self->ctx[1]);
+	ASSERT_EQ(0, io_setup2(10, IOPOLL, NULL, &self->ctx[1]));
+	EXPECT_EQ(40, misc_current(self->one));
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_EQ(0, io_destroy(self->ctx[1]));
+	EXPECT_EQ(0, misc_current(self->one));
+	EXPECT_BALANCE(before);
 }
 
 /* A limit holds for the groups below, too. */

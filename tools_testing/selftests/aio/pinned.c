@@ -406,6 +406,42 @@ TEST_F_TIMEOUT(pinned, every_step_fails, 1700)
 	fail_at_each_step(_metadata, self, more ? 100000 : 1000, more ? 10000 : 100);
 }
 
+/*
+ * The limit goes up by a page each time: it is refused where the iocbs, the buffers, and
+ * what else their folios keep are charged, until there is enough.
+ */
+TEST_F_TIMEOUT(pinned, every_limit, 200)
+{
+	size_t page = self->page, pages;
+	aio_context_t ctx = 0;
+	long ret = -EAGAIN;
+	char *p = huge_page(1);
+
+	if (p == MAP_FAILED)
+		SKIP(return, "no huge page of 2 MiB");
+	self->iocbs[1].aio_buf = (uintptr_t)p;
+	self->iocbs[2].aio_buf = (uintptr_t)p + HUGE - 2 * page;
+	ASSERT_EQ(0, be_limited(true));
+	for (pages = 0; pages <= 2 * NR + 1 + HUGE / page; pages++) {
+		/* All of what is charged first, and each 16th of the rest. */
+		if (pages > 2 * NR + 8 && pages < HUGE / page && pages % 16)
+			continue;
+		ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, pages * page));
+		ret = io_setup2(NR, ALL_KINDS, self->iocbs, &ctx);
+		if (!ret)
+			break;
+		ASSERT_EQ(-EAGAIN, ret);
+		ASSERT_EQ(self->before.locked, locked());
+	}
+	EXPECT_EQ(0, ret);
+	/* The iocbs, two buffers in the huge page, the others. */
+	EXPECT_EQ(1 + HUGE / page + 2 * (NR - 2), pages);
+	EXPECT_EQ(0, io_destroy(ctx));
+	EXPECT_EQ(0, be_limited(false));
+	EXPECT_BALANCE(self->before);
+	munmap(p, HUGE);
+}
+
 /* ------------------------------------------------------ faults that take long */
 
 struct waiting {

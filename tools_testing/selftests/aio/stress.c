@@ -30,13 +30,16 @@
 #include <sys/wait.h>
 #include <poll.h>
 #include "../kselftest.h"
-#include "aio_test.h"
+#include "aio_ext_test.h"
 
 #define PAGE		4096UL
 #define MAX_THREADS	64
 #define PER_CELL	4	/* threads of a process */
 #define CLEAN		6	/* contexts whose rings nobody harms */
 #define DIRTY		6	/* and others */
+#define EXTENDED	6	/* contexts of io_setup2() */
+#define EXT_NR		16	/* iocbs of each */
+#define EXT_BUFFER	(4 * PAGE)
 #define MAX_BATCH	16
 #define PRIVATE		256	/* iocbs of a thread that nobody else touches */
 #define SHARED		256	/* iocbs that all threads of a process write */
@@ -52,7 +55,7 @@
 /*
  * Where the rings are put that threads share, far from all that the kernel places:
  * what is done with an id that is no longer one must not hit anything else. The
- * first half is for those that are harmed.
+ * first third is for those that are harmed, the last for contexts of io_setup2().
  */
 #define ARENA_SLOTS	256UL
 #define ARENA_PAGES	64UL
@@ -69,6 +72,7 @@ enum kind {
 	ROUNDTRIP, CANCEL, CANCEL_BAD, GETEVENTS, GETEVENTS_BAD, PGETEVENTS,
 	SIGNAL, MREMAP, MREMAP_PART, MUNMAP, MADVISE, SCRIBBLE, FORK, SHARE_VM,
 	EXEC, DIE, REPLACE, CLOSE, TOUCH, COMPACT, RLIMIT, SYSCTL, HOTPLUG,
+	SETUP2, SUBMIT2, GETEVENTS2, CANCEL2, DESTROY2, REMAP2, ROUNDTRIP2,
 	OPS,
 	/* What iocbs ask for; they are a part of the operations above. */
 	PREAD = OPS, PWRITE, FSYNC, FDSYNC, POLL, PREADV, PWRITEV, HOSTILE,
@@ -112,6 +116,13 @@ static const struct {
 	[RLIMIT]	= { "rlimit", 40, 90, 0 },
 	[SYSCTL]	= { "sysctl", 10, 90, 0 },
 	[HOTPLUG]	= { "hotplug", 1, 20, 0 },
+	[SETUP2]	= { "setup2", 200, 10, 5 },
+	[SUBMIT2]	= { "submit2", 800, 5, 5 },
+	[GETEVENTS2]	= { "getevents2", 600, 20, 0 },
+	[CANCEL2]	= { "cancel2", 100, 0, 5 },
+	[DESTROY2]	= { "destroy2", 60, 10, 0 },
+	[REMAP2]	= { "remap2", 100, 50, 0 },
+	[ROUNDTRIP2]	= { "roundtrip2", 300, 100, 0 },
 	[PREAD]		= { "  PREAD", 0, 20, 1 },
 	[PWRITE]	= { "  PWRITE", 0, 20, 1 },
 	[FSYNC]		= { "  FSYNC", 0, 20, 1 },
@@ -171,6 +182,11 @@ struct thread {
 	enum kind kind;
 	unsigned long rng;
 	aio_context_t own;
+	/* One of io_setup2(), with its iocbs, and their buffers. */
+	aio_context_t own2;
+	unsigned int own2_flags;
+	struct iocb *iocbs2;
+	char *buffers2;
 	unsigned int next_private;
 	unsigned long next_tag;
 	unsigned long *seen;	/* a bit for each tag */
@@ -181,6 +197,10 @@ struct thread {
 
 /* Contexts, with the number of pages of the ring in the low bits. */
 static unsigned long contexts[CLEAN + DIRTY];
+/* Of io_setup2(), with the flags in the low bits. What they have is written by all threads. */
+static unsigned long extended[EXTENDED];
+static struct iocb *extended_iocbs[EXTENDED];
+static char *extended_buffers[EXTENDED];
 static struct thread threads[PER_CELL];
 static unsigned int nr_threads, cell;
 static struct iocb *shared_iocbs;
@@ -654,6 +674,14 @@ static void *clean_arena(void)
 {
 	static unsigned int next;
 	unsigned long slot = ARENA_SLOTS + ADD(next, 1) % ARENA_SLOTS;
+
+	return (void *)(ARENA + slot * ARENA_PAGES * PAGE);
+}
+
+static void *extended_arena(void)
+{
+	static unsigned int next;
+	unsigned long slot = 2 * ARENA_SLOTS + ADD(next, 1) % ARENA_SLOTS;
 
 	return (void *)(ARENA + slot * ARENA_PAGES * PAGE);
 }
@@ -1192,6 +1220,269 @@ static void op_scribble(void)
 	count(SCRIBBLE, 0);
 }
 
+/* ------------------------------------------------------ contexts of io_setup2() */
+
+static unsigned int some_flags(void)
+{
+	static const unsigned int flags[] = {
+		USERIOCB, USERIOCB | FIXEDBUFS, USERIOCB | FIXEDBUFS, IOPOLL, USERIOCB | IOPOLL,
+		USERIOCB | FIXEDBUFS | IOPOLL, USERIOCB | FIXEDBUFS | IOPOLL,
+	};
+
+	return ANY(flags);
+}
+
+/* A request with the iocb @n of @iocbs, which other threads may write at the same time. */
+static void make_extended(struct iocb *iocbs, char *buffers, unsigned int n, bool polled)
+{
+	char *own = buffers + n * EXT_BUFFER;
+	struct iocb iocb;
+
+	if (percent(polled ? 10 : 60)) {
+		if (percent(20))
+			make_hostile(&iocb, shared_vectors[n]);
+		else
+			make_good(&iocb, shared_vectors[n]);
+	} else {
+		aio_prep(&iocb, percent(60) ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE,
+			 percent(80) ? FD_SHARED + 3 : fd_of(SLOW), NULL, PAGE,
+			 below(100) * PAGE);
+	}
+	if (iocb.aio_lio_opcode == IOCB_CMD_PREAD || iocb.aio_lio_opcode == IOCB_CMD_PWRITE) {
+		size_t at = below(4) * PAGE;
+
+		iocb.aio_buf = (uintptr_t)own + at;
+		iocb.aio_nbytes = EXT_BUFFER - at;
+		if (percent(5))
+			iocb.aio_nbytes = rnd() & 0xffff;
+	}
+	/* Nothing of this waits in io_submit(). */
+	if (iocb.aio_fildes == (__u32)fd_of(WAIT_R) || iocb.aio_fildes == (__u32)fd_of(WAIT_W))
+		iocb.aio_fildes = fd_of(PIPE_R);
+	iocbs[n] = iocb;
+}
+
+static void op_setup2(void)
+{
+	unsigned int slot = below(EXTENDED), flags = some_flags(), i;
+	struct iocb *iocbs = extended_iocbs[slot];
+	bool fill = percent(70), bad = percent(20);
+	aio_context_t ctx = 0, *where = &ctx;
+	unsigned long old;
+	size_t len = bytes_of(handle_of(0, EXT_NR));
+	void *at, *to = extended_arena();
+	long ret;
+
+	for (i = 0; i < EXTENDED && fill && GET(extended[slot]); i++)
+		slot = (slot + 1) % EXTENDED;
+	iocbs = extended_iocbs[slot];
+	for (i = 0; i < EXT_NR; i++) {
+		struct iocb iocb;
+
+		aio_prep(&iocb, IOCB_CMD_PREAD, FD_SHARED + 1,
+			 extended_buffers[slot] + i * EXT_BUFFER,
+			 percent(80) ? EXT_BUFFER : below(EXT_BUFFER), 0);
+		iocbs[i] = iocb;
+	}
+	if (bad) {
+		switch (below(5)) {
+		case 0:
+			flags = rnd();
+			break;
+		case 1:
+			iocbs = address();
+			break;
+		case 2:
+			iocbs[below(EXT_NR)].aio_buf = (uintptr_t)address();
+			break;
+		case 3:
+			iocbs[below(EXT_NR)].aio_nbytes = rnd() << below(40);
+			break;
+		default:
+			where = (aio_context_t *)bad_readonly;
+		}
+	}
+	ret = io_setup2(EXT_NR, flags, flags & USERIOCB ? iocbs : NULL, where);
+	result(SETUP2, ret, 0, EINVAL, EFAULT, EAGAIN, ENOMEM);
+	if (ret)
+		return;
+	at = mremap((void *)ctx, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	if (at == MAP_FAILED) {
+		complain("mremap() of a new ring of io_setup2(): %s", strerror(errno));
+		io_destroy(ctx);
+		return;
+	}
+	/* One with other iocbs is not for others. */
+	if (bad) {
+		ADD(common->counters[DESTROY2].begun, 1);
+		destroy((unsigned long)at, DESTROY2);
+		return;
+	}
+	old = SWAP(extended[slot], (unsigned long)at | flags);
+	if (old && !percent(5)) {
+		ADD(common->counters[DESTROY2].begun, 1);
+		destroy(old, DESTROY2);
+	}
+}
+
+static void op_submit2(void)
+{
+	unsigned int slot = below(EXTENDED), nr = 1 + below(EXT_NR), i;
+	unsigned long handle = GET(extended[slot]), names[EXT_NR];
+
+	for (i = 0; i < nr; i++) {
+		unsigned int n = below(EXT_NR);
+
+		make_extended(extended_iocbs[slot], extended_buffers[slot], n,
+			      handle & IOPOLL);
+		names[i] = handle & USERIOCB ? n : (unsigned long)&extended_iocbs[slot][n];
+		if (percent(1))
+			names[i] = rnd();
+	}
+	__result(SUBMIT2, aio_submit_indices(ctx_of(handle), nr, names), nr, submit_errors);
+}
+
+static void op_getevents2(void)
+{
+	unsigned long handle = GET(extended[below(EXTENDED)]);
+	struct io_event events[MAX_BATCH];
+	long nr = 1 + below(MAX_BATCH), min = percent(50) ? 0 : below(nr + 1), ret, i;
+	struct timespec ts;
+
+	ret = io_getevents(ctx_of(handle), min, nr, events, some_time(&ts, true));
+	result(GETEVENTS2, ret, nr, EINVAL, EINTR);
+	for (i = 0; i < ret && ret <= nr; i++)
+		if (handle & USERIOCB && events[i].obj >= EXT_NR)
+			complain("an event of no iocb: obj %llx res %lld",
+				 (unsigned long long)events[i].obj, (long long)events[i].res);
+}
+
+static void op_cancel2(void)
+{
+	unsigned int slot = below(EXTENDED), n = below(EXT_NR);
+	unsigned long handle = GET(extended[slot]);
+	struct io_event event;
+	void *name = (void *)(unsigned long)n;
+	long ret;
+
+	if (!(handle & USERIOCB))
+		name = &extended_iocbs[slot][n];
+	ret = io_cancel(ctx_of(handle), name, &event);
+	/* Without a context the index is taken for an address, of which the key is read. */
+	result(CANCEL2, ret == -EINPROGRESS ? 0 : ret, 0, EINVAL, EFAULT);
+}
+
+static void op_destroy2(void)
+{
+	unsigned int slot = below(EXTENDED);
+
+	destroy(percent(50) ? SWAP(extended[slot], 0) : GET(extended[slot]), DESTROY2);
+}
+
+/* Other pages where those are that are pinned. */
+static void op_remap2(void)
+{
+	unsigned int slot = below(EXTENDED);
+	char *at = percent(30) ? (char *)extended_iocbs[slot] :
+		extended_buffers[slot] + below(EXT_NR * EXT_BUFFER / PAGE) * PAGE;
+	long ret;
+
+	switch (below(4)) {
+	case 0:
+		ret = madvise(at, PAGE, MADV_DONTNEED);
+		break;
+	case 1:
+		ret = madvise(at, PAGE, 21 /* PAGEOUT */);
+		break;
+	case 2:
+		ret = madvise(at, PAGE, MADV_MERGEABLE);
+		break;
+	default:
+		ret = mmap(at, PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0;
+	}
+	result(REMAP2, ret ? -errno : 0, 0, EINVAL, ENOMEM, EAGAIN);
+}
+
+/* The whole way, exactly, in a context of some kind that this thread has for itself. */
+static void op_roundtrip2(void)
+{
+	unsigned int nr = 1 + below(EXT_NR), i, seen = 0;
+	unsigned long names[EXT_NR];
+	struct io_event events[EXT_NR];
+	long ret = 0, taken = 0, got = 0, k;
+	bool failed = false;
+	int fd;
+
+	if (!self->own2) {
+		self->own2_flags = some_flags();
+		for (i = 0; i < EXT_NR; i++)
+			aio_prep(&self->iocbs2[i], IOCB_CMD_PREAD, -1,
+				 self->buffers2 + i * PAGE, PAGE, 0);
+		ret = io_setup2(EXT_NR, self->own2_flags,
+				self->own2_flags & USERIOCB ? self->iocbs2 : NULL, &self->own2);
+		/* The limits that others move may forbid it now. */
+		if (ret) {
+			self->own2 = 0;
+			if (ret != -EAGAIN)
+				complain("io_setup2() of one's own: %ld", ret);
+			count(ROUNDTRIP2, 0);
+			return;
+		}
+	}
+	fd = self->own2_flags & IOPOLL || percent(40) ? FD_SHARED + 3 : FD_SHARED + 1;
+	if (fcntl(fd, F_GETFD) < 0) {
+		count(ROUNDTRIP2, 0);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		aio_prep(&self->iocbs2[i], IOCB_CMD_PREAD, fd, self->buffers2 + i * PAGE, PAGE,
+			 below(100) * PAGE);
+		names[i] = self->own2_flags & USERIOCB ? i : (unsigned long)&self->iocbs2[i];
+	}
+	while (got < nr && !failed) {
+		if (taken < nr) {
+			ret = aio_submit_indices(self->own2, nr - taken, names + taken);
+			if (ret > 0) {
+				taken += ret;
+			} else if (ret != -EAGAIN || taken == got) {
+				failed = true;
+				break;
+			}
+			if (taken < nr && percent(50))
+				continue;
+		}
+		ret = io_getevents(self->own2, 1, EXT_NR, events, NULL);
+		if (ret == -EINTR)
+			continue;
+		if (ret < 1 || ret > taken - got) {
+			failed = true;
+			break;
+		}
+		for (k = 0; k < ret; k++) {
+			unsigned long n = events[k].obj;
+
+			if (!(self->own2_flags & USERIOCB))
+				n = (n - (unsigned long)self->iocbs2) / sizeof(struct iocb);
+			if (n >= nr || seen & 1 << n || events[k].res != (long)PAGE)
+				failed = true;
+			else
+				seen |= 1 << n;
+		}
+		got += ret;
+	}
+	if (failed)
+		complain("round trip, flags %x: %ld of %u taken, %ld events, those of %x, last %ld",
+			 self->own2_flags, taken, nr, got, seen, ret);
+	count(ROUNDTRIP2, failed ? -EIO : 0);
+	if (failed || percent(20)) {
+		ret = io_destroy(self->own2);
+		if (ret)
+			complain("io_destroy() of one's own: %ld", ret);
+		self->own2 = 0;
+	}
+}
+
 /* ------------------------------------------------------ processes */
 
 static long child_status(pid_t pid)
@@ -1416,7 +1707,9 @@ static void (*const functions[OPS])(void) = {
 	[SCRIBBLE] = op_scribble, [FORK] = op_fork, [SHARE_VM] = op_share_vm,
 	[EXEC] = op_exec, [DIE] = op_die, [REPLACE] = op_replace, [CLOSE] = op_close,
 	[TOUCH] = op_touch, [COMPACT] = op_compact, [RLIMIT] = op_rlimit,
-	[SYSCTL] = op_sysctl, [HOTPLUG] = op_hotplug,
+	[SYSCTL] = op_sysctl, [HOTPLUG] = op_hotplug, [SETUP2] = op_setup2,
+	[SUBMIT2] = op_submit2, [GETEVENTS2] = op_getevents2, [CANCEL2] = op_cancel2,
+	[DESTROY2] = op_destroy2, [REMAP2] = op_remap2, [ROUNDTRIP2] = op_roundtrip2,
 };
 
 /* ------------------------------------------------------ a process of threads */
@@ -1475,6 +1768,8 @@ static void *work(void *arg)
 	}
 	if (self->own && self->nr & 1)
 		io_destroy(self->own);
+	if (self->own2 && self->nr & 1)
+		io_destroy(self->own2);
 	SET(self->ended, true);
 	return NULL;
 }
@@ -1544,9 +1839,21 @@ static int run_cell(unsigned int nr)
 			complain("no memory for a thread");
 			return 1;
 		}
+		t->iocbs2 = aio_iocbs(EXT_NR);
+		t->buffers2 = aio_pages(EXT_NR * PAGE, PROT_READ | PROT_WRITE);
+		if (!t->iocbs2 || t->buffers2 == MAP_FAILED) {
+			complain("no memory for a thread");
+			return 1;
+		}
 		t->nr = nr * PER_CELL + i;
 		t->buffer = memory;
 		t->iocbs = iocbs;
+	}
+	for (i = 0; i < EXTENDED; i++) {
+		extended_iocbs[i] = aio_pages(PAGE, PROT_READ | PROT_WRITE);
+		extended_buffers[i] = aio_guarded(EXT_NR * EXT_BUFFER);
+		if (extended_iocbs[i] == MAP_FAILED || !extended_buffers[i])
+			return 1;
 	}
 	pthread_barrier_init(&all_there, NULL, nr_threads + 1);
 	for (i = 0; i < nr_threads; i++) {
@@ -1579,6 +1886,8 @@ static int run_cell(unsigned int nr)
 	/* Half of the contexts are left to the end of the process. */
 	for (i = 0; i < CLEAN + DIRTY; i += 2)
 		io_destroy(ctx_of(contexts[i]));
+	for (i = 0; i < EXTENDED; i += 2)
+		io_destroy(ctx_of(extended[i]));
 	return 0;
 }
 
@@ -1619,6 +1928,11 @@ static bool back_to(long (*measure)(const char *), const char *what, long base, 
 static long measure_nr(const char *unused)
 {
 	return aio_nr();
+}
+
+static long measure_pinned(const char *unused)
+{
+	return aio_pinned();
 }
 
 static long measure_inodes(const char *unused)
@@ -1766,6 +2080,9 @@ static void look_around(void)
 		common->allowed[SYSCTL] = false;
 	if (!common->can_rlimit)
 		common->allowed[RLIMIT] = false;
+	for (k = SETUP2; k <= ROUNDTRIP2; k++)
+		if (!aio_has_setup2())
+			common->allowed[k] = false;
 	for (k = 0; k < OPS; k++)
 		if (common->allowed[k])
 			common->total_weight += kinds[k].weight;
@@ -1861,10 +2178,10 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "cell", 1, NULL, 'C' }, { 0 } };
 	static const char * const caches[] = { "kioctx", "aio_kiocb" };
-	long inodes, objects[2], nr, now;
+	long inodes, objects[2], nr, now, pinned;
 	unsigned long ops = 20000, seed = 1;
 	unsigned int nr_workers = 8, cells, patience = 120, i;
-	struct aio_slow_disk slow = { 0 };
+	struct aio_slow_disk slow = { 0 }, polled = { 0 };
 	char *only = NULL, *dir = NULL;
 	bool verbose = false, ended, good;
 	long long taint, memlock;
@@ -1908,7 +2225,7 @@ int main(int argc, char **argv)
 		return 2;
 
 	ksft_print_header();
-	ksft_set_plan(8);
+	ksft_set_plan(9);
 	if (io_setup(1, &probe))
 		ksft_exit_skip("no AIO here\n");
 	io_destroy(probe);
@@ -1940,6 +2257,12 @@ int main(int argc, char **argv)
 		if (fd >= 0)
 			dup2(fd, FD_SHARED + 2);
 	}
+	/* With so little room that a request is refused now and then. */
+	if (aio_poll_disk_make(&polled, 8)) {
+		fd = open(polled.dev, O_RDWR | O_DIRECT);
+		if (fd >= 0)
+			dup2(fd, FD_SHARED + 3);
+	}
 	dir = getenv("TMPDIR");
 	snprintf(common->dir, sizeof(common->dir), "%s/aio-stress-XXXXXX", dir ? dir : "/tmp");
 	if (!mkdtemp(common->dir))
@@ -1947,6 +2270,7 @@ int main(int argc, char **argv)
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	nr = aio_nr();
+	pinned = aio_balance().pinned;
 	memlock = aio_read_number(AIO_MEMLOCK);
 	taint = aio_read_number("/proc/sys/kernel/tainted");
 	inodes = aio_ring_inodes();
@@ -1996,6 +2320,15 @@ int main(int argc, char **argv)
 		ksft_print_msg("aio-nr is %ld, was %ld\n", now, nr);
 	ksft_test_result(good && now == nr, "aio-nr is what it was\n");
 
+	if (pinned < 0) {
+		ksft_test_result_skip("pinned pages are released: the kernel does not count them\n");
+	} else {
+		good = back_to(measure_pinned, NULL, pinned, &now);
+		if (!good)
+			ksft_print_msg("%ld pages are pinned, there were %ld\n", now, pinned);
+		ksft_test_result(good, "pinned pages are released\n");
+	}
+
 	if (inodes < 0) {
 		ksft_test_result_skip("ring inodes are gone: the kernel does not count them\n");
 	} else {
@@ -2031,6 +2364,8 @@ int main(int argc, char **argv)
 		if (system(command))
 			ksft_print_msg("can't remove %s\n", common->dir);
 	}
+	close(FD_SHARED + 3);
+	aio_slow_disk_remove(&polled);
 	aio_slow_disk_remove(&slow);
 	ksft_finished();
 }

@@ -500,22 +500,27 @@ TEST_F(memory, kinds)
 	munmap(p, huge);
 }
 
-TEST_F(memory, files_on_disk)
+static void files_of(struct __test_metadata *_metadata, struct _test_data_memory *self,
+		     const char *fs)
 {
 	size_t len = 4 * self->page;
 	int rw = PROT_READ | PROT_WRITE, fd;
 	struct aio_slow_disk disk;
 	char cmd[256], dir[] = "/tmp/aio_memory_XXXXXX", path[64];
 
-	if (!aio_slow_disk_make(&disk, 0))
+	if (!aio_poll_disk_make_mb(&disk, 64, 512))
 		SKIP(return, "no null_blk disk (needs root and configfs)");
-	snprintf(cmd, sizeof(cmd), "mkfs.ext4 -q %s >/dev/null 2>&1", disk.dev);
+	snprintf(cmd, sizeof(cmd), "mkfs.%s -q %s >/dev/null 2>&1", fs, disk.dev);
 	if (system(cmd)) {
 		aio_slow_disk_remove(&disk);
-		SKIP(return, "no mkfs.ext4");
+		SKIP(return, "no mkfs.%s", fs);
 	}
 	ASSERT_NE(NULL, mkdtemp(dir));
-	ASSERT_EQ(0, mount(disk.dev, dir, "ext4", 0, NULL));
+	if (mount(disk.dev, dir, fs, 0, NULL)) {
+		rmdir(dir);
+		aio_slow_disk_remove(&disk);
+		SKIP(return, "no file system %s", fs);
+	}
 	snprintf(path, sizeof(path), "%s/file", dir);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
 	ASSERT_LE(0, fd) TH_LOG("%s", strerror(errno));
@@ -526,6 +531,16 @@ TEST_F(memory, files_on_disk)
 	EXPECT_EQ(0, umount(dir));
 	rmdir(dir);
 	aio_slow_disk_remove(&disk);
+}
+
+TEST_F(memory, files_on_ext4)
+{
+	files_of(_metadata, self, "ext4");
+}
+
+TEST_F(memory, files_on_xfs)
+{
+	files_of(_metadata, self, "xfs");
 }
 
 TEST_F(memory, secret)
