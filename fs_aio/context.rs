@@ -54,6 +54,7 @@ use crate::{
         Size, //
     },
     slots::Slots,
+    stats::Stats,
     table::{
         self,
         Table, //
@@ -67,6 +68,7 @@ use kernel::{
             CurrentMm,
             RemovedContext, //
         },
+        trace,
     },
     mm::{
         locked_vm::LockedVm,
@@ -198,6 +200,8 @@ pub(crate) struct Context {
     drain_waiter: SpinLockIrqSave<Option<WaitToken>>,
     /// What only contexts of `io_setup2(2)` have.
     extension: Option<Pin<KBox<Extension>>>,
+    /// What is counted for those who look at it.
+    pub(crate) stats: Stats,
 }
 
 impl Context {
@@ -229,7 +233,16 @@ impl Context {
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events, group)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
-        let owner = Self::new(mapping.addr(), slots, ring, features, pool, extension)?;
+        let stats = Stats::new(nr_events);
+        let owner = Self::new(
+            mapping.addr(),
+            slots,
+            ring,
+            features,
+            pool,
+            extension,
+            stats,
+        )?;
 
         let user = table::insert(mm, owner, |index, context| {
             context.index.store(index, Relaxed);
@@ -242,6 +255,7 @@ impl Context {
         // Now it can be found.
         user.ring.set_id(user.index() as u32);
 
+        trace::setup(user.user_id(), nr_events, size.capacity(), user.flags());
         Ok(user)
     }
 
@@ -252,6 +266,7 @@ impl Context {
         features: Features,
         pool: SlabPool<request::Memory>,
         extension: Option<Pin<KBox<Extension>>>,
+        stats: Stats,
     ) -> Result<StagedOwner<Self>> {
         StagedOwner::new(|ended| {
             try_pin_init!(Self {
@@ -268,6 +283,7 @@ impl Context {
                 registration <- new_spinlock!(None, "aio::registration"),
                 drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
                 extension,
+                stats,
             }? Error)
         })
     }
@@ -285,6 +301,11 @@ impl Context {
             return None;
         }
         self.extension.as_deref()
+    }
+
+    /// Returns the flags of `io_setup2(2)` that it was created with.
+    pub(crate) fn flags(&self) -> u32 {
+        self.extension().map_or(0, Extension::flags)
     }
 
     /// Returns the reads and writes that are polled for, for use when this context has ended, too.
@@ -417,6 +438,7 @@ impl Staged for Context {
     /// There will be no event.
     fn work_dropped(&self) {
         self.slots.put(1);
+        self.stats.not_started();
     }
 
     fn users_gone(&self) {

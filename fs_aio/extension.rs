@@ -24,6 +24,10 @@ use crate::{
         Features,
         Size, //
     },
+    trace::{
+        Nobody,
+        Observer, //
+    },
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -199,7 +203,7 @@ impl Wanted {
                 iocbs,
                 nr: self.nr,
                 polled,
-                _locked: locked,
+                locked,
                 waiter <- new_spinlock!(None, "aio::extension"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -260,7 +264,7 @@ pub(crate) struct Extension {
     /// How many iocbs there are.
     nr: usize,
     polled: Option<Arc<Polled>>,
-    _locked: Option<LockedVm>,
+    locked: Option<LockedVm>,
     /// Somebody waits for the end.
     #[pin]
     waiter: SpinLock<Option<WaitToken>>,
@@ -278,6 +282,20 @@ impl Extension {
             return Err(EINVAL);
         }
         Ok(array_index_nospec(nr, self.nr))
+    }
+
+    /// Returns the flags that it was asked for with.
+    pub(crate) fn flags(&self) -> u32 {
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+
+        flag(setup2::USERIOCB, self.iocbs.is_some())
+            | flag(setup2::IOPOLL, self.polled.is_some())
+            | flag(setup2::FIXEDBUFS, self.buffers.is_some())
+    }
+
+    /// Returns how many pages of the process are pinned.
+    pub(crate) fn pinned_pages(&self) -> usize {
+        self.locked.as_ref().map_or(0, LockedVm::nr_pages)
     }
 
     /// Returns by what name a request is found that user space calls so.
@@ -327,6 +345,7 @@ impl Extension {
 
 impl Kind for &Extension {
     type Name = AnyName;
+    type Observer = Nobody;
 
     #[inline(always)]
     fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
@@ -364,7 +383,7 @@ impl Kind for &Extension {
     }
 
     #[inline(always)]
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -379,11 +398,11 @@ impl Kind for &Extension {
         };
 
         match &self.polled {
-            None => rw::start(prepared, iocb, dir, shape, fixed, batch),
+            None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
             Some(polled) => {
                 let transfer = Transfer::new(iocb, dir, shape, fixed);
 
-                polled_rw::start(prepared, iocb, transfer, polled, batch)
+                polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
             }
         }
     }

@@ -15,6 +15,10 @@ use crate::{
         Prepared,
         KEY, //
     },
+    trace::{
+        Nobody,
+        Observer, //
+    },
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -100,6 +104,9 @@ pub(crate) trait Kind: Copy {
     /// How user space calls an iocb.
     type Name: IocbName;
 
+    /// Who is told of each request.
+    type Observer: Observer;
+
     /// Reads the name of an iocb, from the array that was passed to `io_submit(2)`.
     ///
     /// # Errors
@@ -124,12 +131,12 @@ pub(crate) trait Kind: Copy {
         Ok(())
     }
 
-    /// Starts a read or write.
+    /// Starts a read or write, of which `O` is told.
     ///
     /// # Errors
     ///
     /// See [`rw::start()`].
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -161,6 +168,7 @@ pub(crate) fn word(array: UserPtr, nr: usize, abi: Abi) -> Result<usize> {
 
 impl Kind for Plain {
     type Name = UserPtr;
+    type Observer = Nobody;
 
     #[inline(always)]
     fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<UserPtr> {
@@ -173,7 +181,7 @@ impl Kind for Plain {
     }
 
     #[inline(always)]
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -181,6 +189,6 @@ impl Kind for Plain {
         (dir, shape): (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        rw::start(prepared, iocb, dir, shape, None, batch)
+        rw::start::<O>(prepared, iocb, dir, shape, None, batch)
     }
 }

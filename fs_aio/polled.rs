@@ -11,9 +11,11 @@ use crate::{
         Outcome,
         PolledRw, //
     },
-    request::Request, //
+    request::Request,
+    trace, //
 };
 use kernel::{
+    aio::trace::completions_on,
     fs::{
         CompBatch,
         Look,
@@ -209,7 +211,12 @@ impl Polled {
             match &all[i] {
                 Some(request) if request.is_last() && !(again && Self::is_refused(request)) => {
                     if let Some(request) = all[i].take() {
-                        Request::put(request.into_inner());
+                        let request = request.into_inner();
+
+                        if completions_on() {
+                            trace::completed(&request, request.result());
+                        }
+                        Request::put(request);
                     }
                 }
                 _ => {

@@ -9,12 +9,15 @@ use crate::{
     ring_file::RingOwner, //
 };
 use kernel::{
-    aio::mm::{
-        self,
-        ContextUser,
-        Contexts,
-        CurrentMm,
-        LastTable, //
+    aio::{
+        mm::{
+            self,
+            ContextUser,
+            Contexts,
+            CurrentMm,
+            LastTable, //
+        },
+        trace, //
     },
     fs::File,
     mm::{
@@ -59,6 +62,7 @@ impl Contexts for Table {
         WaitGroup::scope(|group| {
             table.drain(|context| {
                 if let Some(registration) = context.kill() {
+                    trace::destroy(context.user_id(), true);
                     let registration = registration.leave_mapping();
                     let polled = context.polled();
 
@@ -182,6 +186,7 @@ pub(crate) fn kill(
     // Who has the registration is the only one to remove the context.
     let removed = removed.ok_or(EINVAL)?;
 
+    trace::destroy(removed.user_id(), false);
     // Perhaps there is no other user.
     drop(context);
     Ok(Context::begin_end(removed, registration, waiter))

@@ -7,12 +7,22 @@ use crate::{
     request::{
         Prepared,
         Request, //
+    },
+    trace::{
+        Observed,
+        Observer, //
     }, //
 };
 use kernel::{
-    aio::abi::Iocb,
+    aio::abi::{
+        opcode,
+        Iocb, //
+    },
     cred::Credential,
-    fs::FsyncFile,
+    fs::{
+        FileId,
+        FsyncFile, //
+    },
     prelude::*,
     slab::{
         impl_dismantle,
@@ -53,6 +63,19 @@ impl_dismantle! {
     }
 }
 
+impl Observed for Fsync {
+    fn opcode(&self) -> u16 {
+        match self.what {
+            What::All => opcode::FSYNC,
+            What::Data => opcode::FDSYNC,
+        }
+    }
+
+    fn file_id(&self) -> FileId {
+        self.file.file_id()
+    }
+}
+
 impl_has_work! {
     impl HasWork<Self> for Request<Fsync> { self.op.work }
 }
@@ -74,12 +97,17 @@ impl WorkItem for Request<Fsync> {
 ///
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
+pub(crate) fn start<O: Observer>(
+    prepared: Prepared,
+    iocb: &Iocb,
+    what: What,
+    batch: &mut Batch<'_>,
+) -> Result {
     if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
         return Err(EINVAL);
     }
 
-    let request = prepared.into_request(|file| {
+    let request = prepared.into_request(O::now(), |file| {
         let file = FsyncFile::new(file)?;
         let creds = Credential::prepare()?;
 
@@ -103,10 +131,7 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Bat
 mod tests {
     use super::*;
     use crate::kunit::Process;
-    use kernel::{
-        aio::abi::opcode,
-        kunit::user::ScriptedFile, //
-    };
+    use kernel::kunit::user::ScriptedFile;
 
     #[test]
     fn everything_or_data() -> Result {

@@ -8,11 +8,16 @@ use crate::{
         HasFile,
         Prepared,
         Request, //
+    },
+    trace::{
+        Observed,
+        Observer, //
     }, //
 };
 use kernel::{
     aio::{
         abi::{
+            opcode,
             Iocb,
             IOCB_FLAG_IOPRIO,
             IOCB_FLAG_RESFD, //
@@ -26,6 +31,7 @@ use kernel::{
     fs::{
         AsyncKiocb,
         AsyncRw,
+        FileId,
         HasFixedBuffers,
         Issued,
         LocalFile, //
@@ -67,6 +73,19 @@ impl HasFile for Rw {
     #[inline]
     fn file((file, ()): Self::Parts) -> ARef<LocalFile> {
         file
+    }
+}
+
+impl Observed for Rw {
+    fn opcode(&self) -> u16 {
+        match self.kiocb.direction() {
+            Direction::Read => opcode::PREAD,
+            Direction::Write => opcode::PWRITE,
+        }
+    }
+
+    fn file_id(&self) -> FileId {
+        self.kiocb.file_id()
     }
 }
 
@@ -113,7 +132,7 @@ pub(crate) enum Shape {
 /// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
 /// `EINVAL` for the file, those of the buffers, and those of the range in the file.
 #[inline(always)]
-pub(crate) fn start(
+pub(crate) fn start<O: Observer>(
     prepared: Prepared,
     iocb: &Iocb,
     dir: Direction,
@@ -123,7 +142,7 @@ pub(crate) fn start(
 ) -> Result {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
-    let mut request = prepared.into_request(|file| {
+    let mut request = prepared.into_request(O::now(), |file| {
         Ok(pin_init!(Rw {
             kiocb <- AsyncKiocb::new(file, eventfd),
             cancel <- CancelNode::new(obj),
@@ -140,7 +159,10 @@ pub(crate) fn start(
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
 
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
-        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Complete(request, res) => {
+            O::completed(&request, res);
+            batch.complete(request, res)
+        }
         Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())

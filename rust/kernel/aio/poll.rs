@@ -29,7 +29,10 @@ use super::cancel::{
 use crate::{
     bindings,
     error::Result,
-    fs::LocalFile,
+    fs::{
+        FileId,
+        LocalFile, //
+    },
     prelude::*,
     slab::{
         Cached,
@@ -213,6 +216,12 @@ impl AsyncPoll {
             node <- CancelNode::new(id),
             _pin: PhantomPinned,
         })
+    }
+
+    /// Returns which file it is.
+    #[inline]
+    pub fn file_id(&self) -> FileId {
+        FileId::of(&self.file)
     }
 
     /// Starts the operation.

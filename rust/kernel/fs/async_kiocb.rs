@@ -39,6 +39,8 @@ use core::ptr::{
     NonNull, //
 };
 
+mod seen;
+
 mod poll;
 pub use self::poll::{
     CompBatch,
