@@ -88,7 +88,7 @@ impl Polled {
     }
 
     /// Adds one that was submitted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, request: InFlight) {
         self.in_flight.add(1, Relaxed);
         // There is room: each has a slot of the ring.

@@ -94,7 +94,7 @@ impl PollOwner for Request<Poll> {
 ///
 /// `EINVAL` for events that don't exist, for a field of the iocb that this operation does not have,
 /// and for a file that can't be waited for in this way.
-#[inline]
+#[inline(always)]
 pub(crate) fn start<O: Observer>(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> Result {
     let events = u16::try_from(iocb.buf()).map_err(|_| EINVAL)?;
 
