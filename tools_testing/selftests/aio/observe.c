@@ -25,40 +25,50 @@
 #define NOBODY		65534
 #define NOT_ROOT	"needs root"
 
+#define NUMBERS	12
+
 /* A line of the file. */
 struct line {
 	unsigned long long id;
 	char kind[32];
-	unsigned long long asked, room, inflight, unread, free, cpufree;
-	unsigned long long eagain, submits, completions, locked, pinned, age;
+	union {
+		struct {
+			unsigned long long asked, room, inflight, unread, free, cpufree;
+			unsigned long long eagain, submits, completions, locked, pinned, age;
+		};
+		unsigned long long number[NUMBERS];
+	};
 	char maxus[24];
 };
 
 /* Returns what follows the line, or NULL if it is not one, and nothing else. */
 static const char *parse(const char *text, struct line *l)
 {
-	const char *end = strchr(text, '\n');
-	char again[512];
-	int len = 0;
+	const char *end = strchr(text, '\n'), *p = text;
+	char again[512], *to = again;
+	int i, len = 0;
 
 	memset(l, 0, sizeof(*l));
-	if (!end || sscanf(text, "%llx %31s %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %23s%n",
-			   &l->id, l->kind, &l->asked, &l->room, &l->inflight,
-			   &l->unread, &l->free, &l->cpufree, &l->eagain,
-			   &l->submits, &l->completions, &l->locked, &l->pinned,
-			   &l->age, l->maxus, &len) != 15 || text + len != end)
+	if (!end || sscanf(p, "%llx %31s%n", &l->id, l->kind, &len) != 2)
 		return NULL;
+	p += len;
+	to += sprintf(to, "0x%llx %s", l->id, l->kind);
+	for (i = 0; i < NUMBERS; i++) {
+		if (sscanf(p, " %llu%n", &l->number[i], &len) != 1)
+			return NULL;
+		p += len;
+		to += sprintf(to, " %llu", l->number[i]);
+	}
+	if (sscanf(p, " %23s%n", l->maxus, &len) != 1 || p + len != end)
+		return NULL;
+	to += sprintf(to, " %s", l->maxus);
 	/* One space, and no sign, zero, or other base. */
-	snprintf(again, sizeof(again), "0x%llx %s %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %s",
-		 l->id, l->kind, l->asked, l->room, l->inflight, l->unread, l->free,
-		 l->cpufree, l->eagain, l->submits, l->completions, l->locked,
-		 l->pinned, l->age, l->maxus);
-	if (strlen(again) != (size_t)len || strncmp(again, text, len))
+	if (to - again != end - text || strncmp(again, text, end - text))
 		return NULL;
 	return end + 1;
 }
 
-/* Reads from the beginning of an open file; how many lines there are behind the header, or -errno. */
+/* Reads an open file from the beginning; the number of lines behind the header, or -errno. */
 static long lines_of(int fd, struct line *lines, long max)
 {
 	size_t size = 1 << 20;
@@ -114,10 +124,7 @@ static int open_of(pid_t pid, const char *what)
 	return fd < 0 ? -errno : fd;
 }
 
-#define NEED_FILE() do {						\
-	if (access(FILE_NAME, F_OK))					\
-		SKIP(return, "no " FILE_NAME);				\
-} while (0)
+#define NO_FILE		"no " FILE_NAME
 
 FIXTURE(observe) {
 	aio_context_t ctx;
@@ -128,7 +135,8 @@ FIXTURE(observe) {
 
 FIXTURE_SETUP(observe)
 {
-	NEED_FILE();
+	if (access(FILE_NAME, F_OK))
+		SKIP(return, NO_FILE);
 	self->null = open("/dev/null", O_WRONLY);
 	ASSERT_GE(self->null, 0);
 	ASSERT_EQ(0, pipe(self->pipe));
@@ -510,7 +518,7 @@ TEST_F(observe, of_a_process_that_executes_another)
 	fd = open_of(c.pid, "aio");
 	ASSERT_GE(fd, 0);
 	close(c.go);
-	/* The other end of the pipe is closed by execve(), and a little later the old memory is gone. */
+	/* The other end of the pipe is closed by execve(); the old memory goes a little later. */
 	EXPECT_EQ(0, read(c.ready, &i, 1));
 	for (i = 0; i < 10000 && nr; i++) {
 		nr = lines_of(fd, &self->l, 1);
@@ -720,7 +728,8 @@ static int trace_pid(const char *dir, pid_t pid)
 
 FIXTURE_SETUP(trace)
 {
-	NEED_FILE();
+	if (access(FILE_NAME, F_OK))
+		SKIP(return, NO_FILE);
 	if (geteuid())
 		SKIP(return, NOT_ROOT);
 	if (access(TRACEFS "/events", F_OK))
@@ -776,10 +785,11 @@ static int seen(const char *text, const char *event, const char *with)
 }
 
 #define EXPECT_SEEN(nr, event, ...) do {				\
+	const char *name = (event);					\
 	char with[128];							\
 	snprintf(with, sizeof(with), __VA_ARGS__);			\
-	EXPECT_EQ(nr, seen(self->text, event, with))			\
-		TH_LOG("%s with '%s' in\n%s", event, with, self->text);	\
+	EXPECT_EQ(nr, seen(self->text, name, with))			\
+		TH_LOG("%s with '%s' in\n%s", name, with, self->text);	\
 } while (0)
 
 TEST_F(trace, setup_and_destroy)
