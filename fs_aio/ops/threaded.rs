@@ -25,6 +25,7 @@ use crate::{
         Prepared,
         Request, //
     },
+    trace,
     workers::{
         Class,
         Key,
@@ -373,7 +374,7 @@ pub(crate) fn start(
     batch: &mut Batch<'_>,
 ) -> Result {
     let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let mut request = rw::prepare(prepared, iocb, dir, batch)?;
+    let mut request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
     let abilities = request.op.kiocb.abilities(dir)?;
     let key = Key::new(request.context(), request.op.kiocb.data_id());
     let in_order = abilities.storage && threads.is_behind(key);
@@ -381,6 +382,7 @@ pub(crate) fn start(
     if abilities.nonblock && !abilities.simple {
         // The program wants to know.
         if in_order {
+            trace::ended_at_once(&request, AGAIN);
             batch.complete(request, AGAIN);
             return Ok(());
         }
@@ -407,6 +409,7 @@ pub(crate) fn start(
 
                 return carry(request, transfer, &abilities, Some(done), key, batch);
             }
+            trace::ended_at_once(&request, res);
             batch.complete(request, res);
         }
         (issued, _) => return in_place(issued, batch),
@@ -416,7 +419,10 @@ pub(crate) fn start(
 
 fn in_place(issued: Issued<Request<Rw>>, batch: &mut Batch<'_>) -> Result {
     match issued {
-        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Complete(request, res) => {
+            trace::ended_at_once(&request, res);
+            batch.complete(request, res)
+        }
         Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
@@ -467,6 +473,7 @@ fn carry(
     let (ticket, memory, reservation) = match gathered {
         Ok(gathered) => gathered,
         Err(_) if done > 0 => {
+            trace::ended_at_once(&request, done as isize);
             batch.complete(request, done as isize);
             return Ok(());
         }

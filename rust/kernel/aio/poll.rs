@@ -29,7 +29,10 @@ use super::cancel::{
 use crate::{
     bindings,
     error::Result,
-    fs::LocalFile,
+    fs::{
+        FileId,
+        LocalFile, //
+    },
     prelude::*,
     slab::{
         Cached,
@@ -224,6 +227,12 @@ impl AsyncPoll {
         })
     }
 
+    /// Returns which file it is.
+    #[inline]
+    pub fn file_id(&self) -> FileId {
+        FileId::of(&self.file)
+    }
+
     /// Starts the operation.
     ///
     /// With `ask_first`, the file is asked whether it is ready before its wait queue is used: that
@@ -234,6 +243,8 @@ impl AsyncPoll {
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
+    // Into each of the few callers, so that what it returns need not go through memory.
+    #[inline(always)]
     pub fn start<T: PollOwner>(this: UniqueSlabArc<T>, ask_first: bool) -> Result<Polled<T>> {
         if ask_first {
             let mask = Self::within::<T>(&this).ask();
