@@ -232,13 +232,9 @@ mod tests {
             let mut taken = 0;
 
             // A few in the number of each CPU.
-            slots.local.call_online(
-                |_| true,
-                |_, _| {
-                    slots.take(1);
-                    slots.put(1);
-                },
-            );
+            slots
+                .local
+                .call_online(|_| true, |_, _| slots.put(slots.take(1)));
             while let n @ 1.. = slots.take(2) {
                 taken += n;
             }

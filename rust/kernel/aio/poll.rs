@@ -53,12 +53,11 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
+    mem::MaybeUninit,
     ptr::null_mut, //
 };
 
 mod queue;
-#[cfg(CONFIG_SIGNALFD)]
-mod signals;
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
 mod work;
@@ -77,6 +76,7 @@ use queue::{
 ///   null when the entry is removed, so that the queue is there for an RCU grace period after
 ///   `head` was seen not to be null.
 /// * `wakeups` is accessed with the lock of the wait queue held.
+/// * `submitter` is set when the operation is started, and not changed before it has ended.
 /// * Once the operation was started, the list of `node` is that of its owner, which is there as
 ///   long as the operation.
 #[pin_data]
@@ -89,9 +89,8 @@ pub struct AsyncPoll {
     result: Atomic<bindings::__poll_t>,
     head: Atomic<*mut bindings::wait_queue_head>,
     cancelled: AtomicFlag,
-    /// For a signalfd: who has submitted the operation. Otherwise `thread` is zero.
-    thread: Atomic<bindings::pid_t>,
-    process: Atomic<bindings::pid_t>,
+    /// The thread that has started the operation, and its process.
+    submitter: UnsafeCell<MaybeUninit<[bindings::pid_t; 2]>>,
     wakeups: UnsafeCell<Wakeups>,
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
@@ -120,8 +119,7 @@ unsafe impl Dismantle for AsyncPoll {
                 result: _,
                 head: _,
                 cancelled: _,
-                thread: _,
-                process: _,
+                submitter: _,
                 wakeups: _,
                 entry: _,
                 work: _,
@@ -217,8 +215,7 @@ impl AsyncPoll {
             result: Atomic::new(0),
             head: Atomic::new(null_mut()),
             cancelled: AtomicFlag::new(false),
-            thread: Atomic::new(0),
-            process: Atomic::new(0),
+            submitter: UnsafeCell::new(MaybeUninit::uninit()),
             wakeups: UnsafeCell::new(Wakeups::new()),
             entry: Opaque::uninit(),
             work: Opaque::uninit(),
@@ -274,9 +271,6 @@ impl AsyncPoll {
         let mut mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), (&raw mut table).cast()) }
             & poll.events;
 
-        #[cfg(CONFIG_SIGNALFD)]
-        let mut signals = false;
-
         if table.queued {
             let _guard = list.lock.lock();
             let mut cancel = false;
@@ -303,18 +297,7 @@ impl AsyncPoll {
                 // SAFETY: The lock is held. The node is in no list; who completes the operation
                 // removes it. The operation is alive until then.
                 unsafe { list.add_locked(&poll.node, ptr.cast_mut().cast(), Some(Self::cancel)) };
-                #[cfg(CONFIG_SIGNALFD)]
-                {
-                    signals = poll.waits_for_signals();
-                }
             }
-        }
-
-        #[cfg(CONFIG_SIGNALFD)]
-        if signals {
-            // SAFETY: The operation was started, with a pointer to all of the owner; `submission`
-            // is a reference.
-            unsafe { Self::asks_for_current(ptr) };
         }
 
         let error = table.error;
@@ -385,6 +368,14 @@ impl AsyncPoll {
         poll.cancelled.store(false, Relaxed);
         // SAFETY: The caller guarantees that nobody else refers to the operation.
         unsafe { poll.wakeups.get().write(Wakeups::new()) };
+        // SAFETY: The current task has these numbers as long as it runs.
+        let submitter = unsafe {
+            let task = bindings::get_current();
+
+            [(*task).pid, (*task).tgid]
+        };
+        // SAFETY: The caller guarantees that nobody else refers to the operation.
+        unsafe { (*poll.submitter.get()).write(submitter) };
         // SAFETY: The caller guarantees that it is valid and in no queue.
         unsafe { Self::init_entry::<T>(this) };
         // SAFETY: The caller guarantees that it is valid; the work item is not scheduled.
