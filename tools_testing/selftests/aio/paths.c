@@ -1104,6 +1104,60 @@ TEST_F(paths, seccomp_strict)
 	EXPECT_FALSE(exists("created"));
 }
 
+/*
+ * Landlock can restrict all threads of a process at once: each does so itself, one that
+ * waits with the credentials of somebody else as well.
+ */
+#define LL_CREATE_RULESET	444
+#define LL_RESTRICT_SELF	446
+#define LL_RESTRICT_SELF_TSYNC	(1U << 3)
+
+static int landlocked(const char *dir)
+{
+	const __u64 handled = 1;	/* LANDLOCK_ACCESS_FS_EXECUTE */
+	aio_context_t ctx = threaded(8);
+	struct io_event event;
+	struct iocb iocb;
+	int rules, fd, i;
+
+	CHECK(ctx);
+	CHECK(!mkfifo("fifo", 0644));
+	CHECK(!make("file", 0644));
+	CHECK(aio_openat(ctx, AT_FDCWD, dir, O_RDONLY, 0) >= 0);
+	rules = syscall(LL_CREATE_RULESET, &handled, sizeof(handled), 0);
+	CHECK(rules >= 0);
+	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	CHECK(!set_euid(NOBODY));
+	prep_open(&iocb, AT_FDCWD, "fifo", O_RDONLY, 0);
+	CHECK(aio_submit_one(ctx, &iocb) == 1);
+	CHECK(!set_euid(0));
+	/* It can't be done more than 16 times. */
+	for (i = 0; i < 10; i++) {
+		CHECK(!syscall(LL_RESTRICT_SELF, rules, LL_RESTRICT_SELF_TSYNC));
+		CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDONLY, 0) >= 0);
+	}
+	CHECK(aio_drain(ctx) == 0);
+	fd = open("fifo", O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK(io_getevents(ctx, 1, 1, &event, NULL) == 1);
+	CHECK((__s64)event.res >= 0);
+	CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDONLY, 0) >= 0);
+	return 0;
+}
+
+TEST_F(paths, landlock)
+{
+	const __u64 handled = 1;
+	int rules = syscall(LL_CREATE_RULESET, &handled, sizeof(handled), 0);
+
+	/* Bad file descriptor, or bad flag. */
+	if (rules < 0 || (syscall(LL_RESTRICT_SELF, -1, LL_RESTRICT_SELF_TSYNC) < 0 &&
+			  errno == EINVAL))
+		SKIP(return, "no Landlock that restricts all threads");
+	close(rules);
+	EXPECT_CHILD(landlocked, self);
+}
+
 /* ------------------------------------------------------ opening what has to be waited for */
 
 /* Whether an open of a FIFO waits, as for a thread that does nothing else. */
