@@ -1047,7 +1047,9 @@ static void run_submit_cold(const struct bench *b, unsigned int qd)
 		cold_forget();
 		if (w == 1) {
 			mark_reset();
-			total = longest = all = 0;
+			total = 0;
+			longest = 0;
+			all = 0;
 		}
 		for (r = 0; r < COLD_ROUNDS; r++) {
 			for (i = 0; i < qd; i++)
@@ -1126,7 +1128,7 @@ static void run_extend(const struct bench *b, unsigned int qd)
 }
 
 /* A line of /proc/meminfo, in bytes. */
-static u64 meminfo(const char *name)
+static u64 memory_line(const char *name)
 {
 	char line[128];
 	FILE *f = fopen("/proc/meminfo", "r");
@@ -1143,8 +1145,8 @@ static u64 meminfo(const char *name)
 
 static u64 kernel_memory(void)
 {
-	return meminfo("SUnreclaim:") + meminfo("KernelStack:") + meminfo("PageTables:") +
-		meminfo("Percpu:");
+	return memory_line("SUnreclaim:") + memory_line("KernelStack:") +
+		memory_line("PageTables:") + memory_line("Percpu:");
 }
 
 static unsigned int kernel_threads(void)
