@@ -38,6 +38,7 @@ help:
 	@echo
 	@echo 'Variables: AIO=rust|c  EXTRA_CONFIG=FILE  KERNEL_SRC=DIR  BUILD=DIR  CACHE=DIR'
 	@echo '           ACCEL=auto|kvm|tcg (run, shell)  JOBS=N  TESTS="PROGRAM ..."'
+	@echo '           AIO_THREADS=1 (selftests, test-clients, test-debug)'
 	@echo '           SEEDS=FIRST-LAST  WORDS="64 32"  SHRINK=N (diff-test)'
 	@echo '           RUNS=N  RESULTS=DIR  STRICT=1  IMAGES="C RUST" (bench)'
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'

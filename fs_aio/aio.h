@@ -30,6 +30,10 @@ long aio_pgetevents(unsigned long ctx_id, long min_nr, long nr,
 		    void __user *events, void __user *timeout, int time_layout,
 		    void __user *sigset, int abi);
 
+#ifdef CONFIG_AIO_THREAD
+void aio_thread_exits(void);
+#endif
+
 void aio_set_cancel_fn(struct kiocb *iocb, kiocb_cancel_fn *cancel);
 
 #endif /* _FS_AIO_AIO_H */

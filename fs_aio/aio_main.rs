@@ -7,7 +7,7 @@
 //! * [`syscall`]: the entries, which know user pointers;
 //! * [`submit`], [`events`], [`cancel`]: what the calls do;
 //! * [`ops`]: the operations;
-//! * [`batch`], [`request`], [`context`], [`table`]: what is in flight, and in what;
+//! * [`batch`], [`request`], [`flushes`], [`context`], [`table`]: what is in flight, and in what;
 //! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used.
 //!
 //! All memory safety rests on the abstractions of the `kernel` crate: there is no unsafe code here.
@@ -18,9 +18,11 @@
 
 mod batch;
 mod cancel;
+mod carried;
 mod context;
 mod events;
 mod extension;
+mod flushes;
 mod kind;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
@@ -34,6 +36,7 @@ mod slots;
 mod submit;
 mod syscall;
 mod table;
+mod workers;
 
 use kernel::{
     mm::shrinker,
@@ -56,7 +59,8 @@ impl kernel::Module for Aio {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let ready = ring_file::init(module)
             .and_then(|()| request::CACHE.init())
-            .and_then(|()| context::CACHE.init());
+            .and_then(|()| context::CACHE.init())
+            .and_then(|()| workers::init_caches());
 
         context::ALL.init();
 
@@ -66,6 +70,13 @@ impl kernel::Module for Aio {
         }
         if limits::init(module).is_err() {
             pr_err!("failed to register fs.aio-nr, fs.aio-max-nr and fs.aio-memlock\n");
+        }
+
+        if workers::init(module).is_err() {
+            pr_err!("failed to register fs.aio-auto-threads\n");
+        }
+        if flushes::init().is_err() {
+            pr_err!("flushes are left to a queue of the system\n");
         }
 
         if shrinker::register(c"aio", &context::Pools, module).is_err() {

@@ -35,7 +35,7 @@ pub(crate) fn check(user_iocb: UserPtr) -> Result {
 ///
 /// `EINVAL` if there is none that can be cancelled, or what the driver says.
 pub(crate) fn cancel(context: &Context, obj: u64) -> Result {
-    context.cancel.cancel(obj)
+    context.cancel.cancel(obj, context.ring.nr_events() as usize)
 }
 
 #[kunit_tests(aio_cancel)]
@@ -50,7 +50,8 @@ mod tests {
             opcode,
             Abi, //
         },
-        kunit::user::UserMemory, //
+        kunit::user::UserMemory,
+        sync::threshold::Timeout, //
     };
 
     #[test]
@@ -92,6 +93,35 @@ mod tests {
             })?;
             assert_eq!(process.file.cancelled(), cancellable.into());
             assert!(process.file.end(0));
+        }
+        Ok(())
+    }
+
+    /// A driver may complete what it cancels before its function returns, and more than that.
+    #[test]
+    fn ended_by_who_cancels_it() -> Result {
+        let process = Process::new(8)?;
+        let read = process.read_iocb(8);
+        let pointers = process.write_all(&[read, read, read])?;
+        let iocb = process.write(1, &read)?;
+
+        process.file.hold(true);
+        process.file.end_when_cancelled(EINTR.to_errno() as isize);
+        process.with_context(|context| {
+            assert_eq!(submit::submit(context, 3, pointers, Abi::Native), Ok(3));
+            assert_eq!(cancel(context, iocb.as_const_ptr() as u64), Ok(()));
+            assert_eq!(cancel(context, iocb.as_const_ptr() as u64), Err(EINVAL));
+            assert_eq!(process.file.held(), 0);
+            // The lock is nobody's.
+            assert_eq!(submit::submit(context, 2, pointers, Abi::Native), Ok(2));
+            context.cancel.cancel_all();
+            assert_eq!(process.file.held(), 0);
+            Ok(())
+        })?;
+        assert_eq!(process.file.cancelled(), 2);
+        assert_eq!(process.read_events(5, 8, Timeout::Never), Ok(5));
+        for nr in 0..5 {
+            assert_eq!(process.event(nr)?[2] as i64, -4);
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ use crate::{
         Extension,
         Wanted, //
     },
+    flushes::Flushes,
     limits::{
         self,
         Charge,
@@ -58,6 +59,7 @@ use crate::{
         self,
         Table, //
     },
+    workers::Threads, //
 };
 use kernel::{
     aio::{
@@ -99,6 +101,7 @@ use kernel::{
             StagedOwner, //
         },
         Arc,
+        SetOnce,
         SpinLock,
         SpinLockIrqSave,
         ThresholdQueue,
@@ -198,6 +201,8 @@ pub(crate) struct Context {
     drain_waiter: SpinLockIrqSave<Option<WaitToken>>,
     /// What only contexts of `io_setup2(2)` have.
     extension: Option<Pin<KBox<Extension>>>,
+    /// The flushes of the process, once there was one in this context.
+    pub(crate) flushes: SetOnce<Arc<Flushes>>,
 }
 
 impl Context {
@@ -268,6 +273,7 @@ impl Context {
                 registration <- new_spinlock!(None, "aio::registration"),
                 drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
                 extension,
+                flushes: SetOnce::new(),
             }? Error)
         })
     }
@@ -281,10 +287,15 @@ impl Context {
     /// Returns what only contexts of `io_setup2(2)` have.
     #[inline(always)]
     pub(crate) fn extension(&self) -> Option<&Extension> {
-        if !cfg!(CONFIG_AIO_SETUP2) {
+        if !cfg!(any(CONFIG_AIO_SETUP2, CONFIG_AIO_THREAD)) {
             return None;
         }
         self.extension.as_deref()
+    }
+
+    /// Returns what it knows of the threads that carry on what would block, if they do.
+    pub(crate) fn threads(&self) -> Option<&Threads> {
+        self.extension()?.threads()
     }
 
     /// Returns the reads and writes that are polled for, for use when this context has ended, too.
@@ -387,8 +398,8 @@ impl Context {
 
         match context.extension() {
             // There is more to wait for than the requests.
-            Some(extension) => extension.set_waiter(waiter),
-            None => context.drain_waiter.with(|place| *place = waiter),
+            Some(extension) if extension.keeps_memory() => extension.set_waiter(waiter),
+            _ => context.drain_waiter.with(|place| *place = waiter),
         }
         context.shutdown();
         locked

@@ -11,18 +11,24 @@ use crate::{
     },
     limits,
     ops::{
+        self,
         polled as polled_rw,
         rw::{
             self,
             Shape,
             Transfer, //
         },
+        threaded, //
     },
     polled::Polled,
     request::Prepared,
     ring::{
         Features,
         Size, //
+    },
+    workers::{
+        self,
+        Threads, //
     },
 };
 use core::mem::MaybeUninit;
@@ -60,11 +66,15 @@ use kernel::{
     },
 };
 
+#[cfg(CONFIG_AIO_THREAD)]
+use crate::ops::jobs;
+
 /// What was asked for, and was not found to be wrong.
 pub(crate) struct Wanted {
     flags: u32,
     iocbs: UserPtr,
     nr: usize,
+    threaded: bool,
 }
 
 impl Wanted {
@@ -86,6 +96,7 @@ impl Wanted {
             flags,
             iocbs,
             nr: nr_events as usize,
+            threaded: !has(setup2::IOPOLL) && workers::is_wanted(),
         })
     }
 
@@ -96,6 +107,7 @@ impl Wanted {
             flags: 0,
             iocbs: UserPtr::from_addr(0),
             nr: 1,
+            threaded: false,
         }
     }
 
@@ -105,7 +117,7 @@ impl Wanted {
 
     /// Returns whether that is more than `io_setup(2)` gives.
     fn is_plain(&self) -> bool {
-        self.flags == 0
+        self.flags == 0 && !self.threaded
     }
 
     /// Returns how a program can tell what kind of context it is.
@@ -120,6 +132,9 @@ impl Wanted {
             if self.has(flag) {
                 compat |= feature;
             }
+        }
+        if self.threaded {
+            compat |= setup2::COMPAT_THREADED;
         }
         Features {
             compat,
@@ -199,6 +214,8 @@ impl Wanted {
                 iocbs,
                 nr: self.nr,
                 polled,
+                threaded: self.threaded,
+                threads <- Threads::new(),
                 _locked: locked,
                 waiter <- new_spinlock!(None, "aio::extension"),
             }),
@@ -260,6 +277,10 @@ pub(crate) struct Extension {
     /// How many iocbs there are.
     nr: usize,
     polled: Option<Arc<Polled>>,
+    /// What would block is carried on by threads.
+    threaded: bool,
+    #[pin]
+    threads: Threads,
     _locked: Option<LockedVm>,
     /// Somebody waits for the end.
     #[pin]
@@ -317,6 +338,17 @@ impl Extension {
     #[inline]
     pub(crate) fn polled(&self) -> Option<&Arc<Polled>> {
         self.polled.as_ref()
+    }
+
+    /// Returns what it knows of the threads, if what would block is carried on by them.
+    #[inline]
+    pub(crate) fn threads(&self) -> Option<&Threads> {
+        self.threaded.then_some(&self.threads)
+    }
+
+    /// Returns whether there is memory that is given back at the end.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        self.iocbs.is_some() || self.polled.is_some()
     }
 
     /// Lets somebody wait until everything was given back.
@@ -379,6 +411,9 @@ impl Kind for &Extension {
         };
 
         match &self.polled {
+            None if self.threaded => {
+                threaded::start(&self.threads, prepared, iocb, (dir, shape), fixed, batch)
+            }
             None => rw::start(prepared, iocb, dir, shape, fixed, batch),
             Some(polled) => {
                 let transfer = Transfer::new(iocb, dir, shape, fixed);
@@ -386,5 +421,21 @@ impl Kind for &Extension {
                 polled_rw::start(prepared, iocb, transfer, polled, batch)
             }
         }
+    }
+
+    #[inline(always)]
+    fn start_other(
+        self,
+        iocb: &Iocb,
+        name: AnyName,
+        compat: bool,
+        batch: &mut Batch<'_>,
+    ) -> Result {
+        #[cfg(CONFIG_AIO_THREAD)]
+        if let Some(threads) = self.threads() {
+            return jobs::start(threads, iocb, name, compat, batch);
+        }
+        let _ = compat;
+        ops::start_other(iocb, name, batch)
     }
 }

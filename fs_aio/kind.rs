@@ -7,9 +7,12 @@
 
 use crate::{
     batch::Batch,
-    ops::rw::{
+    ops::{
         self,
-        Shape, //
+        rw::{
+            self,
+            Shape, //
+        }, //
     },
     request::{
         Prepared,
@@ -137,6 +140,23 @@ pub(crate) trait Kind: Copy {
         how: (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result;
+
+    /// Starts an operation that is no read or write.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
+    /// being started.
+    #[inline(always)]
+    fn start_other(
+        self,
+        iocb: &Iocb,
+        name: Self::Name,
+        _compat: bool,
+        batch: &mut Batch<'_>,
+    ) -> Result {
+        ops::start_other(iocb, name.any(), batch)
+    }
 }
 
 /// A context of `io_setup(2)`: iocbs are anywhere in the memory of the process.

@@ -6,7 +6,6 @@ use crate::{
     batch::Batch,
     kind::{
         AnyName,
-        IocbName,
         Kind, //
     },
     request::Request, //
@@ -23,9 +22,16 @@ use kernel::{
 };
 
 pub(crate) mod fsync;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod jobs;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod polled;
+#[cfg(CONFIG_AIO_THREAD)]
+pub(crate) mod readahead;
 pub(crate) mod rw;
+pub(crate) mod threaded;
 
 /// As large as any operation.
 ///
@@ -83,7 +89,7 @@ pub(crate) fn start<K: Kind>(
             // Only a copy of its own has to be in memory.
             let iocb = *iocb;
 
-            return start_other(&iocb, name.any(), batch);
+            return kind.start_other(&iocb, name, compat, batch);
         }
     };
 
@@ -92,7 +98,7 @@ pub(crate) fn start<K: Kind>(
 
 /// Starts an operation that is no read or write.
 #[inline(never)]
-fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
+pub(crate) fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
     let request = batch.prepare(iocb, name)?;
 
     match iocb.opcode() {

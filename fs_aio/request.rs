@@ -74,6 +74,48 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// `data` and `obj` will be in the event.
+    #[inline(always)]
+    pub(crate) fn new(
+        eventfd: Option<EventFd>,
+        data: u64,
+        obj: u64,
+        context: InFlight<Context>,
+    ) -> Self {
+        Self {
+            eventfd,
+            data,
+            obj,
+            context,
+        }
+    }
+
+    /// Returns how user space calls the operation.
+    pub(crate) fn obj(&self) -> u64 {
+        self.obj
+    }
+
+    /// Returns the context.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Returns whether an eventfd will be signalled.
+    pub(crate) fn has_eventfd(&self) -> bool {
+        self.eventfd.is_some()
+    }
+
+    /// Posts the event of an operation that is not a [`Request`].
+    ///
+    /// May be called in any context.
+    #[inline(never)]
+    pub(crate) fn post_late(self, result: isize) {
+        match self.eventfd {
+            None => self.post(result, |_| ()),
+            Some(_) => self.post_and_signal(result, |_| ()),
+        }
+    }
+
     /// Posts the event; `more` is called with the memory that the context keeps.
     ///
     /// With it the request is counted as ended. So then `io_destroy()` may return, whose caller
@@ -147,13 +189,18 @@ impl Prepared {
         Self {
             memory,
             file,
-            head: Head {
-                eventfd,
-                data,
-                obj,
-                context,
-            },
+            head: Head::new(eventfd, data, obj, context),
         }
+    }
+
+    /// Takes it apart, for an operation that is no [`Request`].
+    pub(crate) fn into_parts(self) -> (SlabSlot<Memory>, ARef<LocalFile>, Head) {
+        (self.memory, self.file, self.head)
+    }
+
+    /// Returns the file.
+    pub(crate) fn file(&self) -> &LocalFile {
+        &self.file
     }
 
     /// Makes this a request for an operation, which `init` makes of the file.
@@ -176,6 +223,11 @@ impl Prepared {
         });
 
         memory.init(init).map_err(|never| match never {})
+    }
+
+    /// Returns the context.
+    pub(crate) fn context(&self) -> &Context {
+        self.head.context()
     }
 
     /// Returns how user space calls the operation: the address of the iocb.

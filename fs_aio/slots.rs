@@ -4,7 +4,8 @@
 //!
 //! A request takes a slot when it comes to be, so that there is room for its event. The slot is
 //! free again when the event was taken from the ring. To keep CPUs from contending for one number,
-//! each moves slots in batches between the common number and a number of its own.
+//! each moves slots in batches between the common number and a number of its own. Before a
+//! submission is refused, what is in the numbers of other CPUs is gathered.
 
 use kernel::{
     percpu::{
@@ -13,9 +14,11 @@ use kernel::{
     },
     prelude::*,
     sync::atomic::{
+        Acquire,
         Atomic,
         Full,
-        Relaxed, //
+        Relaxed,
+        Release, //
     },
 };
 
@@ -90,6 +93,47 @@ impl Slots {
             }
         }
         false
+    }
+
+    /// Takes up to `max` slots, which may be anywhere, and returns how many.
+    ///
+    /// If there are none, all were in use at some time during the call, but for those that another
+    /// task was just about to take or had given back since. May sleep.
+    ///
+    /// Other CPUs are interrupted, each that has slots, and once: then it has none before it gives
+    /// some back.
+    #[cold]
+    pub(crate) fn gather(&self, max: usize) -> u32 {
+        self.local.call_online(
+            // Whoever sees that there are none sees those in `common`: pairs with the release.
+            |local| local.load(Acquire) != 0,
+            |local, _irqs_off| {
+                self.common.0.add(local.load(Relaxed), Relaxed);
+                local.store(0, Release);
+            },
+        );
+        self.local.for_each_offline(
+            |local| local.load(Relaxed) != 0,
+            |local| self.common.0.add(local.xchg(0, Relaxed), Relaxed),
+        );
+        self.take_common(max)
+    }
+
+    /// Takes up to `max` slots out of `common`, and returns how many.
+    fn take_common(&self, max: usize) -> u32 {
+        let mut old = self.common.0.load(Relaxed);
+
+        loop {
+            let taken = (old as usize).min(max) as u32;
+
+            if taken == 0 {
+                return 0;
+            }
+            match self.common.0.cmpxchg(old, old - taken, Full) {
+                Ok(_) => return taken,
+                Err(current) => old = current,
+            }
+        }
     }
 
     /// Gives slots back.
@@ -167,6 +211,37 @@ mod tests {
         });
         // Less than a batch may be left in the common number.
         assert!(taken + slots.batch > 126 - slots.batch);
+        Ok(())
+    }
+
+    #[test]
+    fn none_is_left_elsewhere() -> Result {
+        for capacity in [127, 126, 5, 1] {
+            let slots = Slots::new(capacity, 2)?;
+            let mut taken = 0;
+
+            // A few in the number of each CPU.
+            slots.local.call_online(
+                |_| true,
+                |_, _| {
+                    slots.take(1);
+                    slots.put(1);
+                },
+            );
+            while let n @ 1.. = slots.take(2) {
+                taken += n;
+            }
+            while let n @ 1.. = slots.gather(3) {
+                assert!(n <= 3);
+                taken += n;
+            }
+            assert_eq!(taken, capacity);
+            assert_eq!((slots.take(1), slots.gather(1)), (0, 0));
+            // Others may come, to any CPU.
+            slots.local.call_online(|_| true, |_, _| slots.put(0));
+            slots.put(taken);
+            assert_eq!(slots.gather(usize::MAX), capacity);
+        }
         Ok(())
     }
 }

@@ -89,6 +89,12 @@ kernel::export_c! {
     ) -> isize = io_pgetevents;
 }
 
+#[cfg(CONFIG_AIO_THREAD)]
+kernel::export_c! {
+    /// A thread of a process with contexts exits.
+    pub fn aio_thread_exits() = table::task_exits;
+}
+
 /// Returns what a system call returns: a number or a negative errno.
 #[inline]
 fn to_ret(result: Result<usize>) -> isize {

@@ -12,6 +12,20 @@
 struct __aio_sigset;
 struct __compat_aio_sigset;
 
+#ifdef CONFIG_AIO_THREAD
+/*
+ * Called by do_exit(), before the task gives up anything; also by AIO's own
+ * threads: perhaps one of them was not counted when the last other one left.
+ */
+void aio_exit_thread(void)
+{
+	struct mm_struct *mm = current->mm;
+
+	if (mm && rcu_access_pointer(mm->ioctx_table))
+		aio_thread_exits();
+}
+#endif
+
 /**
  * sys_io_setup - Create an asynchronous I/O context
  * @nr_events: Number of operations that the context is to have room for
@@ -427,7 +441,8 @@ SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
  * side-effect: KAPI_EFFECT_MODIFY_STATE
  *   target: operations in flight
  *   reversible: no
- *   desc: Polls, and operations of drivers that can cancel them, are cancelled.
+ *   desc: Polls, flushes that have not begun, and operations of drivers that can
+ *     cancel them, are cancelled.
  *
  * state-trans: context
  *   from: live
@@ -461,7 +476,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   file: direct I/O to disks usually goes on, I/O through the page cache is complete
  *   already, and the call takes the time for it. Each operation that was started ends
  *   in one event. Opcodes are IOCB_CMD_PREAD (0), PWRITE (1), FSYNC (2), FDSYNC (3),
- *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented.
+ *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented. On
+ *   threaded contexts there are OPENAT (9), UNLINKAT (10), READAHEAD (12) and RENAMEAT
+ *   (13) as well.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -527,6 +544,31 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *     last three, and aio_buf, which has the events, is no larger than 16 bits.
  *   evidence: fsync.fields_must_be_zero
  *   evidence: poll.arguments
+ *
+ * error: EINVAL, not of a threaded context
+ *   desc: An operation on paths, or READAHEAD, elsewhere.
+ *   evidence: paths.plain_context
+ *
+ * error: EINVAL, the task is under seccomp
+ *   desc: Its filters can't be asked about operations on paths.
+ *   evidence: paths.seccomp
+ *
+ * error: EINVAL, a structure has not the right size, or a number does not fit
+ *   desc: Of struct renameat_info.
+ *   evidence: paths.rename_info
+ *
+ * error: EINVAL, the file can't be read ahead
+ *   desc: It is no regular file and no block device.
+ *   evidence: paths.refused
+ *
+ * error: EFAULT, a path can't be read
+ *   evidence: paths.names
+ *
+ * error: ENOENT, a path is empty
+ *   evidence: paths.names
+ *
+ * error: ENAMETOOLONG, a path is too long
+ *   evidence: paths.names
  *
  * error: EINVAL, an array of buffers is not well-formed
  *   desc: More than UIO_MAXIOV (1024) elements, or a negative length among them.
@@ -689,7 +731,7 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   of the ring in any case. The call never returns zero: EINPROGRESS is success.
  *   IOCB_CMD_POLL can be cancelled as long as the file is not ready, and reads and
  *   writes where the driver has registered how, with kiocb_set_cancel_fn(): those of
- *   USB gadgets have, disks have not. Flushes can't be cancelled.
+ *   USB gadgets have, disks have not. Flushes can be cancelled until they begin.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -753,7 +795,8 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   type: KAPI_LOCK_SPINLOCK
  *   acquired: yes
  *   released: yes
- *   desc: With interrupts off. The cancel function of the driver is called with it.
+ *   desc: With interrupts off. The cancel function of the driver is called with it,
+ *     and may complete the operation.
  *
  * signal: any
  *   direction: KAPI_SIGNAL_RECEIVE
@@ -773,7 +816,8 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   from: in flight
  *   to: being cancelled
  *   condition: EINPROGRESS
- *   desc: res of the event is 0 for a poll, or what the driver says.
+ *   desc: res of the event is 0 for a poll, -EINTR for a flush, or what the driver
+ *     says.
  *
  * constraint: One event
  *   desc: An operation that was cancelled has one event, like any other.

@@ -4,9 +4,11 @@
 
 use crate::{
     context::Context,
+    flushes::Flushes,
     polled::Polled,
     ring::header,
-    ring_file::RingOwner, //
+    ring_file::RingOwner,
+    workers::Pool, //
 };
 use kernel::{
     aio::mm::{
@@ -14,7 +16,8 @@ use kernel::{
         ContextUser,
         Contexts,
         CurrentMm,
-        LastTable, //
+        LastTable,
+        LockedTable, //
     },
     fs::File,
     mm::{
@@ -34,7 +37,8 @@ use kernel::{
     },
     task::{
         cond_resched,
-        fatal_signal_pending, //
+        fatal_signal_pending,
+        io_thread::Identity, //
     },
     time::{
         delay::fsleep,
@@ -122,6 +126,33 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<ContextUser<'_
     context.try_use(&section).ok_or(EINVAL)
 }
 
+/// Returns the flushes of the current process, whose context this is: they are those of all its
+/// contexts.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn flushes(context: &Context) -> Result<Arc<Flushes>> {
+    if let Some(flushes) = context.flushes.as_ref() {
+        return Ok(flushes.clone());
+    }
+
+    let new = Flushes::new()?;
+
+    if let Some(mm) = CurrentMm::of(current!()) {
+        let table = mm::table::<Table>(mm).lock();
+        let found = table
+            .iter()
+            .find_map(|context| context.flushes.as_ref().cloned());
+
+        // With the lock held nobody else does that.
+        context
+            .flushes
+            .populate(found.unwrap_or_else(|| new.clone()));
+    }
+    Ok(context.flushes.as_ref().cloned().unwrap_or(new))
+}
+
 /// So many contexts are seen to at a time.
 const AT_A_TIME: usize = 8;
 
@@ -157,6 +188,53 @@ pub(crate) fn end_polled(except: &Polled) {
             fsleep(Delta::from_millis(1));
         }
         cond_resched();
+    }
+}
+
+/// Returns the pool of the current process, which has this identity, if there is one; it is the one
+/// that the context uses from now on.
+pub(crate) fn find_pool(context: &Context, identity: Identity) -> Option<Arc<Pool>> {
+    let threads = context.threads()?;
+
+    if let Some(pool) = threads.pool(identity) {
+        return Some(pool);
+    }
+    let task = current!();
+    let pool = pool_in(&mm::table::<Table>(CurrentMm::of(task)?).lock(), identity)?;
+
+    threads.set_pool(pool.clone());
+    Some(pool)
+}
+
+/// Has a context use a new pool, unless there is one meanwhile, which is then returned.
+pub(crate) fn set_pool(context: &Context, identity: Identity, pool: Arc<Pool>) -> Arc<Pool> {
+    let task = current!();
+    let Some(mm) = CurrentMm::of(task) else {
+        return pool;
+    };
+    let table = mm::table::<Table>(mm).lock();
+    let pool = pool_in(&table, identity).unwrap_or(pool);
+
+    if let Some(threads) = context.threads() {
+        threads.set_pool(pool.clone());
+    }
+    pool
+}
+
+fn pool_in(table: &LockedTable<'_, Table>, identity: Identity) -> Option<Arc<Pool>> {
+    table
+        .iter()
+        .find_map(|context| context.threads()?.pool(identity))
+}
+
+/// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they leave.
+pub(crate) fn task_exits() {
+    let task = current!();
+    let pool = CurrentMm::of(task)
+        .and_then(|mm| pool_in(&mm::table::<Table>(mm).lock(), Identity::current()));
+
+    if let Some(pool) = pool {
+        pool.task_exits();
     }
 }
 

@@ -4,27 +4,35 @@
 
 use crate::{
     batch::Batch,
+    flushes::Flushes,
     request::{
         Prepared,
         Request, //
-    }, //
+    },
+    table, //
 };
 use kernel::{
-    aio::abi::Iocb,
+    aio::{
+        abi::Iocb,
+        cancel::{
+            impl_has_cancel_node,
+            CancelNode,
+            CancellableArc, //
+        },
+    },
     cred::Credential,
     fs::FsyncFile,
     prelude::*,
     slab::{
         impl_dismantle,
-        SlabArc, //
+        impl_has_fifo_links,
+        FifoLinks,
+        SlabArc,
+        UniqueSlabArc, //
     },
-    sync::aref::ARef,
-    workqueue::{
-        self,
-        impl_has_work,
-        new_work,
-        Work,
-        WorkItem, //
+    sync::{
+        aref::ARef,
+        Arc, //
     },
 };
 
@@ -41,31 +49,75 @@ pub(crate) struct Fsync {
     file: FsyncFile,
     what: What,
     creds: ARef<Credential>,
+    /// Those of the process.
+    flushes: Arc<Flushes>,
+    /// The place among them, before it has begun.
     #[pin]
-    work: Work<Request<Fsync>>,
+    waiting: FifoLinks,
+    /// The place among what can be cancelled, before it has begun.
+    #[pin]
+    node: CancelNode,
 }
 
 impl_dismantle! {
     impl Dismantle for Fsync {
-        taken {}
+        taken { waiting: FifoLinks, node: CancelNode }
         moved { file: FsyncFile }
-        dropped { what, creds, work }
+        dropped { what, creds, flushes }
     }
 }
 
-impl_has_work! {
-    impl HasWork<Self> for Request<Fsync> { self.op.work }
+impl_has_fifo_links! {
+    impl HasFifoLinks for Request<Fsync> { self.op.waiting }
 }
 
-impl WorkItem for Request<Fsync> {
-    type Pointer = SlabArc<Self>;
+impl_has_cancel_node! {
+    impl HasCancelNode for Request<Fsync> { self.op.node }
+}
 
-    fn run(this: SlabArc<Self>) {
+impl CancellableArc for Request<Fsync> {
+    fn cancel(this: SlabArc<Self>) -> Result {
+        let waiting = this.op.flushes.take_back(&this);
+        let result = match &waiting {
+            Some(_) => Ok(()),
+            // Somebody has begun, and it ends when it ends.
+            None => Err(EINVAL),
+        };
+
+        if let Some(waiting) = waiting {
+            Self::complete(waiting, EINTR.to_errno() as isize);
+        }
+        Self::put(this);
+        result
+    }
+}
+
+impl Request<Fsync> {
+    /// Executes a flush, which nobody can cancel any longer.
+    ///
+    /// May sleep, for as long as the file system likes.
+    pub(crate) fn flush(this: SlabArc<Self>) {
+        if let Some(listed) = this.context().cancel.leave_arc(&*this) {
+            Self::put(listed);
+        }
+
         let op = &this.op;
         let result = op.creds.scoped(|| op.file.sync(op.what == What::Data));
 
-        Request::complete(this, result as isize);
+        Self::complete(this, result as isize);
     }
+}
+
+/// Checks the fields of an iocb that flushes don't have.
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub(super) fn check(iocb: &Iocb) -> Result {
+    if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
+        return Err(EINVAL);
+    }
+    Ok(())
 }
 
 /// Starts a flush.
@@ -75,37 +127,78 @@ impl WorkItem for Request<Fsync> {
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
 pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
-    if iocb.buf() != 0 || iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
-        return Err(EINVAL);
-    }
+    let request = prepare(prepared, iocb, what, batch)?;
 
-    let request = prepared.into_request(|file| {
+    batch.queued(queue(request));
+    Ok(())
+}
+
+/// Prepares a flush.
+///
+/// # Errors
+///
+/// Those of [`start()`].
+fn prepare(
+    prepared: Prepared,
+    iocb: &Iocb,
+    what: What,
+    batch: &Batch<'_>,
+) -> Result<UniqueSlabArc<Request<Fsync>>> {
+    check(iocb)?;
+
+    let obj = prepared.obj();
+
+    prepared.into_request(|file| {
         let file = FsyncFile::new(file)?;
         let creds = Credential::prepare()?;
+        let flushes = table::flushes(batch.context())?;
 
         Ok(pin_init!(Fsync {
             file,
             what,
             creds,
-            work <- new_work!("aio::fsync"),
+            flushes,
+            waiting <- FifoLinks::new(),
+            node <- CancelNode::new(obj),
         }))
-    })?;
-    let (submission, completion) = request.share_two();
+    })
+}
 
-    // The queue is that of the polls, as in the C code: so the order in which two operations end
-    // that were left to workers is the same. It was not queued before, so this can't fail.
-    let _ = workqueue::system_percpu().enqueue(completion);
-    batch.queued(submission);
-    Ok(())
+/// Has a flush executed that was prepared, behind those of the process that wait already.
+///
+/// Returns the submitter's reference, to be given up by [`Request::put()`]. May sleep.
+pub(crate) fn queue(request: UniqueSlabArc<Request<Fsync>>) -> SlabArc<Request<Fsync>> {
+    let (submission, completion) = request.share_two();
+    // It is new, so this can't fail. Before it is queued: who executes it takes it out.
+    let added = submission.context().cancel.enter_arc(&submission);
+
+    debug_assert!(added.is_ok());
+    completion.op.flushes.clone().push(completion);
+    submission
 }
 
 #[kunit_tests(aio_ops_fsync)]
 mod tests {
     use super::*;
-    use crate::kunit::Process;
+    use crate::{
+        cancel,
+        context::Context,
+        extension::Wanted,
+        flushes::MAX_AT_A_TIME,
+        kunit::{
+            destroy,
+            with_mm,
+            Process, //
+        },
+    };
     use kernel::{
         aio::abi::opcode,
-        kunit::user::ScriptedFile, //
+        kunit::user::ScriptedFile,
+        sync::threshold::Timeout,
+        time::{
+            delay::fsleep,
+            Delta, //
+        },
     };
 
     #[test]
@@ -162,7 +255,7 @@ mod tests {
         Ok(())
     }
 
-    /// The end of the context waits for what a worker has.
+    /// The end of the context waits for what a worker has, and cancels the rest.
     #[test]
     fn before_the_end_of_the_context() -> Result {
         let process = Process::new(32)?;
@@ -171,7 +264,112 @@ mod tests {
             process.start(&process.iocb(opcode::FSYNC, 0, 0))?;
         }
         assert_eq!(process.destroy(), Ok(()));
-        assert_eq!(process.file.flushes(), (20, 0));
+        let (flushes, _) = process.file.flushes();
+
+        assert!(flushes <= 20);
+        fsleep(Delta::from_millis(10));
+        assert_eq!(process.file.flushes(), (flushes, 0));
         Ok(())
+    }
+
+    /// Starts as many flushes as are executed at a time, and waits until they are.
+    fn hold_all(process: &Process) -> Result {
+        process.file.hold_flushes(true);
+        for _ in 0..MAX_AT_A_TIME {
+            process.start(&process.iocb(opcode::FSYNC, 0, 0))?;
+        }
+        while process.file.flushes().0 < MAX_AT_A_TIME as u32 {
+            fsleep(Delta::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Takes all events that there are, and returns how many results were zero, and `EINTR`.
+    fn results(process: &Process, min: usize) -> Result<(usize, usize)> {
+        const AT_A_TIME: usize = 32;
+
+        let (mut zero, mut eintr) = (0, 0);
+
+        while zero + eintr < min {
+            let nr = process.read_events(1, AT_A_TIME, Timeout::Never)?;
+
+            for i in 0..nr {
+                match process.event(i)?[2] as i64 {
+                    0 => zero += 1,
+                    -4 => eintr += 1,
+                    other => assert_eq!(other, 0),
+                }
+            }
+        }
+        Ok((zero, eintr))
+    }
+
+    #[test]
+    fn cancelled_before_it_has_begun() -> Result {
+        let process = Process::new(2 * MAX_AT_A_TIME as u32)?;
+        let fdsync = process.iocb(opcode::FDSYNC, 0, 0);
+        let obj = process.write(0, &fdsync)?.as_const_ptr() as u64;
+        let cancel = || process.with_context(|context| cancel::cancel(context, obj));
+
+        hold_all(&process)?;
+        // They have begun.
+        assert_eq!(cancel(), Err(EINVAL));
+        for _ in 0..3 {
+            process.start(&fdsync)?;
+        }
+        assert_eq!(cancel(), Ok(()));
+        assert_eq!(results(&process, 1), Ok((0, 1)));
+        assert_eq!(cancel(), Ok(()));
+        assert_eq!(results(&process, 1), Ok((0, 1)));
+        process.file.hold_flushes(false);
+        assert_eq!(
+            results(&process, MAX_AT_A_TIME + 1),
+            Ok((MAX_AT_A_TIME + 1, 0))
+        );
+        assert_eq!(process.file.flushes(), (MAX_AT_A_TIME as u32, 1));
+        assert_eq!(cancel(), Err(EINVAL));
+        // The worker is there again.
+        assert_eq!(process.run(&fdsync), Ok(0));
+        Ok(())
+    }
+
+    /// What waits is cancelled with the context.
+    #[test]
+    fn all_that_wait_are_cancelled() -> Result {
+        let process = Process::new(2 * MAX_AT_A_TIME as u32)?;
+
+        hold_all(&process)?;
+        for _ in 0..10 {
+            process.start(&process.iocb(opcode::FDSYNC, 0, 0))?;
+        }
+        process.with_context(|context| {
+            context.cancel.cancel_all();
+            Ok(())
+        })?;
+        assert_eq!(results(&process, 10), Ok((0, 10)));
+        process.file.hold_flushes(false);
+        assert_eq!(results(&process, MAX_AT_A_TIME), Ok((MAX_AT_A_TIME, 0)));
+        assert_eq!(process.file.flushes(), (MAX_AT_A_TIME as u32, 0));
+        Ok(())
+    }
+
+    /// The flushes of a process are those of all its contexts.
+    #[test]
+    fn contexts_share_the_workers() -> Result {
+        let process = Process::new(4)?;
+
+        process.run(&process.iocb(opcode::FSYNC, 0, 0))?;
+        let id = with_mm(|mm| Ok(Context::create(mm, 1, Wanted::plain())?.user_id()))?;
+        let (one, two) = with_mm(|mm| {
+            let other = table::lookup(mm, id)?;
+
+            Ok((
+                process.with_context(|context| table::flushes(context))?,
+                table::flushes(&other)?,
+            ))
+        })?;
+
+        assert!(Arc::ptr_eq(&one, &two));
+        destroy(id)
     }
 }

@@ -41,7 +41,8 @@ use kernel::{
     uio::{
         Buffers,
         Direction,
-        FixedBuffers, //
+        FixedBuffers,
+        OwnedBuffers, //
     },
 };
 
@@ -49,7 +50,7 @@ use kernel::{
 #[pin_data]
 pub(crate) struct Rw {
     #[pin]
-    kiocb: AsyncKiocb,
+    pub(super) kiocb: AsyncKiocb,
     /// Some drivers can cancel it.
     #[pin]
     cancel: CancelNode,
@@ -121,6 +122,27 @@ pub(crate) fn start(
     fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
+    let request = prepare(prepared, iocb, dir, batch)?;
+
+    match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
+        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Queued(submission) => batch.queued(submission.into_inner()),
+    }
+    Ok(())
+}
+
+/// Makes a request of it, which has not called the file.
+///
+/// # Errors
+///
+/// Of those of [`start()`], the ones for the priority and the flags.
+#[inline(always)]
+pub(super) fn prepare(
+    prepared: Prepared,
+    iocb: &Iocb,
+    dir: Direction,
+    batch: &mut Batch<'_>,
+) -> Result<UniqueSlabArc<Request<Rw>>> {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
     let mut request = prepared.into_request(|file| {
@@ -138,12 +160,7 @@ pub(crate) fn start(
         _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
     }
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
-
-    match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
-        Issued::Complete(request, res) => batch.complete(request, res),
-        Issued::Queued(submission) => batch.queued(submission.into_inner()),
-    }
-    Ok(())
+    Ok(request)
 }
 
 /// What is read or written, and where.
@@ -190,6 +207,40 @@ impl Transfer {
 
                 AsyncKiocb::issue_fixed(request, self.dir, index as usize, addr, self.len)
             }
+        }
+    }
+
+    /// Calls the file, which was asked not to wait; returns how many bytes it was asked for, too.
+    pub(super) fn try_issue<O>(
+        self,
+        request: UniqueSlabArc<Request<O>>,
+    ) -> Result<(Issued<Request<O>>, usize)>
+    where
+        Request<O>: AsyncRw + HasFixedBuffers,
+    {
+        match self.fixed {
+            None => AsyncKiocb::try_issue(request, self.dir, self.buffers()),
+            Some(index) => {
+                let addr = UserPtr::from_addr(self.addr);
+
+                AsyncKiocb::try_issue_fixed(request, self.dir, index as usize, addr, self.len)
+            }
+        }
+    }
+
+    /// Returns the buffers, to be kept until the operation has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OwnedBuffers::import()`].
+    pub(super) fn owned(&self) -> Result<OwnedBuffers> {
+        match self.fixed {
+            None => OwnedBuffers::import(self.dir, self.buffers()),
+            Some(index) => Ok(OwnedBuffers::fixed(
+                index as usize,
+                UserPtr::from_addr(self.addr),
+                self.len,
+            )),
         }
     }
 

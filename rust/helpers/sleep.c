@@ -25,6 +25,18 @@ __rust_helper void rust_helper_list_del_init(struct list_head *entry)
 	list_del_init(entry);
 }
 
+__rust_helper void rust_helper_list_splice_init(struct list_head *list,
+						struct list_head *head)
+{
+	list_splice_init(list, head);
+}
+
+__rust_helper void rust_helper_list_splice_tail_init(struct list_head *list,
+						     struct list_head *head)
+{
+	list_splice_tail_init(list, head);
+}
+
 __rust_helper bool rust_helper_list_empty_careful(const struct list_head *head)
 {
 	return list_empty_careful(head);

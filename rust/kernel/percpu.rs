@@ -23,6 +23,8 @@ use core::{
 };
 use pin_init::Zeroable;
 
+mod elsewhere;
+
 /// Evidence that interrupts of the local CPU are disabled, for as long as it is borrowed.
 ///
 /// # Invariants

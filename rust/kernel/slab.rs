@@ -48,12 +48,29 @@ use core::{
 };
 
 mod dismantle;
+mod fifo;
+mod jobs;
 mod pool;
 mod work;
 
 pub use dismantle::{
     impl_dismantle,
     Dismantle, //
+};
+pub use fifo::{
+    impl_has_fifo_links,
+    Fifo,
+    FifoLinks,
+    HasFifoLinks,
+    Hire, //
+};
+pub use jobs::{
+    impl_has_job_links,
+    AnyJob,
+    HasJobLinks,
+    Job,
+    JobLinks,
+    JobList, //
 };
 pub use pool::{
     SlabBatch,
@@ -336,6 +353,14 @@ impl<T: Cached> SlabArc<T> {
             // SAFETY: It points to an object.
             ptr: unsafe { NonNull::new_unchecked(obj) },
         }
+    }
+
+    /// Returns a pinned reference to the object, which is never moved.
+    #[inline]
+    pub fn as_pin(&self) -> Pin<&T> {
+        // SAFETY: The object stays where it was constructed until its destructor has run, or it is
+        // taken apart, which promises the same.
+        unsafe { Pin::new_unchecked(&**self) }
     }
 
     /// Makes two references one again.

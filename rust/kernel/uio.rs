@@ -23,7 +23,11 @@ use core::{
 };
 
 mod fixed;
-pub use self::fixed::FixedBuffers;
+mod owned;
+pub use self::{
+    fixed::FixedBuffers,
+    owned::OwnedBuffers, //
+};
 
 /// Which way the data goes.
 #[derive(Clone, Copy, PartialEq, Eq)]

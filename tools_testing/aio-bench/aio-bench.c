@@ -30,13 +30,15 @@
  * What the guest must have: block devices /dev/bench0, bench1 and bench2 of
  * null_blk with irqmode 0, 1 and 2 (see scripts/guest-bench), /dev/shm as a tmpfs. The
  * cases whose names have "nvme" in them want a disk /dev/nvme0n1, half of whose queues
- * are polled.
+ * are polled; those with "ext4" such a file system at /mnt/bench, on a disk that takes
+ * its time. Threaded contexts are those of the cases "aiot-*".
  * There are markers around a window for insnprof.c: instructions that do nothing.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <poll.h>
@@ -51,8 +53,10 @@
 #include <stdnoreturn.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -72,6 +76,7 @@ typedef __u64 u64;
 #define MAX_CTXS	64
 #define POISON		0xa5
 #define TICK		4000000	/* ns, with CONFIG_HZ=250 */
+#define EXT4		"/mnt/bench"
 
 /* Long no-operations, whose displacement the plugin looks for. */
 
@@ -95,7 +100,11 @@ static inline void mark_reset(void)
 	asm volatile("nopl 0x62650004(%%rax)" : : : "memory");
 }
 
-enum target { NONE, BLOCK, BLOCK_IRQ, NVME, NULL_DEV, TMPFS, READY, WOKEN };
+enum target {
+	NONE, BLOCK, BLOCK_IRQ, NVME, NULL_DEV, TMPFS, READY, WOKEN,
+	/* Buffered: what is in the page cache, and what is not. */
+	WARM, WARM_EXT4, COLD, COLD_EXT4,
+};
 
 struct bench {
 	const char *name;
@@ -118,6 +127,7 @@ struct bench {
 #define SCATTERED	256	/* not one after the other, so that none are merged */
 #define USERIOCB	512	/* io_setup2(): the kernel has the iocbs mapped */
 #define FIXEDBUFS	1024	/* io_setup2(): the buffers stay pinned */
+#define THREADED	2048	/* made with fs.aio-auto-threads=1 */
 #define SETUP2		(USERIOCB | FIXEDBUFS)
 /* With IOPOLL, a case of AIO is one of io_setup2(), too. */
 
@@ -190,6 +200,11 @@ static inline long io_destroy(aio_context_t c)
 static inline long io_submit(aio_context_t c, long nr, struct iocb **p)
 {
 	return call3(SYS_io_submit, c, nr, (long)p);
+}
+
+static inline long io_cancel(aio_context_t c, struct iocb *iocb)
+{
+	return call3(SYS_io_cancel, c, (long)iocb, 0);
 }
 
 static inline long io_getevents(aio_context_t c, long min, long nr, struct io_event *e,
@@ -309,6 +324,10 @@ static void open_target(const struct bench *b)
 		[BLOCK_IRQ] = "/dev/bench1",
 		[NVME] = "/dev/nvme0n1",
 		[NULL_DEV] = "/dev/null",
+		[WARM] = "/dev/bench0",
+		[WARM_EXT4] = EXT4 "/file",
+		[COLD] = "/dev/bench2",
+		[COLD_EXT4] = EXT4 "/file",
 	};
 	unsigned int i;
 	char shm[32];
@@ -323,6 +342,10 @@ static void open_target(const struct bench *b)
 			fds[i] = must_open(paths[b->target], O_RDWR | O_DIRECT);
 			break;
 		case NULL_DEV:
+		case WARM:
+		case WARM_EXT4:
+		case COLD:
+		case COLD_EXT4:
 			fds[i] = must_open(paths[b->target], O_RDWR);
 			break;
 		case TMPFS:
@@ -350,6 +373,8 @@ static u64 device_count(const struct bench *b)
 		path = "/sys/block/bench1/stat";
 	else if (b->target == NVME)
 		path = "/sys/block/nvme0n1/stat";
+	else if (b->target == COLD)
+		path = "/sys/block/bench2/stat";
 	else
 		return 0;
 	return number(path, is_read(b) ? 2 : 6);
@@ -359,7 +384,7 @@ static void check_device(const struct bench *b, u64 before, u64 ops)
 {
 	u64 n;
 
-	if (b->target != BLOCK && b->target != BLOCK_IRQ && b->target != NVME)
+	if (b->target != BLOCK && b->target != BLOCK_IRQ && b->target != NVME && b->target != COLD)
 		return;
 	n = device_count(b) - before;
 	if (n != ops * (SIZE / 512))
@@ -716,6 +741,17 @@ static void check_not_ready(unsigned int qd)
 	check("read", read(fds[0], &one, 8), 8);
 }
 
+#define AUTO_THREADS	"/proc/sys/fs/aio-auto-threads"
+
+/* Whether the contexts that are made are threaded. */
+static void switch_threads(bool on)
+{
+	int fd = must_open(AUTO_THREADS, O_WRONLY);
+
+	check("write to " AUTO_THREADS, write(fd, on ? "1" : "0", 1), 1);
+	close(fd);
+}
+
 /* The iocbs are filled already: their buffers may be pinned. */
 static void set_up_context(const struct bench *b)
 {
@@ -727,11 +763,15 @@ static void set_up_context(const struct bench *b)
 		flags |= IOCTX_FLAG_FIXEDBUFS;
 	if (b->flags & IOPOLL)
 		flags |= IOCTX_FLAG_IOPOLL;
+	if (b->flags & THREADED)
+		switch_threads(true);
 	if (flags)
 		check("io_setup2",
 		      io_setup2(MAX_QD, flags, b->flags & USERIOCB ? iocbs : NULL, &ctx), 0);
 	else
 		check("io_setup", io_setup(MAX_QD, &ctx), 0);
+	if (b->flags & THREADED)
+		switch_threads(false);
 }
 
 /* Such contexts are there, or the case is left out. */
@@ -786,6 +826,397 @@ static void run_aio(const struct bench *b, unsigned int qd)
 		       (double)(raised_so_far() - raised) / ops);
 	}
 	report(b, qd, total, ops);
+}
+
+/*
+ * Buffered reads that are not in the page cache, from a device that takes a millisecond.
+ * There are few batches, each of places that no batch before has read, and far from
+ * each other; the device's own count tells that nothing else was read.
+ */
+#define COLD_ROUNDS	16
+#define COLD_PLACES	4096	/* in a file of ext4 */
+
+static unsigned int cold_next;
+
+static void cold_forget(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NFDS; i++) {
+		check("fsync", fsync(fds[i]), 0);
+		check("POSIX_FADV_DONTNEED", posix_fadvise(fds[i], 0, 0, POSIX_FADV_DONTNEED), 0);
+		check("POSIX_FADV_RANDOM", posix_fadvise(fds[i], 0, 0, POSIX_FADV_RANDOM), 0);
+	}
+	cold_next = 0;
+}
+
+static u64 cold_place(const struct bench *b)
+{
+	/* Pages that are next to each other would be merged: an odd multiple. */
+	if (b->target == COLD_EXT4)
+		return (u64)(cold_next++ * 1031 % COLD_PLACES) * SIZE;
+	return (u64)cold_next++ * STRIDE;
+}
+
+static u64 switches(void)
+{
+	struct rusage r;
+
+	if (getrusage(RUSAGE_SELF, &r))
+		fail("getrusage: %s", strerror(errno));
+	return r.ru_nvcsw + r.ru_nivcsw;
+}
+
+/* A batch of one of the three ways, from its submission until all of it is done. */
+static bool batch_aio(const struct bench *b, unsigned int qd)
+{
+	unsigned int i;
+
+	for (i = 0; i < qd; i++)
+		iocbs[i].aio_offset = cold_place(b);
+	return io_submit(ctx, qd, iocb_ptrs) == qd &&
+		io_getevents(ctx, qd, qd, events, NULL) == qd;
+}
+
+static bool batch_uring(const struct bench *b, unsigned int qd);
+
+/* Threads of the program that call pread(): as many as there are requests. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t work, done;
+	pthread_t threads[MAX_QD];
+	u64 places[MAX_QD];
+	unsigned int nr, taken, given, finished;
+	bool stop, bad;
+} pool = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.work = PTHREAD_COND_INITIALIZER,
+	.done = PTHREAD_COND_INITIALIZER,
+};
+
+static void *pool_thread(void *arg)
+{
+	unsigned int i;
+	bool bad;
+
+	pthread_mutex_lock(&pool.lock);
+	for (;;) {
+		while (pool.taken == pool.given && !pool.stop)
+			pthread_cond_wait(&pool.work, &pool.lock);
+		if (pool.stop)
+			break;
+		i = pool.taken++;
+		pthread_mutex_unlock(&pool.lock);
+		bad = pread(fds[0], buffers + (size_t)i * SIZE, SIZE, pool.places[i]) != SIZE;
+		pthread_mutex_lock(&pool.lock);
+		pool.bad |= bad;
+		if (++pool.finished == pool.given)
+			pthread_cond_signal(&pool.done);
+	}
+	pthread_mutex_unlock(&pool.lock);
+	return arg;
+}
+
+static void pool_start(unsigned int nr)
+{
+	pool.stop = false;
+	pool.bad = false;
+	pool.given = 0;
+	pool.taken = 0;
+	for (pool.nr = 0; pool.nr < nr; pool.nr++)
+		if (pthread_create(&pool.threads[pool.nr], NULL, pool_thread, NULL))
+			fail("pthread_create");
+}
+
+static void pool_stop(void)
+{
+	pthread_mutex_lock(&pool.lock);
+	pool.stop = true;
+	pthread_cond_broadcast(&pool.work);
+	pthread_mutex_unlock(&pool.lock);
+	while (pool.nr)
+		pthread_join(pool.threads[--pool.nr], NULL);
+}
+
+static bool batch_pool(const struct bench *b, unsigned int qd)
+{
+	unsigned int i;
+	bool ok;
+
+	for (i = 0; i < qd; i++)
+		pool.places[i] = cold_place(b);
+	pthread_mutex_lock(&pool.lock);
+	pool.taken = 0;
+	pool.finished = 0;
+	pool.given = qd;
+	pthread_cond_broadcast(&pool.work);
+	while (pool.finished < qd)
+		pthread_cond_wait(&pool.done, &pool.lock);
+	ok = !pool.bad;
+	pool.taken = 0;
+	pool.given = 0;
+	pthread_mutex_unlock(&pool.lock);
+	return ok;
+}
+
+enum { COLD_AIO, COLD_URING, COLD_POOL };
+
+static void setup_uring(const struct bench *b, unsigned int qd);
+static void settle(void);
+
+static int cold_way(const struct bench *b)
+{
+	if (!strncmp(b->name, "uring-", 6))
+		return COLD_URING;
+	return strncmp(b->name, "pool-", 5) ? COLD_AIO : COLD_POOL;
+}
+
+static u64 window_cold(const struct bench *b, unsigned int qd)
+{
+	int way = cold_way(b);
+	u64 t0, t, idle, done;
+	unsigned int r, i;
+	bool ok = true;
+
+	cold_forget();
+	done = device_count(b);
+	idle = *idle_rounds;
+	t0 = now();
+	mark_begin();
+	for (r = 0; ok && r < COLD_ROUNDS; r++) {
+		ok = way == COLD_POOL ? batch_pool(b, qd) :
+			way == COLD_URING ? batch_uring(b, qd) : batch_aio(b, qd);
+		for (i = 0; way == COLD_AIO && i < qd; i++)
+			ok = ok && events[i].res == SIZE;
+	}
+	mark_end();
+	t = now() - t0 - overhead - round_cost * (*idle_rounds - idle);
+	if (!ok)
+		fail("a call failed, or a read did");
+	check_device(b, done, (u64)qd * COLD_ROUNDS);
+	return t;
+}
+
+static bool has_ext4(void)
+{
+	return !access(EXT4 "/file", R_OK | W_OK);
+}
+
+/* Instructions and context switches of each read; the time that nothing runs is not in it. */
+static void run_cold(const struct bench *b, unsigned int qd)
+{
+	u64 total = 0, before, ops = (u64)COLD_ROUNDS * qd * opt_windows;
+	unsigned int w;
+
+	open_target(b);
+	fill_iocbs(b, qd);
+	switch (cold_way(b)) {
+	case COLD_AIO:
+		set_up_context(b);
+		break;
+	case COLD_URING:
+		setup_uring(b, qd);
+		break;
+	case COLD_POOL:
+		pool_start(qd);
+		break;
+	}
+	start_idler();
+	calibrate_idler();
+	window_cold(b, qd);
+	mark_reset();
+	before = switches();
+	for (w = 0; w < opt_windows; w++)
+		total += window_cold(b, qd);
+	printf("note %s %u context-switches %.3f\n", b->name, qd,
+	       (double)(switches() - before) / ops);
+	report(b, qd, total, ops);
+}
+
+/* How long io_submit() takes of a batch, and until all of it is done. */
+static void run_submit_cold(const struct bench *b, unsigned int qd)
+{
+	u64 total = 0, longest = 0, all = 0, t0, t;
+	unsigned int w, r, i;
+	long ret;
+
+	open_target(b);
+	fill_iocbs(b, qd);
+	set_up_context(b);
+	for (w = 0; w <= opt_windows; w++) {
+		cold_forget();
+		if (w == 1) {
+			mark_reset();
+			total = longest = all = 0;
+		}
+		for (r = 0; r < COLD_ROUNDS; r++) {
+			for (i = 0; i < qd; i++)
+				iocbs[i].aio_offset = cold_place(b);
+			t0 = now();
+			mark_begin();
+			ret = io_submit(ctx, qd, iocb_ptrs);
+			mark_end();
+			t = now() - t0 - overhead;
+			check("io_submit", ret, qd);
+			check("io_getevents", io_getevents(ctx, qd, qd, events, NULL), qd);
+			all += now() - t0;
+			total += t;
+			if (t > longest)
+				longest = t;
+			for (i = 0; i < qd; i++)
+				check("res", events[i].res, SIZE);
+		}
+	}
+	printf("note %s %u longest %llu\n", b->name, qd, longest);
+	printf("note %s %u until-all-are-done %llu\n", b->name, qd,
+	       all / (COLD_ROUNDS * opt_windows));
+	report(b, qd, total, COLD_ROUNDS * opt_windows);
+}
+
+/* The longest io_submit() of buffered writes that extend a file. */
+static void run_extend(const struct bench *b, unsigned int qd)
+{
+	u64 longest = 0, sum = 0, t0, t, at = 0;
+	unsigned int r, i, n = 64;
+	int dir = -1;
+	long ret;
+
+	fds[0] = must_open(EXT4 "/extended", O_RDWR | O_CREAT | O_TRUNC);
+	fill_iocbs(b, qd);
+	set_up_context(b);
+	/* With FDS: on a frozen file system. */
+	if (b->flags & FDS) {
+		n = 4;
+		dir = must_open(EXT4, O_RDONLY);
+		for (i = 0; i < qd; i++)
+			iocbs[i].aio_fildes = fds[0];
+	}
+	for (r = 0; r < n; r++) {
+		for (i = 0; i < qd; i++, at += SIZE)
+			iocbs[i].aio_offset = at;
+		if (dir >= 0)
+			check("FIFREEZE", ioctl(dir, FIFREEZE, 0), 0);
+		t0 = now();
+		mark_begin();
+		ret = io_submit(ctx, qd, iocb_ptrs);
+		mark_end();
+		t = now() - t0 - overhead;
+		if (dir >= 0) {
+			struct timespec zero = { 0, 0 };
+			long early = io_getevents(ctx, 1, qd, events, &zero);
+
+			/* Whatever comes of it, it must not stay frozen. */
+			ioctl(dir, FITHAW, 0);
+			check("events while it is frozen", early, 0);
+		}
+		check("io_submit", ret, qd);
+		check("io_getevents", io_getevents(ctx, qd, qd, events, NULL), qd);
+		for (i = 0; i < qd; i++)
+			check("res", events[i].res, SIZE);
+		sum += t;
+		if (t > longest)
+			longest = t;
+	}
+	if (dir >= 0)
+		close(dir);
+	check("the size of the file", lseek(fds[0], 0, SEEK_END), at);
+	check("ftruncate", ftruncate(fds[0], 0), 0);
+	printf("note %s %u mean %llu\n", b->name, qd, sum / n);
+	report(b, qd, longest, 1);
+}
+
+/* A line of /proc/meminfo, in bytes. */
+static u64 meminfo(const char *name)
+{
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+	u64 v = 0;
+
+	if (!f)
+		fail("/proc/meminfo: %s", strerror(errno));
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, strlen(name)))
+			v = strtoull(line + strlen(name), NULL, 10) * 1024;
+	fclose(f);
+	return v;
+}
+
+static u64 kernel_memory(void)
+{
+	return meminfo("SUnreclaim:") + meminfo("KernelStack:") + meminfo("PageTables:") +
+		meminfo("Percpu:");
+}
+
+static unsigned int kernel_threads(void)
+{
+	/* "Threads:" of /proc/self/status, but for this one. */
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned int n = 0;
+
+	if (!f)
+		fail("/proc/self/status: %s", strerror(errno));
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "Threads: %u", &n);
+	fclose(f);
+	return n - 1;
+}
+
+/* Reads of an empty pipe: how many threads and how much memory they need. */
+static void run_pipes(const struct bench *b, unsigned int qd)
+{
+	static const unsigned int counts[] = { 1000, 4000 };
+	struct iocb *many = calloc(4000, sizeof(*many)), *one;
+	static char one_byte_each[4000];
+	unsigned int n, i, c, got;
+	u64 total, t0, memory;
+	long ret;
+
+	if (pipe(fds))
+		fail("pipe: %s", strerror(errno));
+	for (c = 0; c < ARRAY_SIZE(counts); c++) {
+		n = counts[c];
+		switch_threads(true);
+		ret = io_setup(n, &ctx);
+		switch_threads(false);
+		check("io_setup", ret, 0);
+		for (i = 0; i < n; i++) {
+			memset(&many[i], 0, sizeof(many[i]));
+			many[i].aio_fildes = fds[0];
+			many[i].aio_lio_opcode = IOCB_CMD_PREAD;
+			many[i].aio_buf = (u64)&one_byte_each[i];
+			many[i].aio_nbytes = 1;
+		}
+		memory = kernel_memory();
+		total = 0;
+		for (i = 0; i < n; i++) {
+			one = &many[i];
+			t0 = now();
+			mark_begin();
+			ret = io_submit(ctx, 1, &one);
+			mark_end();
+			total += now() - t0 - overhead;
+			check("io_submit", ret, 1);
+		}
+		settle();
+		printf("note %s %u threads-of-%u %u\n", b->name, qd, n, kernel_threads());
+		printf("note %s %u bytes-per-request-of-%u %lld\n", b->name, qd, n,
+		       (long long)(kernel_memory() - memory) / (int)n);
+		for (i = 0; i < n; i++)
+			check("write", write(fds[1], "x", 1), 1);
+		for (got = 0; got < n; got += ret) {
+			ret = io_getevents(ctx, 1, MAX_OPS, events, NULL);
+			if (ret < 1)
+				fail("io_getevents: %ld", ret);
+			for (i = 0; i < ret; i++)
+				check("res", events[i].res, 1);
+		}
+		check("io_destroy", io_destroy(ctx), 0);
+		ctx = 0;
+		if (!c)
+			report(b, qd, total, n);
+	}
+	free(many);
 }
 
 /* Each call of io_getevents() on a ring without events. */
@@ -844,6 +1275,49 @@ static void run_full(const struct bench *b, unsigned int qd)
 			total += t;
 	}
 	report(b, qd, total, (u64)n * qd);
+}
+
+/* io_cancel() alone, of the newest of so many polls. */
+static void run_cancel(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, w, n = b->op, ops = 500;
+	struct iocb *polls = calloc(n, sizeof(*polls)), *newest = &polls[n - 1];
+	struct bench io = *b;
+	u64 total = 0, t0, t;
+	long ret;
+
+	io.op = IOCB_CMD_POLL;
+	check("io_setup", io_setup(n, &ctx), 0);
+	open_target(b);
+	fill_iocbs(&io, 1);
+	for (i = 0; i < n; i++) {
+		struct iocb *one = &polls[i];
+
+		*one = iocbs[0];
+		check("io_submit", io_submit(ctx, 1, &one), 1);
+	}
+	for (w = 0; w <= opt_windows; w++) {
+		for (i = 0; i < ops; i++) {
+			t0 = now();
+			mark_begin();
+			ret = io_cancel(ctx, newest);
+			mark_end();
+			t = now() - t0 - overhead;
+			check("io_cancel", ret, -EINPROGRESS);
+			check("io_cancel again", io_cancel(ctx, newest), -EINVAL);
+			memset(events, POISON, sizeof(*events));
+			check("io_getevents", io_getevents(ctx, 1, 1, events, NULL), 1);
+			check("obj", events->obj, (u64)newest);
+			check("res", events->res, 0);
+			check("io_submit", io_submit(ctx, 1, &newest), 1);
+			if (w)
+				total += t;
+		}
+		if (!w)
+			mark_reset();
+	}
+	free(polls);
+	report(b, qd, total, (u64)ops * opt_windows);
 }
 
 /*
@@ -1321,6 +1795,21 @@ static void check_cqes(const struct bench *b, unsigned int first, unsigned int q
 	}
 }
 
+static bool batch_uring(const struct bench *b, unsigned int qd)
+{
+	unsigned int cq = *ring.cq_head + qd, i;
+
+	for (i = 0; i < qd; i++)
+		sqes[i].off = cold_place(b);
+	__atomic_store_n(ring.sq_tail, *ring.sq_tail + qd, __ATOMIC_RELEASE);
+	if (io_uring_enter(ring_fd, qd, qd, IORING_ENTER_GETEVENTS) != qd || !wait_cqes(cq))
+		return false;
+	for (i = 0; i < qd; i++)
+		if (ring.cqes[(cq - 1 - i) & ring.cq_mask].res != SIZE)
+			return false;
+	return true;
+}
+
 static u64 window_uring(const struct bench *b, unsigned int qd, unsigned int rounds)
 {
 	unsigned int first = *ring.cq_head;
@@ -1375,6 +1864,8 @@ static void run_uring(const struct bench *b, unsigned int qd)
 	{ "aio-" name, run_aio, target, IOCB_CMD_ ## op, flags, what }
 #define AIO2(name, target, op, flags, what) \
 	{ "aio2-" name, run_aio, target, IOCB_CMD_ ## op, flags, what }
+#define AIOT(name, target, op, flags, what) \
+	{ "aiot-" name, run_aio, target, IOCB_CMD_ ## op, THREADED | (flags), what }
 #define URING(name, target, op, flags, what) \
 	{ "uring-" name, run_uring, target, IORING_OP_ ## op, flags, what }
 
@@ -1400,6 +1891,9 @@ static const struct bench benches[] = {
 	  "io_getevents, empty ring, timeout 0" },
 	{ "aio-getevents-full", run_full, NULL_DEV, IOCB_CMD_PWRITE, 0,
 	  "io_getevents alone, per event" },
+	{ "aio-cancel-10", run_cancel, WOKEN, 10, ONCE, "io_cancel of the newest of 10 POLLs" },
+	{ "aio-cancel-10000", run_cancel, WOKEN, 10000, ONCE,
+	  "io_cancel of the newest of 10,000 POLLs" },
 	{ "aio-life-idle", run_life, NONE, LIFE_IDLE, ONCE, "io_setup + io_destroy, never used" },
 	{ "aio-life-used", run_life, NULL_DEV, LIFE_USED, ONCE,
 	  "io_setup + io_destroy, after 1,000 I/Os" },
@@ -1455,6 +1949,41 @@ static const struct bench benches[] = {
 	      "read, none are merged, registered"),
 	URING("read-block-scattered-reg-poll", BLOCK, READ_FIXED, REGISTERED | IOPOLL | SCATTERED,
 	      "read, none are merged, registered, polled"),
+	AIO("read-warm", WARM, PREAD, 0, "PREAD 4 KiB, null_blk, buffered, cached"),
+	AIOT("read-warm", WARM, PREAD, 0, "PREAD, null_blk, buffered, cached, threaded"),
+	URING("read-warm", WARM, READ, 0, "read, null_blk, buffered, cached"),
+	AIO("read-warm-ext4", WARM_EXT4, PREAD, 0, "PREAD 4 KiB, ext4, cached"),
+	AIOT("read-warm-ext4", WARM_EXT4, PREAD, 0, "PREAD, ext4, cached, threaded"),
+	AIOT("write-null", NULL_DEV, PWRITE, 0, "PWRITE, /dev/null, threaded"),
+	AIOT("read-block", BLOCK, PREAD, 0, "PREAD 4 KiB, null_blk, O_DIRECT, threaded"),
+	{ "aio-read-cold", run_cold, COLD, IOCB_CMD_PREAD, 0, "PREAD, 1 ms, not cached" },
+	{ "aiot-read-cold", run_cold, COLD, IOCB_CMD_PREAD, THREADED,
+	  "PREAD, 1 ms, not cached, threaded" },
+	{ "pool-read-cold", run_cold, COLD, IOCB_CMD_PREAD, 0,
+	  "pread by threads of the program, 1 ms, not cached" },
+	{ "uring-read-cold", run_cold, COLD, IORING_OP_READ, 0, "read, 1 ms, not cached" },
+	{ "aio-read-cold-ext4", run_cold, COLD_EXT4, IOCB_CMD_PREAD, 0,
+	  "PREAD, ext4, 1 ms, not cached" },
+	{ "aiot-read-cold-ext4", run_cold, COLD_EXT4, IOCB_CMD_PREAD, THREADED,
+	  "PREAD, ext4, 1 ms, not cached, threaded" },
+	{ "pool-read-cold-ext4", run_cold, COLD_EXT4, IOCB_CMD_PREAD, 0,
+	  "pread by threads of the program, ext4, 1 ms, not cached" },
+	{ "aio-submit-cold", run_submit_cold, COLD, IOCB_CMD_PREAD, 0,
+	  "io_submit, PREAD, 1 ms, not cached" },
+	{ "aiot-submit-cold", run_submit_cold, COLD, IOCB_CMD_PREAD, THREADED,
+	  "io_submit, PREAD, 1 ms, not cached, threaded" },
+	{ "aio-submit-cold-ext4", run_submit_cold, COLD_EXT4, IOCB_CMD_PREAD, 0,
+	  "io_submit, PREAD, ext4, 1 ms, not cached" },
+	{ "aiot-submit-cold-ext4", run_submit_cold, COLD_EXT4, IOCB_CMD_PREAD, THREADED,
+	  "io_submit, PREAD, ext4, 1 ms, not cached, threaded" },
+	{ "aio-extend-ext4", run_extend, NONE, IOCB_CMD_PWRITE, 0,
+	  "longest io_submit, PWRITE that extends, ext4" },
+	{ "aiot-extend-ext4", run_extend, NONE, IOCB_CMD_PWRITE, THREADED,
+	  "longest io_submit, PWRITE that extends, ext4, threaded" },
+	{ "aiot-frozen-ext4", run_extend, NONE, IOCB_CMD_PWRITE, THREADED | FDS,
+	  "longest io_submit, PWRITE, frozen ext4, threaded" },
+	{ "aiot-pipes", run_pipes, NONE, IOCB_CMD_PREAD, THREADED | ONCE,
+	  "io_submit of 1,000 reads of empty pipes, threaded" },
 	{ "sync-getppid", run_sync, NONE, 0, ONCE, "getppid" },
 	{ "sync-read-block", run_sync, BLOCK, IOCB_CMD_PREAD, ONCE, "preadv2, null_blk, O_DIRECT" },
 	{ "sync-write-null", run_sync, NULL_DEV, IOCB_CMD_PWRITE, ONCE, "pwritev2, /dev/null" },
@@ -1462,7 +1991,7 @@ static const struct bench benches[] = {
 
 static bool is_read(const struct bench *b)
 {
-	if (b->run == run_uring)
+	if (b->run == run_uring || !strncmp(b->name, "uring-", 6))
 		return b->op == IORING_OP_READ || b->op == IORING_OP_READV ||
 			b->op == IORING_OP_READ_FIXED;
 	return b->target != NONE && b->target != WOKEN && b->target != READY &&
@@ -1481,6 +2010,7 @@ static void clean_up(void)
 	unsigned int i;
 
 	stop_idler();
+	pool_stop();
 	if (ctx)
 		io_destroy(ctx);
 	ctx = 0;
@@ -1634,6 +2164,10 @@ int main(int argc, char **argv)
 		if (!strncmp(b->name, "aio2-", 5) && !has_setup2())
 			continue;
 		if (b->target == NVME && access("/dev/nvme0n1", F_OK))
+			continue;
+		if (b->flags & THREADED && access(AUTO_THREADS, F_OK))
+			continue;
+		if (strstr(b->name, "ext4") && !has_ext4())
 			continue;
 		if (b->flags & ONCE) {
 			run_one(b, 1);

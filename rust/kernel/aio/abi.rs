@@ -2,7 +2,8 @@
 
 //! The structures and numbers that programs know.
 //!
-//! C header: [`include/uapi/linux/aio_abi.h`](srctree/include/uapi/linux/aio_abi.h)
+//! C headers: [`include/uapi/linux/aio_abi.h`](srctree/include/uapi/linux/aio_abi.h),
+//! [`include/uapi/linux/aio_ext.h`](srctree/include/uapi/linux/aio_ext.h)
 
 use crate::{
     bindings,
@@ -42,6 +43,14 @@ pub mod opcode {
     pub const PREADV: u16 = bindings::IOCB_CMD_PREADV as u16;
     /// Write from an array of buffers.
     pub const PWRITEV: u16 = bindings::IOCB_CMD_PWRITEV as u16;
+    /// Open a file (`include/uapi/linux/aio_ext.h`, as those that follow).
+    pub const OPENAT: u16 = bindings::IOCB_CMD_OPENAT as u16;
+    /// Remove the name of a file.
+    pub const UNLINKAT: u16 = bindings::IOCB_CMD_UNLINKAT as u16;
+    /// Read a file into the page cache.
+    pub const READAHEAD: u16 = bindings::IOCB_CMD_READAHEAD as u16;
+    /// Rename a file.
+    pub const RENAMEAT: u16 = bindings::IOCB_CMD_RENAMEAT as u16;
 }
 
 /// What `fs.aio-max-nr` is at boot, by the configuration.
@@ -72,7 +81,9 @@ pub mod setup2 {
     pub const FIXEDBUF_MAX: u32 = bindings::AIO_FIXEDBUF_MAX;
     /// The largest number of events of a context with pinned buffers.
     pub const FIXEDBUFS_MAX_EVENTS: u32 = bindings::AIO_FIXEDBUFS_MAX_EVENTS;
-    /// In `compat_features` of the ring: iocbs are in an array.
+    /// In `compat_features` of the ring: threads carry on what would block.
+    pub const COMPAT_THREADED: u32 = bindings::AIO_RING_COMPAT_THREADED;
+    /// Likewise: iocbs are in an array.
     pub const COMPAT_USERIOCB: u32 = bindings::AIO_RING_COMPAT_USERIOCB;
     /// Likewise: buffers are pinned.
     pub const COMPAT_FIXEDBUFS: u32 = bindings::AIO_RING_COMPAT_FIXEDBUFS;
@@ -256,6 +267,67 @@ impl Iocb {
     }
 }
 
+/// A copy of a `struct renameat_info`: what is renamed, and to what.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct RenameatInfo(bindings::renameat_info);
+
+// SAFETY: All fields are integers, for which any value is valid.
+unsafe impl FromBytes for RenameatInfo {}
+
+// SAFETY: There is no padding: these are five 64-bit words.
+unsafe impl AsBytes for RenameatInfo {}
+
+const _: () = assert!(size_of::<RenameatInfo>() == 40);
+
+impl RenameatInfo {
+    /// The size in bytes, which `aio_nbytes` has to tell.
+    pub const SIZE: usize = size_of::<Self>();
+
+    /// Copies the structure from the memory of the current process.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all of it can be read.
+    pub fn from_user(ptr: UserPtr) -> Result<Self> {
+        let mut to = MaybeUninit::uninit();
+
+        read_words(ptr, &mut to).copied()
+    }
+
+    /// Returns `olddirfd`.
+    #[inline]
+    pub fn old_dir(&self) -> i64 {
+        self.0.olddirfd
+    }
+
+    /// Returns `oldpath`, an address.
+    #[inline]
+    pub fn old_path(&self) -> u64 {
+        self.0.oldpath
+    }
+
+    /// Returns `newdirfd`.
+    #[inline]
+    pub fn new_dir(&self) -> i64 {
+        self.0.newdirfd
+    }
+
+    /// Returns `newpath`, an address.
+    #[inline]
+    pub fn new_path(&self) -> u64 {
+        self.0.newpath
+    }
+
+    /// Returns `flags`, the `RENAME_*` flags.
+    #[inline]
+    pub fn flags(&self) -> u64 {
+        self.0.flags
+    }
+}
+
 /// A `struct io_event`: the outcome of an operation.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
@@ -364,6 +436,28 @@ mod tests {
             let ptr = memory.at(end - 64 + missing);
 
             assert_eq!(Iocb::from_user(ptr, &mut copy).err(), Some(EFAULT));
+        }
+        Ok(())
+    }
+
+    /// The fields lie where `include/uapi/linux/aio_ext.h` has them.
+    #[test]
+    fn fields_of_a_rename() -> Result {
+        let memory = UserMemory::new(1)?;
+        let end = memory.len();
+
+        memory.write(0, &[-100i64, 0x1112, -3, 0x3132, 0x4142])?;
+
+        let info = RenameatInfo::from_user(memory.at(0))?;
+
+        assert_eq!((info.old_dir(), info.old_path()), (-100, 0x1112));
+        assert_eq!((info.new_dir(), info.new_path()), (-3, 0x3132));
+        assert_eq!(info.flags(), 0x4142);
+        assert!(RenameatInfo::from_user(memory.at(end - 40)).is_ok());
+        for missing in [1, 8, 40] {
+            let ptr = memory.at(end - 40 + missing);
+
+            assert_eq!(RenameatInfo::from_user(ptr).err(), Some(EFAULT));
         }
         Ok(())
     }

@@ -6,6 +6,10 @@
 //! function is called, at most once, by `io_cancel(2)` or at the end of the context; the
 //! operation then completes as it always does, only sooner.
 //!
+//! The function is called with the lock of the list held: so the operation, if it ends meanwhile,
+//! waits before its memory goes. The function itself may complete it nevertheless, or others of
+//! the list, before it returns: what a list holds for its task, that task does not wait for.
+//!
 //! C header: [`include/linux/aio.h`](srctree/include/linux/aio.h)
 
 use crate::{
@@ -14,7 +18,6 @@ use crate::{
         to_result,
         Result, //
     },
-    fs::HasAsyncKiocb,
     prelude::*,
     slab::Dismantle,
     static_lock_class,
@@ -28,24 +31,77 @@ use crate::{
     types::Opaque, //
 };
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     marker::PhantomPinned,
     mem::MaybeUninit,
-    ptr::null_mut, //
+    ptr::{
+        null,
+        null_mut, //
+    },
 };
+
+mod operation;
+pub use self::operation::{
+    impl_has_cancel_node,
+    Cancellable,
+    HasCancelNode, //
+};
+
+mod owned;
+pub use self::owned::CancellableArc;
+
+mod index;
+use index::Index;
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
+mod rw;
+pub use self::rw::{
+    ended,
+    set_cancel_fn,
+    CancellableRw,
+    TheAioRw, //
+};
+
+/// What a search for a node has led to.
+enum Found {
+    Here(*const CancelNode),
+    Nowhere,
+    /// It was not among those that were looked at.
+    NotYet,
+}
+
+impl Found {
+    fn node(self) -> Option<*const CancelNode> {
+        match self {
+            Found::Here(node) => Some(node),
+            _ => None,
+        }
+    }
+}
 
 /// The operations of a context that can be cancelled.
 ///
 /// # Invariants
 ///
-/// `head` is the head of a list of [`CancelNode`]s, which is accessed with `lock` held, except that
-/// anybody may look whether a node is in a list.
+/// * `head` is the head of a list of [`CancelNode`]s, which is accessed with `lock` held, except
+///   that anybody may look whether a node is in a list. So are the lists of `index`, if there is
+///   one; what is in them was added before all that is in the list.
+/// * `caller` is the task that holds the lock and calls the function of a node, or null.
+/// * `called` is that node as long as it is in the list, or null. It is accessed with `lock` held.
 #[pin_data(PinnedDrop)]
 pub struct CancelList {
     #[pin]
     pub(super) lock: SpinLockIrqSave<()>,
     #[pin]
     head: Opaque<bindings::list_head>,
+    caller: Atomic<*mut bindings::task_struct>,
+    called: Cell<*const CancelNode>,
+    index: UnsafeCell<Option<Index>>,
 }
 
 // SAFETY: By the type invariants the list is accessed with the lock held, whoever does it.
@@ -59,7 +115,8 @@ unsafe impl Send for CancelList {}
 /// # Invariants
 ///
 /// `links` is initialised: alone, or in the list `list`, in which case `call` and `kiocb` are set
-/// and valid. `call` and `kiocb` are accessed with the lock of the list held.
+/// and valid; or in one of its index, in which case `seq` is set as well. `call`, `kiocb` and `seq`
+/// are accessed with the lock of the list held.
 #[pin_data(PinnedDrop)]
 pub struct CancelNode {
     #[pin]
@@ -67,13 +124,14 @@ pub struct CancelNode {
     list: Atomic<*mut CancelList>,
     call: UnsafeCell<MaybeUninit<bindings::kiocb_cancel_fn>>,
     kiocb: UnsafeCell<MaybeUninit<*mut bindings::kiocb>>,
+    seq: UnsafeCell<MaybeUninit<u64>>,
     id: u64,
     #[pin]
     _pin: PhantomPinned,
 }
 
-// SAFETY: By the type invariants `links`, `call` and `kiocb` are accessed with the lock of the list
-// held, except that anybody may look whether `links` is in a list, which C allows.
+// SAFETY: By the type invariants `links`, `call`, `kiocb` and `seq` are accessed with the lock of the
+// list held, except that anybody may look whether `links` is in a list, which C allows.
 unsafe impl Sync for CancelNode {}
 
 // SAFETY: A node belongs to no thread; it is pinned, so that the list finds it where it is.
@@ -91,6 +149,7 @@ impl CancelNode {
             list: Atomic::new(null_mut()),
             call: UnsafeCell::new(MaybeUninit::uninit()),
             kiocb: UnsafeCell::new(MaybeUninit::uninit()),
+            seq: UnsafeCell::new(MaybeUninit::uninit()),
             id,
             _pin: PhantomPinned,
         })
@@ -161,56 +220,164 @@ impl CancelList {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { bindings::INIT_LIST_HEAD(slot) }
             }),
+            caller: Atomic::new(null_mut()),
+            called: Cell::new(null()),
+            index: UnsafeCell::new(None),
         })
     }
 
-    /// Removes a node whose operation is complete, if it is still in this list.
+    /// Removes a node whose operation is complete, if it is still in this list. Then the argument
+    /// of its function is returned.
     ///
-    /// When this returns, nobody is cancelling the operation. May be called in any context.
+    /// When this returns, nobody is cancelling the operation, but for the caller itself. May be
+    /// called in any context.
     #[cold]
-    fn remove_linked(&self, node: &CancelNode) {
-        let _guard = self.lock.lock();
+    fn remove_linked(&self, node: &CancelNode) -> Option<*mut bindings::kiocb> {
+        // The function that cancels it, or another, has completed it: this is called by it. Then
+        // the lock is held already; what the current task has stored, it sees.
+        let _guard = match self.is_called_by_current() {
+            true => None,
+            false => Some(self.lock.lock()),
+        };
 
         // Whoever has cancelled it may have removed it meanwhile.
-        if core::ptr::eq(node.list(), self) {
-            // SAFETY: The lock is held, and the node is in this list or in none.
-            unsafe { self.remove_locked(node) };
+        if !core::ptr::eq(node.list(), self) || !node.is_linked() {
+            return None;
         }
+        if core::ptr::eq(self.called.get(), node) {
+            self.called.set(null());
+        }
+        // SAFETY: The lock is held, and the node is in this list.
+        unsafe { self.remove_locked(node) };
+        // SAFETY: The lock is held, and it was set when the node was added.
+        Some(unsafe { (*node.kiocb.get()).assume_init() })
     }
 
-    /// Cancels the operation with this name.
+    /// Returns whether the current task holds the lock, and calls the function of a node.
+    ///
+    /// Interrupts are disabled then. (Where they aren't, on PREEMPT_RT, their handlers are tasks of
+    /// their own.)
+    fn is_called_by_current(&self) -> bool {
+        // SAFETY: May be called in any context.
+        let current = unsafe { bindings::get_current() };
+
+        core::ptr::eq(self.caller.load(Relaxed), current)
+    }
+
+    /// So many operations are looked at one after the other before there is an index.
+    const FEW: usize = 32;
+    /// So many are moved to the index before the lock is released for a moment.
+    const AT_A_TIME: usize = 1024;
+
+    /// Cancels the operation with this name: of several, that which was added first.
+    ///
+    /// There are no more than `max` in the list, most often. May sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if there is none that can be cancelled, or what its function returns.
-    pub fn cancel(&self, id: u64) -> Result {
+    pub fn cancel(&self, id: u64, max: usize) -> Result {
+        let mut new = None;
+
+        loop {
+            let guard = self.lock.lock();
+            // SAFETY: The lock is held, and no other reference to it is alive.
+            let index = unsafe { &mut *self.index.get() };
+
+            if index.is_none() {
+                *index = new.take();
+            }
+
+            let found = match index {
+                // SAFETY: The lock is held; the list is that of the index.
+                Some(index) => match unsafe { index.absorb(self.head.get(), Self::AT_A_TIME) } {
+                    // SAFETY: The lock is held.
+                    true => unsafe { index.find(id) },
+                    // Others may want the lock.
+                    false => continue,
+                },
+                // SAFETY: The lock is held.
+                None => match unsafe { Self::find_in(self.head.get(), id, Self::FEW) } {
+                    Found::Here(node) => Some(node),
+                    Found::Nowhere => None,
+                    Found::NotYet => {
+                        drop(guard);
+                        match Index::new(max) {
+                            Ok(index) => new = Some(index),
+                            Err(_) => return self.cancel_one_of_many(id),
+                        }
+                        continue;
+                    }
+                },
+            };
+
+            // SAFETY: The node is in the list, and the lock held.
+            return found.map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) });
+        }
+    }
+
+    /// The same, without memory for an index.
+    #[cold]
+    fn cancel_one_of_many(&self, id: u64) -> Result {
         let _guard = self.lock.lock();
-        let head = self.head.get();
+        // SAFETY: The lock is held.
+        if let Some(index) = unsafe { &mut *self.index.get() } {
+            // Somebody else had some.
+            //
+            // SAFETY: The lock is held; the list is that of the index.
+            unsafe { index.give_back(self.head.get()) };
+        }
+        // SAFETY: The lock is held.
+        let found = unsafe { Self::find_in(self.head.get(), id, usize::MAX) };
+
+        // SAFETY: The node is in the list, and the lock held.
+        found
+            .node()
+            .map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) })
+    }
+
+    /// Looks for the first node with this name among the first `max` of a list.
+    ///
+    /// # Safety
+    ///
+    /// The lock must be held, and `head` be that of the list, or of one of its index.
+    unsafe fn find_in(head: *mut bindings::list_head, id: u64, max: usize) -> Found {
         // SAFETY: The lock is held.
         let mut links = unsafe { (*head).next };
 
-        while links != head {
+        for _ in 0..max {
+            if links == head {
+                return Found::Nowhere;
+            }
             // SAFETY: By the type invariants, the list consists of nodes.
             let node = unsafe { crate::container_of!(Opaque::cast_from(links), CancelNode, links) };
 
             // SAFETY: A node that is in the list is valid while the lock is held.
             if unsafe { (*node).id } == id {
-                // SAFETY: The node is in the list, and the lock held.
-                return unsafe { Self::cancel_node(node) };
+                return Found::Here(node);
             }
             // SAFETY: The lock is held.
             links = unsafe { (*links).next };
         }
-        Err(EINVAL)
+        if links == head {
+            Found::Nowhere
+        } else {
+            Found::NotYet
+        }
     }
 
-    /// Cancels all operations.
+    /// Cancels all operations, in the order in which they were added.
     ///
     /// May be called in any context.
     pub fn cancel_all(&self) {
         let _guard = self.lock.lock();
         let head = self.head.get();
 
+        // SAFETY: The lock is held.
+        if let Some(index) = unsafe { &mut *self.index.get() } {
+            // SAFETY: The lock is held; the list is that of the index.
+            unsafe { index.give_back(head) };
+        }
         loop {
             // SAFETY: The lock is held.
             let links = unsafe { (*head).next };
@@ -219,7 +386,7 @@ impl CancelList {
             }
             // SAFETY: By the type invariants this is a node; it is in the list, and the lock held.
             let _ = unsafe {
-                Self::cancel_node(crate::container_of!(
+                self.cancel_node(crate::container_of!(
                     Opaque::cast_from(links),
                     CancelNode,
                     links
@@ -228,28 +395,41 @@ impl CancelList {
         }
     }
 
-    /// Calls the function of a node and removes it.
+    /// Calls the function of a node, and removes it unless the function has.
     ///
     /// # Safety
     ///
     /// The node must be in the list, whose lock must be held. That lock keeps its operation from
-    /// ending.
-    unsafe fn cancel_node(node: *const CancelNode) -> Result {
+    /// ending, unless the function ends it.
+    unsafe fn cancel_node(&self, node: *const CancelNode) -> Result {
         // SAFETY: The caller guarantees that the node is in the list, and so valid.
-        let node = unsafe { &*node };
+        let call = unsafe { (*node).call.get() };
         // SAFETY: The caller holds the lock, and `call` of a node in a list is set.
-        let call = unsafe { (*node.call.get()).assume_init() };
+        let call = unsafe { (*call).assume_init() };
+        // SAFETY: The caller guarantees that the node is in the list, and so valid.
+        let kiocb = unsafe { (*node).kiocb.get() };
         // SAFETY: The caller holds the lock, and `kiocb` of a node in a list is set.
-        let kiocb = unsafe { (*node.kiocb.get()).assume_init() };
+        let kiocb = unsafe { (*kiocb).assume_init() };
+
+        // INVARIANT: The node is in the list, and this task holds the lock.
+        self.called.set(node);
+        // SAFETY: May be called in any context.
+        self.caller
+            .store(unsafe { bindings::get_current() }, Relaxed);
 
         let result = match call {
             // SAFETY: By the type invariants the function accepts this argument as long as the node
-            // is in the list, where the lock keeps it.
+            // is in the list, where the lock keeps it, or the function has removed it.
             Some(call) => to_result(unsafe { call(kiocb) }),
             None => Err(EINVAL),
         };
-        // SAFETY: The caller holds the lock of the list that the node is in.
-        unsafe { bindings::list_del_init_careful(node.links.get()) };
+
+        self.caller.store(null_mut(), Relaxed);
+        // If it was removed meanwhile, it may be gone.
+        if !self.called.replace(null()).is_null() {
+            // SAFETY: By the type invariants it is in the list, and so valid; the lock is held.
+            unsafe { self.remove_locked(&*node) };
+        }
         result
     }
 
@@ -300,295 +480,19 @@ impl PinnedDrop for CancelList {
     fn drop(self: Pin<&mut Self>) {
         let head = self.head.get();
 
+        // SAFETY: Nobody else uses the index.
+        let index = unsafe { &*self.index.get() };
+        let indexed = index
+            .as_ref()
+            // SAFETY: Nobody else uses the list.
+            .is_some_and(|index| !unsafe { index.is_empty() });
+
         // SAFETY: Nobody else uses the list.
-        if unsafe { (*head).next } != head {
+        if indexed || unsafe { (*head).next } != head {
             // The nodes would go on using the memory of the list.
             //
             // SAFETY: Does not return.
             unsafe { bindings::BUG() };
         }
-    }
-}
-
-/// Reads and writes that drivers can make cancellable.
-///
-/// # Safety
-///
-/// * There must be one implementation in the kernel: for the type that has all the `struct kiocb`
-///   with the flag `IOCB_AIO_RW`. To be implemented by
-///   [`kiocb_set_cancel_fn!`](crate::kiocb_set_cancel_fn), which defines a symbol of C's, so that a
-///   second one does not link.
-/// * `node()` must return a field of the operation, always the same, and
-///   [`HasAsyncKiocb::ended()`] call [`ended()`].
-pub unsafe trait TheAioRw: CancellableRw + HasAsyncKiocb + 'static {
-    /// Returns the operation's place in a list.
-    #[doc(hidden)]
-    fn node(&self) -> &CancelNode;
-}
-
-/// A read or write that can be in a list.
-pub trait CancellableRw {
-    /// Returns the list in which the operation can be found in order to cancel it.
-    ///
-    /// Called when a driver makes the operation cancellable.
-    fn cancel_list(&self) -> &CancelList;
-}
-
-/// An operation has ended: it leaves the list, if it is in one.
-#[doc(hidden)]
-#[inline(always)]
-pub fn ended<T: TheAioRw>(operation: &T) {
-    let node = operation.node();
-
-    if node.is_linked() {
-        // SAFETY: The list was borrowed from the operation, which is shared still.
-        unsafe { &*node.list() }.remove_linked(node);
-    }
-}
-
-/// Implements [`HasAsyncKiocb`] and [`TheAioRw`] for a type with such fields, an
-/// [`AsyncKiocb`](crate::fs::AsyncKiocb) and a [`CancelNode`], and `aio_set_cancel_fn()`, which C's
-/// `kiocb_set_cancel_fn()` calls.
-///
-/// Operations of this type, and of no other, have the flag `IOCB_AIO_RW`. They leave the list when
-/// they have ended, before [`AsyncRw::complete()`](crate::fs::AsyncRw::complete) is called, or
-/// [`AsyncKiocb::issue()`](crate::fs::AsyncKiocb::issue) returns.
-#[macro_export]
-macro_rules! kiocb_set_cancel_fn {
-    (impl TheAioRw for $ty:ty { self.$($kiocb:ident).+, self.$($node:ident).+ }) => {
-        #[cfg(MODULE)]
-        compile_error!("C calls the kernel's aio_set_cancel_fn(), not that of a module");
-
-        // SAFETY: The compiler computes the offset, and checks the type of the field below. The
-        // flag is allowed for the one type that is `TheAioRw`.
-        unsafe impl $crate::fs::HasAsyncKiocb for $ty {
-            const OFFSET: usize = {
-                let _ = |this: &Self| -> *const $crate::fs::AsyncKiocb { &this.$($kiocb).+ };
-
-                ::core::mem::offset_of!(Self, $($kiocb).+)
-            };
-            const FLAGS: i32 = $crate::bindings::IOCB_AIO_RW as i32;
-            const MAY_POLL: bool = false;
-
-            #[inline(always)]
-            fn ended(&self) {
-                $crate::aio::cancel::ended(self);
-            }
-        }
-
-        // SAFETY: This defines `aio_set_cancel_fn()`, of which there can be only one. The node is a
-        // field of the operation: what is behind a pointer has no offset, and a field of another
-        // type, which could be dereferenced to a node, does not compile below.
-        unsafe impl $crate::aio::cancel::TheAioRw for $ty {
-            #[inline]
-            fn node(&self) -> &$crate::aio::cancel::CancelNode {
-                const _: usize = ::core::mem::offset_of!($ty, $($node).+);
-                // A raw pointer is not converted by way of `Deref`.
-                let _ = |this: &Self| -> *const $crate::aio::cancel::CancelNode {
-                    &raw const this.$($node).+
-                };
-
-                &self.$($node).+
-            }
-        }
-
-        const _: () = {
-            // Both branches of an `if` have the same type.
-            if true {
-                $crate::bindings::aio_set_cancel_fn
-            } else {
-                aio_set_cancel_fn
-            };
-        };
-
-        /// `kiocb_set_cancel_fn()`: who executes a read or write has a way to cancel it.
-        ///
-        /// # Safety
-        ///
-        /// `kiocb` must be valid and its operation not complete. `cancel` must accept it until
-        /// then.
-        #[no_mangle]
-        pub unsafe extern "C" fn aio_set_cancel_fn(
-            kiocb: *mut $crate::bindings::kiocb,
-            cancel: $crate::bindings::kiocb_cancel_fn,
-        ) {
-            // SAFETY: The caller guarantees what this function wants, which is the same.
-            unsafe { $crate::aio::cancel::set_cancel_fn::<$ty>(kiocb, cancel) };
-        }
-    };
-}
-
-/// Makes a read or write cancellable, unless it is none of AIO's.
-///
-/// # Safety
-///
-/// `kiocb` must be valid and its operation not complete. `cancel` must accept it until then.
-#[doc(hidden)]
-pub unsafe fn set_cancel_fn<T: TheAioRw>(
-    kiocb: *mut bindings::kiocb,
-    cancel: bindings::kiocb_cancel_fn,
-) {
-    // Nothing but the flags may be looked at before it is known whose this is.
-    //
-    // SAFETY: The caller guarantees that `kiocb` is valid.
-    if unsafe { (*kiocb).ki_flags } & bindings::IOCB_AIO_RW as i32 == 0 {
-        return;
-    }
-
-    // SAFETY: The flag says that this is the `AsyncKiocb` of a `T`, at `OFFSET`, see `TheAioRw`. It
-    // is alive until the operation is complete, which it is not, as the caller guarantees.
-    let this = unsafe { &*kiocb.byte_sub(T::OFFSET).cast::<T>() };
-    let (list, node) = (this.cancel_list(), this.node());
-
-    if crate::warn_on!(node.is_linked()) {
-        return;
-    }
-    let _guard = list.lock.lock();
-
-    // SAFETY: The lock is held. The node is in no list, and leaves this one when the operation has
-    // ended, see `TheAioRw`. The caller guarantees that the function accepts the argument until
-    // then.
-    unsafe { list.add_locked(node, kiocb, cancel) };
-}
-
-#[kunit_tests(rust_aio_cancel)]
-mod tests {
-    use super::*;
-    use pin_init::stack_pin_init;
-
-    static CALLS: Atomic<u32> = Atomic::new(0);
-
-    /// # Safety
-    ///
-    /// None.
-    unsafe extern "C" fn count(_kiocb: *mut bindings::kiocb) -> i32 {
-        CALLS.fetch_add(1, Relaxed);
-        0
-    }
-
-    /// # Safety
-    ///
-    /// None.
-    unsafe extern "C" fn refuse(_kiocb: *mut bindings::kiocb) -> i32 {
-        EBUSY.to_errno()
-    }
-
-    /// Makes an operation cancellable by a function that does not use its argument.
-    fn add(list: &CancelList, node: &CancelNode, call: bindings::kiocb_cancel_fn) {
-        let _guard = list.lock.lock();
-
-        // SAFETY: The lock is held. The tests remove their nodes, which are new.
-        unsafe { list.add_locked(node, null_mut(), call) };
-    }
-
-    /// Calls of `count()` during `f`.
-    fn calls(f: impl FnOnce()) -> u32 {
-        let before = CALLS.load(Relaxed);
-
-        f();
-        CALLS.load(Relaxed) - before
-    }
-
-    #[test]
-    fn cancelled_by_name_and_once() {
-        stack_pin_init!(let list = CancelList::new());
-        stack_pin_init!(let one = CancelNode::new(1));
-        stack_pin_init!(let two = CancelNode::new(2));
-
-        assert_eq!(list.cancel(1), Err(EINVAL));
-        add(&list, &one, Some(count));
-        add(&list, &two, Some(count));
-        assert!(one.is_linked() && two.is_linked());
-        assert_eq!(calls(|| assert_eq!(list.cancel(3), Err(EINVAL))), 0);
-        assert_eq!(calls(|| assert_eq!(list.cancel(2), Ok(()))), 1);
-        assert!(one.is_linked() && !two.is_linked());
-        assert_eq!(calls(|| assert_eq!(list.cancel(2), Err(EINVAL))), 0);
-        list.remove_linked(&one);
-        // It may be in no list by then.
-        list.remove_linked(&one);
-        assert!(!one.is_linked());
-        assert_eq!(calls(|| assert_eq!(list.cancel(1), Err(EINVAL))), 0);
-    }
-
-    #[test]
-    fn the_oldest_of_one_name() {
-        stack_pin_init!(let list = CancelList::new());
-        stack_pin_init!(let first = CancelNode::new(1));
-        stack_pin_init!(let second = CancelNode::new(1));
-
-        add(&list, &first, Some(count));
-        add(&list, &second, Some(count));
-        assert_eq!(list.cancel(1), Ok(()));
-        assert!(!first.is_linked() && second.is_linked());
-        assert_eq!(list.cancel(1), Ok(()));
-        assert!(!second.is_linked());
-    }
-
-    #[test]
-    fn errors_are_told_and_final() {
-        stack_pin_init!(let list = CancelList::new());
-        stack_pin_init!(let one = CancelNode::new(1));
-        stack_pin_init!(let two = CancelNode::new(2));
-
-        add(&list, &one, Some(refuse));
-        add(&list, &two, None);
-        assert_eq!(list.cancel(1), Err(EBUSY));
-        assert_eq!(list.cancel(1), Err(EINVAL));
-        assert_eq!(list.cancel(2), Err(EINVAL));
-        assert!(!one.is_linked() && !two.is_linked());
-    }
-
-    #[test]
-    fn all_are_cancelled() {
-        stack_pin_init!(let list = CancelList::new());
-        stack_pin_init!(let one = CancelNode::new(1));
-        stack_pin_init!(let two = CancelNode::new(1));
-        stack_pin_init!(let three = CancelNode::new(3));
-
-        add(&list, &one, Some(count));
-        add(&list, &two, Some(refuse));
-        add(&list, &three, Some(count));
-        assert_eq!(calls(|| list.cancel_all()), 2);
-        assert!(!one.is_linked() && !two.is_linked() && !three.is_linked());
-        assert_eq!(calls(|| list.cancel_all()), 0);
-    }
-
-    /// CVE-2024-35815: whoever has a `struct kiocb` may call `kiocb_set_cancel_fn()`, and there is
-    /// not always a request of AIO's around it.
-    #[test]
-    fn a_kiocb_of_somebody_else() -> Result {
-        const AROUND: usize = 512;
-
-        // SAFETY: May be called by anybody.
-        let warned = || unsafe { bindings::test_taint(bindings::TAINT_WARN) };
-        let before = warned();
-
-        // What lies around it would be taken for pointers.
-        let mut memory = KBox::new([0xffu8; 2 * AROUND], GFP_KERNEL)?;
-        let kiocb = memory[AROUND..].as_mut_ptr().cast::<bindings::kiocb>();
-
-        for flags in [0, !(bindings::IOCB_AIO_RW as i32)] {
-            // SAFETY: There is room for the structure, and `AROUND` is a multiple of its alignment.
-            // The function does not use it.
-            let after = unsafe {
-                kiocb.write(bindings::kiocb {
-                    ki_flags: flags,
-                    ..pin_init::zeroed()
-                });
-                bindings::kiocb_set_cancel_fn(kiocb, Some(count));
-                kiocb.read()
-            };
-
-            assert_eq!(after.ki_flags, flags);
-            assert!(after.private.is_null() && after.ki_filp.is_null());
-        }
-
-        let end = AROUND + size_of::<bindings::kiocb>();
-
-        // What is around it would look like a request that can be cancelled already.
-        assert_eq!(warned(), before);
-        assert!(memory[..AROUND].iter().all(|byte| *byte == 0xff));
-        assert!(memory[end..].iter().all(|byte| *byte == 0xff));
-        Ok(())
     }
 }

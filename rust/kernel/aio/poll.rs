@@ -54,6 +54,8 @@ use core::{
 };
 
 mod queue;
+#[cfg(CONFIG_SIGNALFD)]
+mod signals;
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
 mod work;
@@ -84,6 +86,9 @@ pub struct AsyncPoll {
     result: Atomic<bindings::__poll_t>,
     head: Atomic<*mut bindings::wait_queue_head>,
     cancelled: AtomicFlag,
+    /// For a signalfd: who has submitted the operation. Otherwise `thread` is zero.
+    thread: Atomic<bindings::pid_t>,
+    process: Atomic<bindings::pid_t>,
     wakeups: UnsafeCell<Wakeups>,
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
@@ -112,6 +117,8 @@ unsafe impl Dismantle for AsyncPoll {
                 result: _,
                 head: _,
                 cancelled: _,
+                thread: _,
+                process: _,
                 wakeups: _,
                 entry: _,
                 work: _,
@@ -207,6 +214,8 @@ impl AsyncPoll {
             result: Atomic::new(0),
             head: Atomic::new(null_mut()),
             cancelled: AtomicFlag::new(false),
+            thread: Atomic::new(0),
+            process: Atomic::new(0),
             wakeups: UnsafeCell::new(Wakeups::new()),
             entry: Opaque::uninit(),
             work: Opaque::uninit(),
@@ -254,6 +263,9 @@ impl AsyncPoll {
         let mut mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), (&raw mut table).cast()) }
             & poll.events;
 
+        #[cfg(CONFIG_SIGNALFD)]
+        let mut signals = false;
+
         if table.queued {
             let _guard = list.lock.lock();
             let mut cancel = false;
@@ -280,7 +292,18 @@ impl AsyncPoll {
                 // SAFETY: The lock is held. The node is in no list; who completes the operation
                 // removes it. The operation is alive until then.
                 unsafe { list.add_locked(&poll.node, ptr.cast_mut().cast(), Some(Self::cancel)) };
+                #[cfg(CONFIG_SIGNALFD)]
+                {
+                    signals = poll.waits_for_signals();
+                }
             }
+        }
+
+        #[cfg(CONFIG_SIGNALFD)]
+        if signals {
+            // SAFETY: The operation was started, with a pointer to all of the owner; `submission`
+            // is a reference.
+            unsafe { Self::asks_for_current(ptr) };
         }
 
         let error = table.error;

@@ -40,6 +40,20 @@ use core::ptr::{
 };
 
 mod aligned;
+
+mod carry;
+pub use self::carry::{
+    data_id,
+    impl_has_shared_kiocb,
+    Abilities,
+    HasSharedKiocb,
+    How,
+    Progress,
+    Settings,
+    SharedKiocb,
+    SharedRw, //
+};
+
 mod poll;
 pub use self::poll::{
     CompBatch,
@@ -312,7 +326,7 @@ impl AsyncKiocb {
         // SAFETY: `iter` was imported. It and what it refers to, `space`, `fast` and the array that
         // it may have allocated, are borrowed by or belong to this value, which lives until the end
         // of this function, and so beyond the call.
-        Ok(unsafe { Self::call(this, dir, iter.as_raw()) })
+        Ok(unsafe { Self::call(this, dir, iter.as_raw(), true) })
     }
 
     /// Returns the structure in an operation.
@@ -324,6 +338,9 @@ impl AsyncKiocb {
 
     /// Calls the file.
     ///
+    /// Unless `hold_off` is set, the caller has held off a freeze of the file system, if this is a
+    /// write of a regular file.
+    ///
     /// # Safety
     ///
     /// `iter` is valid, with all that it refers to, for the time of the call; if it is an iterator
@@ -333,6 +350,7 @@ impl AsyncKiocb {
         this: UniqueSlabArc<T>,
         dir: Direction,
         iter: *mut bindings::iov_iter,
+        hold_off: bool,
     ) -> Issued<T> {
         let (submission, completion) = this.share_two();
         // The reference belongs to `ki_complete()`.
@@ -341,7 +359,7 @@ impl AsyncKiocb {
         let kiocb: *mut bindings::kiocb = unsafe { owner.byte_add(T::OFFSET).cast() };
 
         // SAFETY: `kiocb` is that of a `T`, and the file has not been called.
-        let call = unsafe { Self::begin::<T>(kiocb, dir) };
+        let call = unsafe { Self::begin::<T>(kiocb, dir, hold_off) };
         // SAFETY: The structure is valid, and the file has not been called.
         let polled = T::MAY_POLL && unsafe { (*kiocb).ki_flags } & bindings::IOCB_HIPRI != 0;
         let ret = match call {
@@ -402,7 +420,7 @@ impl AsyncKiocb {
         // SAFETY: The iterator was initialised, and lives until the end of this function. Its
         // segments are borrowed from the operation, which nobody can move or change as long as it
         // has references; one of them is dropped only when it is complete.
-        Ok(unsafe { Self::call(this, dir, space.as_mut_ptr()) })
+        Ok(unsafe { Self::call(this, dir, space.as_mut_ptr(), true) })
     }
 
     /// Starts an operation once more that has ended without having done anything.
@@ -424,7 +442,7 @@ impl AsyncKiocb {
         match iter {
             // SAFETY: `iter` was imported; what it refers to lives until the end of this function,
             // and so beyond the call.
-            Ok(mut iter) => unsafe { Self::call(this, dir, iter.as_raw()) },
+            Ok(mut iter) => unsafe { Self::call(this, dir, iter.as_raw(), true) },
             Err(error) => Issued::Complete(this, error.to_errno() as isize),
         }
     }
@@ -449,18 +467,23 @@ impl AsyncKiocb {
         match imported {
             // SAFETY: The iterator was initialised, and lives until the end of this function. Its
             // segments are borrowed from the operation, which stays until it is complete.
-            Ok(()) => unsafe { Self::call(this, dir, space.as_mut_ptr()) },
+            Ok(()) => unsafe { Self::call(this, dir, space.as_mut_ptr(), true) },
             Err(error) => Issued::Complete(this, error.to_errno() as isize),
         }
     }
 
-    /// Writes what the file wants to find in the structure, and returns the function to call.
+    /// Writes what the file wants to find in the structure, and returns the function to call; with
+    /// `hold_off`, a write of a regular file holds off a freeze of the file system.
     ///
     /// # Safety
     ///
     /// `kiocb` must be that of a `T` at its `OFFSET`, which the file has not been called with.
     #[inline(always)]
-    unsafe fn begin<T: AsyncRw>(kiocb: *mut bindings::kiocb, dir: Direction) -> RwIter {
+    unsafe fn begin<T: AsyncRw>(
+        kiocb: *mut bindings::kiocb,
+        dir: Direction,
+        hold_off: bool,
+    ) -> RwIter {
         // SAFETY: The caller guarantees that it is that of an `AsyncKiocb`, whose file is valid.
         let ops = unsafe { &*(*(*kiocb).ki_filp).f_op };
         // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet.
@@ -480,7 +503,7 @@ impl AsyncKiocb {
             Direction::Write => {
                 *flags |= bindings::IOCB_WRITE as i32;
                 // SAFETY: The structure has a valid file.
-                if unsafe { Self::is_regular(kiocb) } {
+                if hold_off && unsafe { Self::is_regular(kiocb) } {
                     // SAFETY: This is a write of a regular file; `end_write()` is called when it
                     // has ended.
                     unsafe { bindings::kiocb_start_write(kiocb) };
@@ -501,6 +524,12 @@ impl AsyncKiocb {
         to_result(unsafe {
             bindings::rw_verify_area(dir.rw(), (*kiocb).ki_filp, &raw const (*kiocb).ki_pos, len)
         })
+    }
+
+    /// The same for another position.
+    fn verify_area_at(&self, dir: Direction, pos: i64, len: usize) -> Result {
+        // SAFETY: The file is valid.
+        to_result(unsafe { bindings::rw_verify_area(dir.rw(), self.file().as_ptr(), &pos, len) })
     }
 
     /// Other operations may be running already, so the system call can't be restarted.

@@ -34,6 +34,9 @@ use core::{
     ptr::null_mut, //
 };
 
+mod memory_file;
+pub use memory_file::MemoryFile;
+
 mod scripted_file;
 pub use scripted_file::ScriptedFile;
 

@@ -484,6 +484,20 @@ static inline bool aio_has_memlock(void)
 	return !access(AIO_MEMLOCK, F_OK);
 }
 
+/*
+ * Whether the contexts that are made now are threaded. The programs hold then, too, but for
+ * the cases that are about a wait in io_submit(), or about what is refused.
+ */
+static inline bool aio_auto_threads(void)
+{
+	return aio_read_number("/proc/sys/fs/aio-auto-threads") == 1;
+}
+
+#define FOR_PLAIN(why) do {						\
+	if (aio_auto_threads())						\
+		SKIP(return, "threaded contexts: " why);		\
+} while (0)
+
 /* The number of processors that the kernel sizes rings for. It does not change. */
 static inline unsigned int aio_possible_cpus(void)
 {

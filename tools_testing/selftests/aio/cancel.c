@@ -174,6 +174,7 @@ TEST_F(cancel, nothing_to_cancel)
 	struct iocb iocb;
 	char buf[4];
 
+	FOR_PLAIN("reads and writes can be cancelled");
 	ASSERT_EQ(1, write(self->pipe[1], "x", 1));
 	/* Complete, but its event is not taken yet. */
 	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
@@ -316,6 +317,162 @@ TEST_F(cancel, races_with_completion)
 	pthread_join(a, NULL);
 	pthread_join(b, NULL);
 	EXPECT_EQ(0, s.other);
+}
+
+/*
+ * Eight threads at once: of many requests of two pipes, each iocb submitted more
+ * than once, they cancel, make ready and submit again, while one reads. There are
+ * as many events as requests, of each iocb.
+ */
+#define MANY	2000
+#define THREADS	8
+
+struct gale {
+	aio_context_t ctx;
+	int fd[2];
+	struct iocb *iocb;
+	/* How often each was submitted. */
+	unsigned int *submitted;
+	pthread_barrier_t barrier;
+	int next;
+	unsigned int rounds;
+	/* How many events there will be, once that is known. */
+	volatile unsigned int events;
+	long cancelled;
+	long other;
+};
+
+static void *blow(void *arg)
+{
+	struct gale *g = arg;
+	int me = __atomic_fetch_add(&g->next, 1, __ATOMIC_RELAXED);
+	unsigned int seed = me + 1, round, i;
+	char c;
+
+	pthread_barrier_wait(&g->barrier);
+	for (round = 0; round < g->rounds; round++) {
+		for (i = 0; i < MANY / 4; i++) {
+			struct iocb *iocb = &g->iocb[rand_r(&seed) % MANY];
+			long ret;
+
+			if (i % 4) {
+				ret = io_cancel(g->ctx, iocb, NULL);
+				if (ret == -EINPROGRESS)
+					__atomic_fetch_add(&g->cancelled, 1,
+							   __ATOMIC_RELAXED);
+				else if (ret != -EINVAL)
+					__atomic_fetch_add(&g->other, 1, __ATOMIC_RELAXED);
+				continue;
+			}
+			ret = aio_submit_one(g->ctx, iocb);
+			if (ret == 1)
+				__atomic_fetch_add(&g->submitted[iocb - g->iocb],
+						   1, __ATOMIC_RELAXED);
+			else if (ret != -EAGAIN)
+				__atomic_fetch_add(&g->other, 1, __ATOMIC_RELAXED);
+		}
+		/* Those of one pipe end, and others can wait. */
+		if (me % 2 && (write(g->fd[1], "x", 1) != 1 ||
+			       read(g->fd[0], &c, 1) != 1))
+			__atomic_fetch_add(&g->other, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static void *count_events(void *arg)
+{
+	struct gale *g = arg;
+	struct io_event events[64];
+	unsigned int *seen = calloc(MANY, sizeof(*seen)), sum = 0;
+	long ret, i;
+
+	while (!g->events || sum < g->events) {
+		struct timespec wait = { .tv_nsec = 1000000 };
+
+		ret = io_getevents(g->ctx, 1, 64, events, &wait);
+		if (ret < 0)
+			break;
+		for (i = 0; i < ret; i++)
+			seen[(struct iocb *)(uintptr_t)events[i].obj - g->iocb]++;
+		sum += ret;
+	}
+	return seen;
+}
+
+TEST_F(cancel, storm)
+{
+	struct gale g = { .rounds = aio_long() ? 100 : 5 };
+	unsigned int *seen, left = 0, sum = 0;
+	pthread_t thread[THREADS], reader;
+	int i, other[2];
+
+	ASSERT_EQ(0, io_setup(3 * MANY, &g.ctx));
+	ASSERT_EQ(0, pipe(other));
+	memcpy(g.fd, self->pipe, sizeof(g.fd));
+	g.iocb = calloc(MANY, sizeof(*g.iocb));
+	g.submitted = calloc(MANY, sizeof(*g.submitted));
+	ASSERT_TRUE(g.iocb && g.submitted);
+	for (i = 0; i < MANY; i++) {
+		aio_prep(&g.iocb[i], IOCB_CMD_POLL,
+			 i % 2 ? other[0] : self->pipe[0], (void *)POLLIN, 0, 0);
+		ASSERT_EQ(1, aio_submit_one(g.ctx, &g.iocb[i]));
+		g.submitted[i] = 1;
+	}
+	pthread_barrier_init(&g.barrier, NULL, THREADS);
+	for (i = 0; i < THREADS; i++)
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, blow, &g));
+	ASSERT_EQ(0, pthread_create(&reader, NULL, count_events, &g));
+	for (i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	/* What is left, however often it was submitted. */
+	for (i = 0; i < MANY; i++)
+		while (io_cancel(g.ctx, &g.iocb[i], NULL) == -EINPROGRESS)
+			left++;
+	for (i = 0; i < MANY; i++)
+		sum += g.submitted[i];
+	g.events = sum;
+	pthread_join(reader, (void **)&seen);
+	for (i = 0; i < MANY; i++)
+		ASSERT_EQ(g.submitted[i], seen[i]);
+	EXPECT_EQ(0, aio_drain(g.ctx));
+	EXPECT_EQ(0, g.other);
+	EXPECT_LT(0, g.cancelled + left);
+	EXPECT_EQ(0, io_destroy(g.ctx));
+}
+
+/* Of many, the oldest of one name is found first, whatever was cancelled before. */
+TEST_F(cancel, oldest_of_many)
+{
+	struct iocb *iocb = calloc(MANY, sizeof(*iocb));
+	aio_context_t ctx = 0;
+	int i, round;
+
+	ASSERT_NE(NULL, iocb);
+	ASSERT_EQ(0, io_setup(3 * MANY, &ctx));
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < MANY; i++) {
+			iocb[i] = self->iocb;
+			iocb[i].aio_data = round * MANY + i;
+			ASSERT_EQ(1, aio_submit_one(ctx, &iocb[i]));
+		}
+		/* Some are looked for while there is one of each. */
+		ASSERT_EQ(-EINVAL, io_cancel(ctx, &self->iocb, NULL));
+	}
+	for (round = 0; round < 3; round++) {
+		for (i = MANY - 1; i >= 0; i -= 7) {
+			long ret = io_cancel(ctx, &iocb[i], NULL);
+
+			if (round == 2) {
+				ASSERT_EQ(-EINVAL, ret);
+				continue;
+			}
+			ASSERT_EQ(-EINPROGRESS, ret);
+			ASSERT_EQ(1, io_getevents(ctx, 1, 1, &self->event, NULL));
+			ASSERT_EQ(round * MANY + i, self->event.data);
+		}
+	}
+	EXPECT_EQ(0, io_destroy(ctx));
+	free(iocb);
 }
 
 TEST_HARNESS_MAIN

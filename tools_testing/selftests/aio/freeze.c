@@ -107,6 +107,7 @@ TEST_F(freeze, write_waits)
 	struct iocb read;
 	int p[2], i;
 
+	FOR_PLAIN("io_submit() does not wait");
 	ASSERT_EQ(0, pipe(p));
 	for (i = 0; i < 4; i++) {
 		self->iocb.aio_fildes = i % 2 ? self->fd : self->direct;

@@ -9,13 +9,15 @@
  * Held here: a flush is done with the credentials of whoever has submitted it,
  * and by somebody else; what the file system answers is what the event says; a
  * request that is not answered keeps its context and its process, but no one
- * else; events come in the order in which requests end; a reader is woken by the
+ * else; flushes that have not begun can be cancelled, and are at the end of the
+ * context and of the process, and those that hang keep no worker of others; events come in the order in which requests end; a reader is woken by the
  * request that makes its number full.
  *
  * Needs root and FUSE.
  */
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/fsuid.h>
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
@@ -321,6 +323,203 @@ TEST_F(fuse, fsync_and_close)
 	ANSWER(m, 0);
 	EXPECT_NEXT_EVENT(0, 0);
 	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+}
+
+/* ------------------------------------- flushes that have not begun */
+
+/* So many of a process are executed at a time (MAX_AT_A_TIME). */
+#define BUSY	64
+#define WAITING	10
+#define ALL	(BUSY + WAITING)
+
+#define NOT_IN_C "flushes of the C implementation can't be cancelled"
+
+/* Those that can't have begun are told by an eventfd. */
+static bool submit_flushes(aio_context_t *ctx, struct iocb *iocb, int nr, int fd,
+			   int efd)
+{
+	int i;
+
+	*ctx = 0;
+	if (io_setup(nr, ctx))
+		return false;
+	for (i = 0; i < nr; i++) {
+		prep_fsync(&iocb[i], IOCB_CMD_FSYNC, fd);
+		if (efd >= 0 && i >= BUSY) {
+			iocb[i].aio_flags = IOCB_FLAG_RESFD;
+			iocb[i].aio_resfd = efd;
+		}
+		if (aio_submit_one(*ctx, &iocb[i]) != 1)
+			return false;
+	}
+	return true;
+}
+
+/* All those have ended, which in C they don't before somebody answers. */
+static bool waiting_have_ended(int efd)
+{
+	__u64 count, sum = 0;
+
+	while (aio_is_rust() && sum < WAITING) {
+		if (read(efd, &count, sizeof(count)) != sizeof(count))
+			return false;
+		sum += count;
+	}
+	return true;
+}
+
+/* Answers flushes until the file system is told to stop; how many? */
+struct answers {
+	struct server *server;
+	int nr;
+};
+
+static void *answer_thread(void *arg)
+{
+	struct answers *a = arg;
+
+	for (;;) {
+		struct message m = server_next(a->server);
+
+		if (m.head.opcode != FUSE_FSYNC)
+			return NULL;
+		a->nr++;
+		server_reply(a->server, &m, 0, NULL, 0);
+	}
+}
+
+static void answer_end(struct server *s)
+{
+	struct message m = { .head.opcode = FUSE_DESTROY };
+
+	if (write(s->queue[1], &m, 512) != 512)
+		abort();
+}
+
+TEST_F(fuse, cancel_what_waits)
+{
+	struct iocb iocb[ALL];
+	struct message m;
+	aio_context_t ctx;
+	int i;
+
+	if (!aio_is_rust())
+		SKIP(return, NOT_IN_C);
+	ASSERT_TRUE(submit_flushes(&ctx, iocb, ALL, self->fd, -1));
+	m = NEXT();
+	/* They begin in order, so the last ones have not. */
+	for (i = ALL - 1; i >= BUSY; i--) {
+		EXPECT_EQ(-EINPROGRESS, io_cancel(ctx, &iocb[i], NULL));
+		EXPECT_EQ(-EINVAL, io_cancel(ctx, &iocb[i], NULL));
+		/* Nobody has to answer. */
+		ASSERT_EQ(1, io_getevents(ctx, 1, 1, &self->event, NULL));
+		EXPECT_EVENT(&self->event, &iocb[i], -EINTR);
+	}
+	/* One has. */
+	for (i = 0; i < BUSY; i++) {
+		ANSWER(m, 0);
+		ASSERT_EQ(1, io_getevents(ctx, 1, 1, &self->event, NULL));
+		EXPECT_EQ(0, self->event.res);
+		if (i < BUSY - 1)
+			m = NEXT();
+	}
+	EXPECT_FALSE(server_has_next(&self->server));
+	EXPECT_EQ(0, aio_drain(ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+/* What is executed already is waited for, and no other. */
+TEST_F(fuse, destroy_with_what_waits)
+{
+	struct answers answers = { .server = &self->server };
+	struct aio_caller destroyer = { 0 };
+	int efd = eventfd(0, EFD_CLOEXEC);
+	struct iocb iocb[ALL];
+	pthread_t thread;
+
+	ASSERT_TRUE(submit_flushes(&destroyer.ctx, iocb, ALL, self->fd, efd));
+	ASSERT_TRUE(aio_start_blocked(&destroyer, aio_destroy_thread,
+				      __NR_io_destroy));
+	EXPECT_TRUE(waiting_have_ended(efd));
+	EXPECT_FALSE(destroyer.done);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, answer_thread, &answers));
+	EXPECT_EQ(0, aio_join(&destroyer));
+	answer_end(&self->server);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(aio_is_rust() ? BUSY : ALL, answers.nr);
+}
+
+/* The same at the end of the process. */
+TEST_F(fuse, exit_with_what_waits)
+{
+	struct answers answers = { .server = &self->server };
+	int efd = eventfd(0, EFD_CLOEXEC);
+	struct iocb iocb[ALL];
+	aio_context_t ctx;
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(!submit_flushes(&ctx, iocb, ALL, self->fd, efd));
+	EXPECT_TRUE(waiting_have_ended(efd));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, answer_thread, &answers));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	answer_end(&self->server);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(aio_is_rust() ? BUSY : ALL, answers.nr);
+}
+
+/*
+ * A file system that does not answer keeps the workers that the process may
+ * have, and no other: not those of another process, nor those that polls need.
+ * The C code takes them from the queue of all the system, 1,024 on a CPU.
+ */
+TEST_F(fuse, flushes_that_hang)
+{
+	int mem = aio_mem_file(), nr = 1100, fds[2], status;
+	struct iocb *iocb = calloc(nr, sizeof(*iocb)), poll;
+	aio_context_t ctx, other = 0;
+	pid_t pid;
+
+	if (!aio_is_rust())
+		SKIP(return, "the C implementation stops the system's queue");
+	ASSERT_NE(NULL, iocb);
+	ASSERT_LE(0, mem);
+	ASSERT_EQ(0, pipe(fds));
+	ASSERT_EQ(0, io_setup(1, &other));
+	ASSERT_EQ(0, aio_pin_cpu());
+	ASSERT_TRUE(submit_flushes(&ctx, iocb, nr, self->fd, -1));
+	NEXT();
+	/* The event of a poll that is cancelled comes by a work item. */
+	aio_prep(&poll, IOCB_CMD_POLL, fds[0], (void *)POLLIN, 0, 0);
+	ASSERT_EQ(1, aio_submit_one(other, &poll));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(other, &poll, NULL));
+	ASSERT_EQ(1, io_getevents(other, 1, 1, &self->event, NULL));
+	EXPECT_EVENT(&self->event, &poll, 0);
+	pid = fork();
+	if (!pid) {
+		other = 0;
+		if (io_setup(1, &other))
+			_exit(1);
+		prep_fsync(&poll, IOCB_CMD_FSYNC, mem);
+		if (aio_run(other, &poll, &self->event) != 1)
+			_exit(2);
+		_exit(self->event.res ? 3 : 0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	/* In this process they wait, the one of the other file among them. */
+	prep_fsync(&poll, IOCB_CMD_FSYNC, mem);
+	ASSERT_EQ(1, aio_submit_one(other, &poll));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(other, &poll, NULL));
+	ASSERT_EQ(1, io_getevents(other, 1, 1, &self->event, NULL));
+	EXPECT_EVENT(&self->event, &poll, -EINTR);
+	umount2(self->path, MNT_FORCE);
+	EXPECT_EQ(0, io_destroy(ctx));
+	free(iocb);
 }
 
 /* ------------------------------------------------------ reads */

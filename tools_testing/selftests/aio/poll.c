@@ -820,6 +820,131 @@ TEST_F(poll, wait_queue_goes_away)
 	}
 }
 
+/*
+ * A signal that comes after the poll was submitted. The C code looks at the signals of
+ * the worker that asks the file again, and so never hears of it.
+ */
+#define NOT_TOLD "the C implementation is not told of signals"
+
+static int blocked_signalfd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	sigdelset(&set, SIGUSR2);
+	return signalfd(-1, &set, SFD_NONBLOCK);
+}
+
+static bool take_signal(int sfd)
+{
+	struct signalfd_siginfo info;
+
+	return read(sfd, &info, sizeof(info)) == sizeof(info) &&
+		info.ssi_signo == SIGUSR1;
+}
+
+TEST_F(poll, signal_that_comes_later)
+{
+	int sfd = blocked_signalfd(), round;
+	struct io_event event;
+	struct iocb iocb;
+
+	if (sfd < 0)
+		SKIP(return, "no signalfd");
+	if (!aio_is_rust())
+		SKIP(return, NOT_TOLD);
+	prep_poll(&iocb, sfd, POLLIN);
+	for (round = 0; round < 100; round++) {
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+		if (round % 10 == 0) {
+			/* One that the file is not for. */
+			ASSERT_EQ(0, kill(getpid(), SIGUSR2));
+			aio_sleep_ms(5);
+			EXPECT_EQ(0, aio_drain(self->ctx));
+		}
+		ASSERT_EQ(0, round % 2 ? kill(getpid(), SIGUSR1) :
+			  pthread_kill(pthread_self(), SIGUSR1));
+		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+		EXPECT_EVENT(&event, &iocb, POLLIN);
+		EXPECT_TRUE(take_signal(sfd));
+	}
+	/* It is there already. */
+	ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, POLLIN);
+	EXPECT_TRUE(take_signal(sfd));
+	/* And one that does not come. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, 0);
+}
+
+struct other_thread {
+	aio_context_t ctx;
+	struct iocb *iocb;
+	long ret;
+};
+
+static void *submit_and_leave(void *arg)
+{
+	struct other_thread *t = arg;
+
+	t->ret = aio_submit_one(t->ctx, t->iocb);
+	return NULL;
+}
+
+static void *send_to_self(void *arg)
+{
+	pthread_kill(pthread_self(), SIGUSR1);
+	return arg;
+}
+
+/* For whom the signal is. */
+TEST_F(poll, signal_of_another)
+{
+	int sfd = blocked_signalfd(), status;
+	struct other_thread t = { .ctx = self->ctx };
+	struct io_event event;
+	struct iocb iocb;
+	pthread_t thread;
+	pid_t pid;
+
+	if (sfd < 0)
+		SKIP(return, "no signalfd");
+	if (!aio_is_rust())
+		SKIP(return, NOT_TOLD);
+	prep_poll(&iocb, sfd, POLLIN);
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+	/* Another thread, which keeps it, and another process. */
+	ASSERT_EQ(0, pthread_create(&thread, NULL, send_to_self, NULL));
+	pthread_join(thread, NULL);
+	pid = fork();
+	if (!pid)
+		_exit(kill(getpid(), SIGUSR1));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	aio_sleep_ms(5);
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, POLLIN);
+	EXPECT_TRUE(take_signal(sfd));
+	/* Who has submitted it is gone. */
+	t.iocb = &iocb;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, submit_and_leave, &t));
+	pthread_join(thread, NULL);
+	ASSERT_EQ(1, t.ret);
+	ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, POLLIN);
+	EXPECT_TRUE(take_signal(sfd));
+}
+
 /* And the other way round: first the context goes, then the queue. */
 TEST_F(poll, destroy_before_wait_queue)
 {

@@ -409,6 +409,7 @@ TEST_F(ring, destroy_with_odd_head)
 	char buf[4];
 	int p[2];
 
+	FOR_PLAIN("io_submit() does not wait");
 	ASSERT_EQ(0, pipe(p));
 	ASSERT_EQ(20, make(20));
 	aio_prep(&iocb, IOCB_CMD_PREAD, p[0], buf, sizeof(buf), 0);
@@ -733,6 +734,7 @@ TEST_F(ring, mremap_in_flight)
 	void *to = place(self->size);
 	int p[2];
 
+	FOR_PLAIN("io_submit() does not wait");
 	ASSERT_EQ(0, pipe(p));
 	aio_prep(&iocb, IOCB_CMD_PREAD, p[0], buf, sizeof(buf), 0);
 	submitter.iocb = &iocb;

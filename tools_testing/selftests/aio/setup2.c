@@ -146,6 +146,8 @@ TEST_F(setup2, what_the_ring_says)
 			want |= 8;
 		if (kinds[i] & IOPOLL)
 			want |= 16;
+		else if (aio_auto_threads())
+			want |= 2;
 		ASSERT_EQ(0, io_setup2(NR, kinds[i],
 				       kinds[i] & USERIOCB ? self->iocbs : NULL,
 				       &ctx));

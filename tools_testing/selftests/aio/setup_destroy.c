@@ -170,7 +170,7 @@ TEST(ring_header_and_size)
 		EXPECT_EQ(0, ring->head);
 		EXPECT_EQ(0, ring->tail);
 		EXPECT_EQ(AIO_RING_MAGIC, ring->magic);
-		EXPECT_EQ(1, ring->compat_features);
+		EXPECT_EQ(aio_auto_threads() ? 3 : 1, ring->compat_features);
 		EXPECT_EQ(0, ring->incompat_features);
 		EXPECT_EQ(AIO_RING_HEADER, ring->header_length);
 		EXPECT_EQ(1, aio_maps(ctx, &vma));
@@ -722,6 +722,7 @@ TEST(destroy_waits_for_submitter)
 	int pipefd[2];
 	int efd = eventfd(0, EFD_NONBLOCK);
 
+	FOR_PLAIN("io_submit() does not wait");
 	ASSERT_EQ(0, pipe(pipefd));
 	ASSERT_EQ(0, io_setup(1, &submitter.ctx));
 	aio_prep(&iocb, IOCB_CMD_PREAD, pipefd[0], buf, 6, 0);

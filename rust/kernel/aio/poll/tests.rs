@@ -206,7 +206,7 @@ mod cases {
             assert_eq!(setup.done(), IN);
             // Once only.
             setup.file.wake(IN);
-            assert_eq!(setup.group.list.cancel(1), Err(EINVAL));
+            assert_eq!(setup.group.list.cancel(1, 8), Err(EINVAL));
             assert_eq!(setup.times(), 1);
         }
         Ok(())
@@ -235,10 +235,10 @@ mod cases {
         let setup = Setup::new(false)?;
 
         setup.wait_for(IN)?;
-        assert_eq!(setup.group.list.cancel(2), Err(EINVAL));
-        assert_eq!(setup.group.list.cancel(1), Ok(()));
+        assert_eq!(setup.group.list.cancel(2, 8), Err(EINVAL));
+        assert_eq!(setup.group.list.cancel(1, 8), Ok(()));
         assert_eq!(setup.done(), 0);
-        assert_eq!(setup.group.list.cancel(1), Err(EINVAL));
+        assert_eq!(setup.group.list.cancel(1, 8), Err(EINVAL));
         setup.file.wake(IN);
         assert_eq!(setup.times(), 1);
         Ok(())
@@ -272,7 +272,7 @@ mod cases {
             match end {
                 0 => setup.file.wake(0),
                 1 => setup.file.wake(IN),
-                2 => setup.group.list.cancel(1)?,
+                2 => setup.group.list.cancel(1, 8)?,
                 _ => setup.file.free_queue(),
             }
             setup.done();

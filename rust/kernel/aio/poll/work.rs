@@ -86,7 +86,12 @@ impl AsyncPoll {
         let mut mask = 0;
 
         if !poll.cancelled.load(Relaxed) {
-            mask = poll.ask();
+            #[cfg(CONFIG_SIGNALFD)]
+            let asked = poll.ask_for_thread();
+            #[cfg(not(CONFIG_SIGNALFD))]
+            let asked = None;
+
+            mask = asked.unwrap_or_else(|| poll.ask());
         }
 
         // Who cancels the operation has this lock, and uses the operation until it is released.

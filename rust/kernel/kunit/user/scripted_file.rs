@@ -7,7 +7,7 @@ use crate::{
     bindings,
     error::from_err_ptr,
     fs::File,
-    new_poll_condvar, new_spinlock,
+    new_poll_condvar,
     prelude::*,
     sync::{
         aref::ARef,
@@ -15,13 +15,18 @@ use crate::{
             Atomic,
             Relaxed, //
         },
+        new_spinlock_irqsave,
         poll::{
             PollCondVar,
             PollTable, //
         },
         rcu::synchronize_rcu,
         Arc,
-        SpinLock, //
+        SpinLockIrqSave, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     },
     uio,
 };
@@ -43,6 +48,8 @@ struct Script {
     fsync: Atomic<i32>,
     /// The flushes that were asked for: those of data in the upper half, all others in the lower.
     flushes: Atomic<u32>,
+    /// Flushes do not end.
+    hold_flushes: Atomic<bool>,
     /// The events that are there, `EPOLL*`.
     ready: Atomic<u32>,
     /// In how many queues one can wait for them.
@@ -52,9 +59,11 @@ struct Script {
     #[pin]
     second_queue: PollCondVar,
     #[pin]
-    held: SpinLock<KVec<Held>>,
+    held: SpinLockIrqSave<KVec<Held>>,
     /// Whether what is held can be cancelled.
     cancellable: Atomic<bool>,
+    /// What who cancels it ends it with, from within, or [`ALL`].
+    end_within: Atomic<isize>,
     cancelled: Atomic<u32>,
 }
 
@@ -127,12 +136,14 @@ impl ScriptedFile {
                 rw: Atomic::new(ALL),
                 fsync: Atomic::new(0),
                 flushes: Atomic::new(0),
+                hold_flushes: Atomic::new(false),
                 ready: Atomic::new(0),
                 queues: Atomic::new(1),
                 queue <- new_poll_condvar!("ScriptedFile::queue"),
                 second_queue <- new_poll_condvar!("ScriptedFile::second_queue"),
-                held <- new_spinlock!(held, "ScriptedFile::held"),
+                held <- new_spinlock_irqsave!(held, "ScriptedFile::held"),
                 cancellable: Atomic::new(false),
+                end_within: Atomic::new(ALL),
                 cancelled: Atomic::new(0),
             }),
             GFP_KERNEL,
@@ -178,10 +189,17 @@ impl ScriptedFile {
 
     /// From now on, reads and writes end when [`end()`](Self::end) is called.
     ///
-    /// With `cancellable`, they can be cancelled; that is counted and does nothing else.
+    /// With `cancellable`, they can be cancelled; that is counted and does nothing else, unless
+    /// [`end_when_cancelled()`](Self::end_when_cancelled) says so.
     pub fn hold(&self, cancellable: bool) {
         self.script.cancellable.store(cancellable, Relaxed);
         self.script.rw.store(HOLD, Relaxed);
+    }
+
+    /// From now on, who cancels a read or write ends all that is held, with this, before he
+    /// returns: the driver completes it from within its function.
+    pub fn end_when_cancelled(&self, ret: isize) {
+        self.script.end_within.store(ret, Relaxed);
     }
 
     /// Returns how many reads and writes have not ended.
@@ -193,18 +211,12 @@ impl ScriptedFile {
     ///
     /// Returns whether there was one.
     pub fn end(&self, ret: isize) -> bool {
-        let Ok(Held(kiocb)) = self.script.held.lock().remove(0) else {
-            return false;
-        };
+        self.script.end(ret)
+    }
 
-        // SAFETY: The `kiocb` is valid until it is completed, which whoever takes it out of `held`
-        // does.
-        if let Some(complete) = unsafe { (*kiocb).ki_complete } {
-            // SAFETY: `->read_iter()` or `->write_iter()` has returned `-EIOCBQUEUED` for it, so
-            // that it is to be completed once: here, since it is not in `held` any longer.
-            unsafe { complete(kiocb, ret) };
-        }
-        true
+    /// From now on, flushes don't end, or end again.
+    pub fn hold_flushes(&self, hold: bool) {
+        self.script.hold_flushes.store(hold, Relaxed);
     }
 
     /// Returns how often a read or write was cancelled.
@@ -273,6 +285,22 @@ impl Script {
         ..pin_init::zeroed()
     };
 
+    /// Ends the oldest read or write that is held; returns whether there was one.
+    fn end(&self, ret: isize) -> bool {
+        let Ok(Held(kiocb)) = self.held.lock().remove(0) else {
+            return false;
+        };
+
+        // SAFETY: The `kiocb` is valid until it is completed, which whoever takes it out of `held`
+        // does.
+        if let Some(complete) = unsafe { (*kiocb).ki_complete } {
+            // SAFETY: `->read_iter()` or `->write_iter()` has returned `-EIOCBQUEUED` for it, so
+            // that it is to be completed once: here, since it is not in `held` any longer.
+            unsafe { complete(kiocb, ret) };
+        }
+        true
+    }
+
     /// Returns what a file is to do.
     ///
     /// # Safety
@@ -334,11 +362,15 @@ impl Script {
     /// To be called by `io_cancel()` with a read or write of one of these files.
     #[cfg(CONFIG_AIO)]
     unsafe extern "C" fn cancel(kiocb: *mut bindings::kiocb) -> c_int {
-        // SAFETY: `kiocb` is valid during the call, and has a reference to its file, which is one
-        // of these.
-        unsafe { Self::of((*kiocb).ki_filp) }
-            .cancelled
-            .fetch_add(1, Relaxed);
+        // SAFETY: `kiocb` is valid, and has a reference to its file, which is one of these. The
+        // test keeps the file, and with it the script, beyond the end of what is held.
+        let this = unsafe { Self::of((*kiocb).ki_filp) };
+
+        this.cancelled.fetch_add(1, Relaxed);
+        match this.end_within.load(Relaxed) {
+            ALL => {}
+            ret => while this.end(ret) {},
+        }
         0
     }
 
@@ -393,6 +425,9 @@ impl Script {
 
         this.flushes
             .fetch_add(if datasync != 0 { 1 << 16 } else { 1 }, Relaxed);
+        while this.hold_flushes.load(Relaxed) {
+            fsleep(Delta::from_millis(1));
+        }
         this.fsync.load(Relaxed)
     }
 

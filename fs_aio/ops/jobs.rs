@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What threaded contexts have besides reads and writes: operations on paths, reading ahead, and
+//! flushes that wait behind a write.
+
+use super::{
+    fsync::{
+        self,
+        What, //
+    },
+    path::PathJob,
+    readahead::Readahead, //
+};
+use crate::{
+    batch::Batch,
+    carried::{
+        self,
+        Carried,
+        Perform, //
+    },
+    context::Context,
+    kind::AnyName,
+    request::Head,
+    workers::{
+        Class,
+        Key,
+        Pool,
+        Threads,
+        Ticket, //
+    },
+};
+use kernel::{
+    aio::abi::{
+        opcode,
+        Iocb, //
+    },
+    cred::Credential,
+    fs::{
+        data_id,
+        FsyncFile, //
+    },
+    prelude::*,
+    slab::{
+        SlabArc,
+        SlabArcInner,
+        SlabSlot, //
+    },
+    sync::{
+        new_spinlock,
+        SpinLock, //
+    },
+    task::IoThread,
+};
+
+/// Something that is done once, in one piece.
+trait Simple: Sized + Send + Unpin + 'static {
+    /// Does it, with these credentials. `again` tells, after a signal, whether to go on.
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize;
+}
+
+/// That, as an operation.
+#[pin_data]
+struct Once<T> {
+    #[pin]
+    job: SpinLock<Option<T>>,
+}
+
+const _: () = {
+    const fn fits<T: Simple>() -> bool {
+        size_of::<SlabArcInner<Carried<Once<T>>>>()
+            <= size_of::<<carried::Memory as kernel::slab::Backing>::Largest>()
+    }
+
+    assert!(fits::<PathJob>() && fits::<Readahead>() && fits::<Flush>());
+};
+
+impl<T: Simple> Perform for Once<T> {
+    fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread) {
+        let job = this.job.job.lock().take();
+        let result = match job {
+            Some(job) => job.run(this.creds(), &mut || {
+                if thread.should_leave() {
+                    this.pool().die();
+                }
+                thread.work();
+                !this.is_given_up()
+            }),
+            None => EINTR.to_errno() as isize,
+        };
+
+        this.forward_signals(thread);
+        Carried::end_in_thread(this, result, thread);
+    }
+}
+
+impl Simple for PathJob {
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
+        PathJob::run(self, creds, again)
+    }
+}
+
+impl Simple for Readahead {
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
+        let again = core::cell::RefCell::new(again);
+
+        Readahead::run(&self, creds, || !(again.borrow_mut())())
+    }
+}
+
+/// A flush.
+struct Flush {
+    file: FsyncFile,
+    what: What,
+}
+
+impl Simple for Flush {
+    fn run(self, creds: &Credential, _again: &mut dyn FnMut() -> bool) -> isize {
+        creds.scoped(|| self.file.sync(self.what == What::Data)) as isize
+    }
+}
+
+/// Starts an operation that is no read or write.
+///
+/// # Errors
+///
+/// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
+/// being started; `ERESTARTNOINTR` or `EINTR` if a signal keeps a thread from being made.
+#[inline(never)]
+pub(crate) fn start(
+    threads: &Threads,
+    iocb: &Iocb,
+    name: AnyName,
+    compat: bool,
+    batch: &mut Batch<'_>,
+) -> Result {
+    if PathJob::is_opcode(iocb.opcode()) {
+        let head = batch.prepare_head(iocb, name)?;
+        let job = PathJob::copy_in(iocb, compat)?;
+
+        return carry(head, Class::Other, None, job, batch);
+    }
+
+    let what = match iocb.opcode() {
+        opcode::FSYNC => Some(What::All),
+        opcode::FDSYNC => Some(What::Data),
+        opcode::READAHEAD => None,
+        _ => return super::start_other(iocb, name, batch),
+    };
+    let prepared = batch.prepare(iocb, name)?;
+
+    match what {
+        Some(what) => {
+            let key = Key::new(prepared.context(), data_id(prepared.file()));
+
+            if !threads.is_behind(key) {
+                return fsync::start(prepared, iocb, what, batch);
+            }
+            fsync::check(iocb)?;
+            let (memory, file, head) = prepared.into_parts();
+            let file = FsyncFile::new(file)?;
+
+            batch.give_back(memory);
+            carry(head, Class::Storage, Some(key), Flush { file, what }, batch)
+        }
+        None => {
+            let (memory, file, head) = prepared.into_parts();
+            let job = Readahead::new(file, iocb)?;
+
+            batch.give_back(memory);
+            match job.cached() {
+                Some(result) => {
+                    drop(job);
+                    batch.ended();
+                    head.post_late(result);
+                    Ok(())
+                }
+                None => carry(head, Class::Storage, None, job, batch),
+            }
+        }
+    }
+}
+
+/// Has a thread do it, if there is one whose files and directories are those of the submitter;
+/// otherwise it is done here.
+fn carry<T: Simple>(
+    head: Head,
+    class: Class,
+    key: Option<Key>,
+    job: T,
+    batch: &mut Batch<'_>,
+) -> Result {
+    match gather(head.context()) {
+        Ok((ticket, memory)) => {
+            let once = pin_init!(Once {
+                job <- new_spinlock!(Some(job), "aio::once"),
+            });
+            let operation = Carried::new(memory, head, ticket, class, key, once);
+
+            batch.started();
+            Carried::enqueue_in_order(operation, None);
+        }
+        Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
+        Err(_) => {
+            let result = job.run(&Credential::current(), &mut || false);
+
+            batch.ended();
+            head.post_late(result);
+        }
+    }
+    Ok(())
+}
+
+fn gather(context: &Context) -> Result<(Ticket, SlabSlot<carried::Memory>)> {
+    let ticket = Pool::ticket(context)?;
+
+    if !ticket.pool().has_view_of_current() {
+        return Err(EXDEV);
+    }
+    Ok((ticket, SlabSlot::alloc(GFP_KERNEL_ACCOUNT)?))
+}

@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes that never block who submits them.
+//!
+//! Each is tried first, as a plain one that is asked not to wait. What would have to wait becomes a
+//! [`Carried`] operation, and goes on where it belongs: to the wait queue of a file that can be
+//! polled, to the page that it waits for, or to a thread.
+
+use super::rw::{
+    self,
+    Rw,
+    Shape,
+    Transfer, //
+};
+use crate::{
+    batch::Batch,
+    cancel,
+    carried::{
+        self,
+        Carried,
+        Perform, //
+    },
+    request::{
+        HasFile,
+        Prepared,
+        Request, //
+    },
+    workers::{
+        Class,
+        Key,
+        Pool,
+        Reservation,
+        Threads, //
+    },
+};
+use kernel::{
+    aio::{
+        abi::Iocb,
+        cancel::CancelList,
+        poll::{
+            impl_has_async_poll,
+            AsyncPoll,
+            PollOwner,
+            Polled, //
+        },
+    },
+    fs::{
+        impl_has_shared_kiocb,
+        Abilities,
+        AsyncKiocb,
+        AsyncRw,
+        HasFixedBuffers,
+        How,
+        Issued,
+        Progress,
+        SharedKiocb,
+        SharedRw, //
+    },
+    prelude::*,
+    slab::{
+        Backing,
+        Cached,
+        KmemCache,
+        SlabArc,
+        SlabArcInner,
+        SlabSlot,
+        UniqueSlabArc, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        }, //
+    },
+    task::IoThread,
+    uio::{
+        Direction,
+        FixedBuffers, //
+    },
+};
+
+const AGAIN: isize = -(kernel::bindings::EAGAIN as isize);
+
+/// A read or write.
+#[pin_data]
+pub(crate) struct RwJob {
+    #[pin]
+    shared: SharedKiocb,
+    /// It is not tried or parked again: a thread waits for it.
+    waits: AtomicFlag,
+    /// How often the file was ready at once, and then was not.
+    misled: Atomic<u32>,
+}
+
+impl_has_shared_kiocb! {
+    impl HasSharedKiocb for Carried<RwJob> { self.job.shared }
+}
+
+impl HasFixedBuffers for Carried<RwJob> {
+    fn fixed_buffers(&self) -> Option<&FixedBuffers> {
+        self.context().extension()?.buffers()
+    }
+}
+
+impl AsyncRw for Carried<RwJob> {
+    /// The file has ended what it was given.
+    fn complete(this: SlabArc<Self>, res: isize) {
+        if res == AGAIN {
+            // It was refused late.
+            this.job.waits.store(true, Relaxed);
+            return Self::enqueue(this);
+        }
+        let result = this.job.total(res);
+
+        Self::end(this, result);
+    }
+}
+
+impl SharedRw for Carried<RwJob> {
+    fn unparked(this: SlabArc<Self>) {
+        Self::enqueue(this);
+    }
+}
+
+impl RwJob {
+    /// Returns the outcome of all of the operation, if this is that of its last part.
+    fn total(&self, last: isize) -> isize {
+        let done = self.shared.done() as isize;
+
+        match last {
+            more if more > 0 => done + more,
+            _ if done > 0 => done,
+            other => other,
+        }
+    }
+
+    /// Returns how the file is to be called in a thread.
+    fn how(&self) -> How {
+        let abilities = self.shared.abilities();
+
+        if self.waits.load(Relaxed) {
+            How::Wait
+        } else if abilities.polls {
+            How::Try
+        } else if abilities.parks {
+            How::Park
+        } else {
+            How::Wait
+        }
+    }
+}
+
+/// Returns whether an operation that has done less than it was asked for goes on.
+fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
+    match dir {
+        Direction::Write => abilities.storage || (abilities.pipe && !abilities.nonblock),
+        // At the end of the file there is no more. Other files have no more now.
+        Direction::Read => abilities.storage && end < kiocb.size(),
+    }
+}
+
+impl Perform for RwJob {
+    fn perform(mut this: SlabArc<Carried<Self>>, thread: &IoThread) {
+        loop {
+            let how = this.job.how();
+
+            let creds = this.creds().clone();
+
+            this = match creds.scoped(|| SharedKiocb::carry_on(this, how)) {
+                Progress::InFlight(this) => {
+                    this.handing_on();
+                    return Carried::put(this);
+                }
+                Progress::Interrupted(this) => {
+                    // Perhaps the process was only stopped, or frozen.
+                    if thread.should_leave() {
+                        this.pool().die();
+                    }
+                    thread.work();
+                    if this.is_given_up() {
+                        return Carried::give_up(this);
+                    }
+                    this
+                }
+                Progress::Ended(this, AGAIN) if how == How::Try => {
+                    match Self::park(this) {
+                        None => return,
+                        Some(this) => this,
+                    }
+                }
+                Progress::Ended(this, AGAIN) if how == How::Park => {
+                    this.job.waits.store(true, Relaxed);
+                    this
+                }
+                Progress::Ended(this, res) => {
+                    this.forward_signals(thread);
+
+                    let (job, shared) = (&this.job, &this.job.shared);
+                    let end = shared.pos() + shared.done() as i64;
+
+                    if res <= 0
+                        || shared.left() == 0
+                        || this.is_given_up()
+                        || !goes_on(shared.dir(), shared.abilities(), shared.kiocb(), end)
+                    {
+                        let result = match job.partial() {
+                            Some(done) => done,
+                            None => res,
+                        };
+
+                        return Carried::end_in_thread(this, result, thread);
+                    }
+                    this
+                }
+            };
+        }
+    }
+
+    fn abandoned(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
+        if this.job.shared.abilities().polls {
+            // If it is parked, the other reference goes when the file is not waited for any longer.
+            let _ = cancel::cancel(this.context(), this.inner_name());
+        }
+        Some(this)
+    }
+
+    fn partial(&self) -> Option<isize> {
+        match self.shared.done() {
+            0 => None,
+            done => Some(done as isize),
+        }
+    }
+}
+
+impl RwJob {
+    /// The file was not ready so often although it had said that it is: from then on a thread waits
+    /// for it.
+    const MISLED: u32 = 3;
+
+    /// Waits until the file is ready, without a thread.
+    ///
+    /// Returns the operation if that is not possible, or the file is ready now. May sleep.
+    fn park(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
+        const POLLIN: u16 = 1;
+        const POLLOUT: u16 = 4;
+
+        let shared = &this.job.shared;
+        let events = match shared.dir() {
+            Direction::Read => POLLIN,
+            Direction::Write => POLLOUT,
+        };
+        let Ok(memory) = SlabSlot::<Memory>::alloc(GFP_KERNEL_ACCOUNT) else {
+            this.job.waits.store(true, Relaxed);
+            return Some(this);
+        };
+        let (file, name) = (shared.kiocb().file_ref(), this.inner_name());
+
+        // A second reference is in the list of those that are parked. Who cancels the operation
+        // takes that, and ends the operation with it.
+        if let Err(second) = this.pool().park(this.clone()) {
+            drop(second);
+            Carried::give_up(this);
+            return None;
+        }
+        this.handing_on();
+
+        let third = this.clone();
+        let readiness = memory.init(pin_init!(Readiness {
+            poll <- AsyncPoll::new(file, events, name),
+            operation: this,
+        }));
+        let readiness = readiness.unwrap_or_else(|never| match never {});
+
+        match AsyncPoll::start(readiness, false) {
+            Ok(Polled::Waiting(readiness)) => {
+                drop(readiness);
+                // Who has cancelled the operation may have been too early to find this.
+                if third.is_given_up() {
+                    let _ = cancel::cancel(third.context(), name);
+                }
+                Carried::put(third);
+                return None;
+            }
+            Ok(Polled::Ready(..)) => {
+                if third.job.misled.fetch_add(1, Relaxed) >= Self::MISLED {
+                    third.job.waits.store(true, Relaxed);
+                }
+            }
+            Err(_) => third.job.waits.store(true, Relaxed),
+        }
+        Self::unpark(third)
+    }
+
+    /// The operation does not wait for its file any longer. Returns it, unless it was cancelled:
+    /// then somebody else ends it.
+    ///
+    /// May be called in any context.
+    fn unpark(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
+        match this.pool().unpark(this.links()) {
+            Some(second) => {
+                second.release();
+                Some(this)
+            }
+            None => {
+                Carried::put(this);
+                None
+            }
+        }
+    }
+}
+
+/// Where those that wait for files live.
+pub(crate) enum Memory {}
+
+pub(crate) static CACHE: KmemCache<Memory> = KmemCache::new(c"aio_readiness");
+
+impl Backing for Memory {
+    type Largest = SlabArcInner<Readiness>;
+    const CACHE: &'static KmemCache<Self> = &CACHE;
+}
+
+/// Waits until a file is ready for an operation.
+#[pin_data]
+pub(crate) struct Readiness {
+    #[pin]
+    poll: AsyncPoll,
+    /// Which waits. Whoever drops this has another reference, and gives that up afterwards.
+    operation: SlabArc<Carried<RwJob>>,
+}
+
+impl Cached for Readiness {
+    type Backing = Memory;
+}
+
+impl_has_async_poll! {
+    impl HasAsyncPoll for Readiness { self.poll }
+}
+
+impl PollOwner for Readiness {
+    fn cancel_list(&self) -> &CancelList {
+        &self.operation.context().cancel
+    }
+
+    /// If it was cancelled, this may be what posts the event.
+    fn must_not_complete_inline(&self) -> bool {
+        self.operation.has_eventfd()
+    }
+
+    fn complete(this: SlabArc<Self>, _events: u16) {
+        let operation = this.operation.clone();
+
+        drop(this);
+        if let Some(operation) = RwJob::unpark(operation) {
+            Carried::enqueue(operation);
+        }
+    }
+}
+
+/// Starts a read or write in a threaded context, on the pinned buffer with the number `fixed` if
+/// there is one.
+///
+/// # Errors
+///
+/// Those of [`rw::start()`], but that files need not have more than the simple functions; what is
+/// said at [`carry()`].
+pub(crate) fn start(
+    threads: &Threads,
+    prepared: Prepared,
+    iocb: &Iocb,
+    (dir, shape): (Direction, Shape),
+    fixed: Option<u32>,
+    batch: &mut Batch<'_>,
+) -> Result {
+    let transfer = Transfer::new(iocb, dir, shape, fixed);
+    let mut request = rw::prepare(prepared, iocb, dir, batch)?;
+    let abilities = request.op.kiocb.abilities(dir)?;
+    let key = Key::new(request.context(), request.op.kiocb.data_id());
+    let in_order = abilities.storage && threads.is_behind(key);
+
+    if abilities.nonblock && !abilities.simple {
+        // The program wants to know.
+        if in_order {
+            batch.complete(request, AGAIN);
+            return Ok(());
+        }
+        return in_place(transfer.issue(request)?, batch);
+    }
+    if !abilities.tries || abilities.direct || in_order {
+        return carry(request, transfer, &abilities, None, key, batch);
+    }
+    Request::op_mut(&mut request)
+        .project()
+        .kiocb
+        .set_trying(dir, &abilities);
+
+    match transfer.try_issue(request)? {
+        (Issued::Complete(request, res), len) => {
+            let end = transfer.pos + res as i64;
+            let short = res > 0
+                && (res as usize) < len
+                && goes_on(dir, &abilities, &request.op.kiocb, end);
+            let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
+
+            if short || refused {
+                let done = if short { res as usize } else { 0 };
+
+                return carry(request, transfer, &abilities, Some(done), key, batch);
+            }
+            batch.complete(request, res);
+        }
+        (issued, _) => return in_place(issued, batch),
+    }
+    Ok(())
+}
+
+fn in_place(issued: Issued<Request<Rw>>, batch: &mut Batch<'_>) -> Result {
+    match issued {
+        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Queued(submission) => batch.queued(submission.into_inner()),
+    }
+    Ok(())
+}
+
+/// A request would have to wait: it becomes an operation that is carried on. `tried` is how many
+/// bytes are done, if the file was called.
+///
+/// Without a thread it is done as on a plain context.
+///
+/// # Errors
+///
+/// If the file was not called, those of [`rw::start()`] for the buffers and the range in the file.
+/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a signal
+/// keeps one from being made.
+#[cold]
+#[inline(never)]
+fn carry(
+    mut request: UniqueSlabArc<Request<Rw>>,
+    transfer: Transfer,
+    abilities: &Abilities,
+    tried: Option<usize>,
+    key: Key,
+    batch: &mut Batch<'_>,
+) -> Result {
+    let dir = transfer.dir();
+    let done = tried.unwrap_or(0);
+    let buffers = transfer.owned()?;
+
+    if tried.is_none() {
+        request
+            .op
+            .kiocb
+            .verify(dir, transfer.pos, buffers.len(), abilities)?;
+    }
+    Request::op_mut(&mut request).project().kiocb.set_waiting();
+
+    let buffered_write = dir == Direction::Write && abilities.storage && !abilities.direct;
+    let gathered = Pool::ticket(request.context()).and_then(|ticket| {
+        let memory = SlabSlot::<carried::Memory>::alloc(GFP_KERNEL_ACCOUNT)?;
+        let reservation = match buffered_write {
+            true => Some(Reservation::new(GFP_KERNEL_ACCOUNT)?),
+            false => None,
+        };
+
+        Ok((ticket, memory, reservation))
+    });
+    let (ticket, memory, reservation) = match gathered {
+        Ok(gathered) => gathered,
+        Err(_) if done > 0 => {
+            batch.complete(request, done as isize);
+            return Ok(());
+        }
+        Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
+        Err(_) if abilities.simple => return Err(EAGAIN),
+        Err(_) => return in_place(transfer.issue_again(request), batch),
+    };
+
+    let settings = request.op.kiocb.settings();
+    let ((parts, head), slot) = request.dismantle();
+
+    batch.give_back(slot);
+    let class = match abilities.storage {
+        true => Class::Storage,
+        false => Class::Other,
+    };
+    let shared = SharedKiocb::new(
+        Rw::file(parts),
+        settings,
+        *abilities,
+        dir,
+        transfer.pos,
+        buffers,
+        done,
+    );
+    let job = pin_init!(RwJob {
+        shared <- shared,
+        waits: AtomicFlag::new(false),
+        misled: Atomic::new(0),
+    });
+    let key = abilities.storage.then_some(key);
+    let operation = Carried::new(memory, head, ticket, class, key, job);
+
+    batch.started();
+    begin(operation, tried.is_some(), reservation);
+    Ok(())
+}
+
+/// Sends an operation on its way.
+fn begin(operation: SlabArc<Carried<RwJob>>, tried: bool, reservation: Option<Reservation>) {
+    let abilities = *operation.job.shared.abilities();
+
+    if abilities.polls && tried {
+        if let Some(operation) = RwJob::park(operation) {
+            Carried::enqueue(operation);
+        }
+    } else if !abilities.storage || operation.may_begin(reservation.is_some()) {
+        if !abilities.direct || !abilities.tries {
+            return Carried::enqueue(operation);
+        }
+        // What the device does by itself stays with it.
+        match SharedKiocb::carry_on(operation, How::Try) {
+            Progress::InFlight(operation) => Carried::put(operation),
+            Progress::Interrupted(operation) => Carried::enqueue(operation),
+            Progress::Ended(operation, res) => {
+                let (job, shared) = (&operation.job, &operation.job.shared);
+                let end = shared.pos() + shared.done() as i64;
+                let short = res > 0
+                    && shared.left() != 0
+                    && goes_on(shared.dir(), &abilities, shared.kiocb(), end);
+
+                if short || res == AGAIN || res == EOPNOTSUPP.to_errno() as isize {
+                    job.waits.store(true, Relaxed);
+                    return Carried::enqueue(operation);
+                }
+                let result = job.partial().unwrap_or(res);
+
+                Carried::end(operation, result);
+            }
+        }
+    } else {
+        Carried::enqueue_in_order(operation, reservation);
+    }
+}

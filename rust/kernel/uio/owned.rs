@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers of a process that an operation keeps until it has ended.
+
+use super::{
+    Buffers,
+    Direction,
+    FixedBuffers,
+    IterSpace, //
+};
+use crate::{
+    bindings,
+    error::Error,
+    prelude::*,
+    uaccess::UserPtr, //
+};
+use core::{
+    mem::MaybeUninit,
+    ptr::null_mut, //
+};
+
+/// Buffers of a process, described once: what the process does with the description afterwards
+/// makes no difference.
+///
+/// They are to be used by threads of that process.
+pub struct OwnedBuffers(Inner);
+
+enum Inner {
+    User(UserBuffers),
+    Fixed {
+        index: usize,
+        addr: UserPtr,
+        len: usize,
+    },
+}
+
+/// # Invariants
+///
+/// `iter` is an iterator over user memory that was imported. `allocated` is null, or the array that
+/// it iterates over, which is of `kmalloc()` and belongs to this value.
+struct UserBuffers {
+    iter: bindings::iov_iter,
+    allocated: *mut bindings::iovec,
+}
+
+// SAFETY: What the iterator refers to belongs to the value. Addresses of user memory are nothing but
+// numbers.
+unsafe impl Send for OwnedBuffers {}
+
+// SAFETY: A shared value is only copied from.
+unsafe impl Sync for OwnedBuffers {}
+
+impl Drop for UserBuffers {
+    fn drop(&mut self) {
+        if !self.allocated.is_null() {
+            // SAFETY: By the type invariants it was allocated with `kmalloc()`, for this value.
+            unsafe { bindings::kfree(self.allocated.cast()) };
+        }
+    }
+}
+
+impl OwnedBuffers {
+    /// Imports buffers of the current process.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the addresses, or the array, are not those of a process; `EINVAL` if the array
+    /// has too many elements or a negative length; `ENOMEM`.
+    pub fn import(dir: Direction, buffers: Buffers) -> Result<Self> {
+        let mut space = IterSpace::uninit();
+        let iter = space.as_mut_ptr();
+        let mut allocated = null_mut();
+        let ret = match buffers {
+            Buffers::One { addr, len } => {
+                // SAFETY: The iterator is valid for writes; any address is checked.
+                unsafe { bindings::import_ubuf(dir.iter(), addr.as_mut_ptr(), len, iter) as isize }
+            }
+            Buffers::Vector {
+                addr,
+                count,
+                compat,
+            } => {
+                let (rw, addr) = (dir.iter(), addr.as_const_ptr().cast());
+                // C takes the number as an `unsigned int`, as `preadv(2)` does with its own.
+                let count = count as u32;
+
+                // SAFETY: There is no array for short ones, so one is allocated; `iter` is valid
+                // for writes.
+                unsafe {
+                    bindings::__import_iovec(rw, addr, count, 0, &mut allocated, iter, compat)
+                }
+            }
+        };
+
+        if ret < 0 {
+            // There is no array then.
+            return Err(Error::from_errno(ret as i32));
+        }
+        // INVARIANT: Both ways have initialised the iterator, and allocated the array if there is
+        // one.
+        Ok(Self(Inner::User(UserBuffers {
+            // SAFETY: It was initialised.
+            iter: unsafe { space.assume_init() },
+            allocated,
+        })))
+    }
+
+    /// A part of one of some pinned buffers: that at these addresses.
+    pub fn fixed(index: usize, addr: UserPtr, len: usize) -> Self {
+        Self(Inner::Fixed { index, addr, len })
+    }
+
+    /// Returns how many bytes they have.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            // SAFETY: By the type invariants the iterator is initialised.
+            Inner::User(user) => unsafe { super::len(&user.iter) },
+            Inner::Fixed { len, .. } => *len,
+        }
+    }
+
+    /// Returns the part of a pinned buffer that it is, if it is one.
+    pub(crate) fn fixed_part(&self) -> Option<(UserPtr, usize)> {
+        match self.0 {
+            Inner::User(_) => None,
+            Inner::Fixed { addr, len, .. } => Some((addr, len)),
+        }
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes an iterator over what is behind the first `done` bytes. It refers to this value, and
+    /// to the pinned buffers.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the pinned buffer is not there, or not all of the part is in it.
+    pub(crate) fn init_iter(
+        &self,
+        space: &mut IterSpace,
+        dir: Direction,
+        fixed: Option<&FixedBuffers>,
+        done: usize,
+    ) -> Result {
+        match &self.0 {
+            Inner::User(user) => {
+                // SAFETY: Both are valid; it is a plain structure, which does not refer to itself.
+                unsafe { core::ptr::copy_nonoverlapping(&user.iter, space.as_mut_ptr(), 1) };
+            }
+            Inner::Fixed { index, addr, len } => fixed
+                .ok_or(EFAULT)?
+                .range(*index, *addr, *len)?
+                .init_iter(space, dir),
+        }
+        // SAFETY: It was initialised. More than there is is not skipped.
+        unsafe { bindings::iov_iter_advance(space.as_mut_ptr(), done.min(self.len())) };
+        Ok(())
+    }
+
+    /// Calls `f` with the address and the length of each buffer, behind the first `done` bytes, as
+    /// long as it uses all of it; returns how many bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// What `f` returns for the first.
+    pub(crate) fn each(
+        &self,
+        done: usize,
+        mut f: impl FnMut(UserPtr, usize) -> isize,
+    ) -> isize {
+        let mut sum = 0;
+        let mut one = |addr, len: usize| {
+            let n = f(addr, len);
+
+            if n > 0 {
+                sum += n;
+            } else if sum == 0 {
+                sum = n;
+            }
+            n == len as isize
+        };
+
+        match &self.0 {
+            Inner::Fixed { addr, len, .. } => {
+                one(addr.wrapping_byte_add(done), len - done);
+            }
+            Inner::User(user) => {
+                let mut space = MaybeUninit::<bindings::iov_iter>::uninit();
+                let iter = space.as_mut_ptr();
+
+                // SAFETY: Both are valid; it is a plain structure, which does not refer to itself.
+                unsafe { core::ptr::copy_nonoverlapping(&user.iter, iter, 1) };
+                // SAFETY: It was initialised. More than there is is not skipped.
+                unsafe { bindings::iov_iter_advance(iter, done.min(self.len())) };
+                // SAFETY: The iterator is valid.
+                while unsafe { super::len(iter) } != 0 {
+                    // SAFETY: The iterator is valid, and of user memory, with something left.
+                    let addr = unsafe { bindings::iter_iov_addr(iter) };
+                    // SAFETY: The iterator is valid, and of user memory, with something left.
+                    let len = unsafe { bindings::iter_iov_len(iter) };
+
+                    if len != 0 && !one(UserPtr::from_ptr(addr), len) {
+                        break;
+                    }
+                    if len == 0 {
+                        break;
+                    }
+                    // SAFETY: There is so much.
+                    unsafe { bindings::iov_iter_advance(iter, len) };
+                }
+            }
+        }
+        sum
+    }
+}
+
+#[macros::kunit_tests(rust_uio_owned)]
+mod tests {
+    use super::*;
+    use crate::kunit::user::UserMemory;
+
+    fn lengths(buffers: &OwnedBuffers, done: usize) -> Result<(isize, KVec<usize>)> {
+        let mut all = KVec::new();
+        let n = buffers.each(done, |_, len| {
+            let _ = all.push(len, GFP_KERNEL);
+            len as isize
+        });
+
+        Ok((n, all))
+    }
+
+    #[test]
+    fn one() -> Result {
+        let memory = UserMemory::new(1)?;
+        let (addr, len) = (memory.at(8), 100);
+        let buffers = OwnedBuffers::import(Direction::Read, Buffers::One { addr, len })?;
+
+        assert_eq!(buffers.len(), 100);
+        let (n, all) = lengths(&buffers, 30)?;
+
+        assert_eq!((n, &all[..]), (70, &[70][..]));
+        Ok(())
+    }
+
+    /// The array is not looked at again.
+    #[test]
+    fn vector() -> Result {
+        let memory = UserMemory::new(1)?;
+        let base = memory.at(0).as_const_ptr() as usize;
+        let vector = |count| Buffers::Vector {
+            addr: memory.at(0),
+            count,
+            compat: false,
+        };
+
+        memory.write(0, &[base, 3, base, 5, base, 7])?;
+        let buffers = OwnedBuffers::import(Direction::Write, vector(3))?;
+        let single = OwnedBuffers::import(Direction::Write, vector(1))?;
+
+        memory.write(0, &[0usize; 6])?;
+        assert_eq!((buffers.len(), single.len()), (15, 3));
+        for (done, n, expected) in [
+            (0, 15, &[3, 5, 7][..]),
+            (2, 13, &[1, 5, 7][..]),
+            (3, 12, &[5, 7][..]),
+            (9, 6, &[6][..]),
+            (15, 0, &[][..]),
+        ] {
+            let (sum, all) = lengths(&buffers, done)?;
+
+            assert_eq!((sum, &all[..]), (n, expected));
+        }
+        // A short one is the last, and an error counts only if it is the first.
+        let mut calls = 0;
+        let n = buffers.each(0, |_, len| {
+            calls += 1;
+            if calls == 2 { -5 } else { len as isize }
+        });
+
+        assert_eq!((n, calls), (3, 2));
+        assert_eq!(buffers.each(0, |_, _| -5), -5);
+        Ok(())
+    }
+
+    #[test]
+    fn refused() -> Result {
+        let bad = UserPtr::from_addr(usize::MAX - 9);
+        let one = Buffers::One { addr: bad, len: 1 };
+        let vector = Buffers::Vector {
+            addr: bad,
+            count: 2,
+            compat: false,
+        };
+
+        assert_eq!(OwnedBuffers::import(Direction::Read, one).err(), Some(EFAULT));
+        assert_eq!(OwnedBuffers::import(Direction::Read, vector).err(), Some(EFAULT));
+        Ok(())
+    }
+}

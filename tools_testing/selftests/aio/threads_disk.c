@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reads and writes of threaded contexts on a disk that takes its time.
+ *
+ * Held here: uncached reads find the right data, and begin together; what follows a
+ * queued buffered write on its file stays behind it, in order, and nothing else does; a
+ * frozen file system holds up neither io_submit() nor other files nor other processes.
+ *
+ * Needs root, configfs, null_blk and mkfs.ext4.
+ */
+#include "../kselftest_harness.h"
+#include "aio_thread_test.h"
+
+#define BLOCK	4096
+#define NR	32
+
+FIXTURE(disk) {
+	struct thread_fs fs;
+	int fd;
+	aio_context_t ctx, plain;
+	struct iocb iocb[NR], *list[NR];
+	struct io_event events[NR];
+	char *buf, *back;
+};
+
+FIXTURE_SETUP(disk)
+{
+	int i;
+
+	NEED_THREADS();
+	self->fd = -1;
+	if (!thread_fs_make(&self->fs, 20))
+		SKIP(return, "no null_blk disk with ext4 (needs root, configfs, mkfs.ext4)");
+	self->fd = thread_fs_open(&self->fs, "file", O_RDWR);
+	self->buf = aio_pages(NR * BLOCK, PROT_READ | PROT_WRITE);
+	self->back = aio_pages(NR * BLOCK, PROT_READ | PROT_WRITE);
+	aio_pattern(self->buf, NR * BLOCK, 3);
+	for (i = 0; i < NR; i++)
+		self->list[i] = &self->iocb[i];
+	ASSERT_EQ(0, setup_threaded(NR, &self->ctx));
+	ASSERT_EQ(0, setup_plain(NR, &self->plain));
+	ASSERT_EQ(NR * BLOCK, pwrite(self->fd, self->buf, NR * BLOCK, 0));
+	ASSERT_EQ(0, fsync(self->fd));
+}
+
+FIXTURE_TEARDOWN_PARENT(disk)
+{
+	thread_fs_remove(&self->fs);
+}
+
+static int forget(int fd)
+{
+	return fsync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) ||
+		posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+TEST_F(disk, uncached_reads)
+{
+	int round, i;
+
+	for (round = 0; round < 4; round++) {
+		ASSERT_EQ(0, forget(self->fd));
+		memset(self->back, 0, NR * BLOCK);
+		for (i = 0; i < NR; i++) {
+			/* The last one reaches over the end, some over two pages. */
+			aio_prep(&self->iocb[i], IOCB_CMD_PREAD, self->fd, self->back + i * BLOCK,
+				 BLOCK, (i * 7 % NR) * BLOCK + (round & 1 ? 100 : 0));
+		}
+		ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
+		ASSERT_EQ(NR, await_events(self->ctx, self->events, NR));
+		for (i = 0; i < NR; i++) {
+			struct iocb *cb = (struct iocb *)(uintptr_t)self->events[i].obj;
+			long want = cb->aio_offset + BLOCK > NR * BLOCK ?
+				NR * BLOCK - cb->aio_offset : BLOCK;
+
+			EXPECT_EVENT(&self->events[i], cb, want);
+			EXPECT_EQ(0, memcmp((char *)(uintptr_t)cb->aio_buf,
+					    self->buf + cb->aio_offset, want));
+		}
+	}
+	/* RWF_NOWAIT: it is not there. */
+	ASSERT_EQ(0, forget(self->fd));
+	self->iocb[0].aio_rw_flags = RWF_NOWAIT;
+	EXPECT_DONE(self->plain, self->list[0], -EAGAIN);
+	ASSERT_EQ(0, forget(self->fd));
+	EXPECT_DONE(self->ctx, self->list[0], -EAGAIN);
+}
+
+/* One request over many pages, some of which are there. */
+TEST_F(disk, partly_cached)
+{
+	int round, i;
+	char c;
+
+	for (round = 0; round < 8; round++) {
+		ASSERT_EQ(0, forget(self->fd));
+		for (i = 0; i < round; i++)
+			ASSERT_EQ(1, pread(self->fd, &c, 1, i * 2 * BLOCK));
+		memset(self->back, 0, NR * BLOCK);
+		aio_prep(&self->iocb[0], IOCB_CMD_PREAD, self->fd, self->back, NR * BLOCK + 1, 0);
+		EXPECT_DONE(self->ctx, self->list[0], NR * BLOCK);
+		EXPECT_EQ(0, memcmp(self->back, self->buf, NR * BLOCK));
+	}
+}
+
+/* The order of the records in the file is that of their submission. */
+TEST_F(disk, append)
+{
+	char record[NR][16], line[16];
+	int fd[2], kind, round, i;
+
+	fd[0] = thread_fs_open(&self->fs, "append", O_RDWR | O_APPEND);
+	fd[1] = open("/dev/shm", O_TMPFILE | O_RDWR | O_APPEND, 0600);
+	ASSERT_LE(0, fd[0]);
+	for (kind = 0; kind < 2 && fd[kind] >= 0; kind++) {
+		for (round = 0; round < 10; round++) {
+			for (i = 0; i < NR; i++) {
+				snprintf(record[i], 16, "record %07d\n", round * NR + i);
+				aio_prep(&self->iocb[i], IOCB_CMD_PWRITE, fd[kind], record[i], 15,
+					 0);
+			}
+			if (round & 1) {
+				ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
+			} else {
+				for (i = 0; i < NR; i++)
+					ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[i]));
+			}
+			ASSERT_EQ(NR, await_events(self->ctx, self->events, NR));
+			for (i = 0; i < NR; i++)
+				EXPECT_EQ(15, self->events[i].res);
+		}
+		for (i = 0; i < 10 * NR; i++) {
+			snprintf(record[0], 16, "record %07d\n", i);
+			ASSERT_EQ(15, pread(fd[kind], line, 15, i * 15));
+			ASSERT_EQ(0, memcmp(record[0], line, 15));
+		}
+		EXPECT_EQ(10 * NR * 15, lseek(fd[kind], 0, SEEK_END));
+	}
+}
+
+/* Each write, and what follows it, on files whose writes are queued (tmpfs) or may be. */
+TEST_F(disk, order)
+{
+	int fd[2] = { self->fd, aio_mem_file() }, kind, round, i;
+
+	for (kind = 0; kind < 2; kind++) {
+		for (round = 0; round < 50; round++) {
+			for (i = 0; i < NR; i++) {
+				char *page = (i & 1 ? self->back : self->buf) + i / 2 * BLOCK;
+
+				aio_prep(&self->iocb[i], i & 1 ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE,
+					 fd[kind], page, BLOCK - 7, 3);
+				if (!(i & 1))
+					memset(page, round + i, BLOCK);
+				else
+					memset(page, 0xee, BLOCK);
+			}
+			aio_prep(&self->iocb[NR - 1], IOCB_CMD_FDSYNC, fd[kind], NULL, 0, 0);
+			ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
+			ASSERT_EQ(NR, await_events(self->ctx, self->events, NR));
+			for (i = 0; i < NR; i++) {
+				bool sync = self->events[i].obj ==
+					(uintptr_t)self->list[NR - 1];
+
+				EXPECT_EQ(sync ? 0 : BLOCK - 7, self->events[i].res);
+				/* No write is later. */
+				if (sync)
+					EXPECT_LE(NR / 2, i);
+			}
+			for (i = 1; i < NR - 1; i += 2)
+				ASSERT_EQ(0, memcmp(self->buf + i / 2 * BLOCK,
+						    self->back + i / 2 * BLOCK, BLOCK - 7));
+		}
+	}
+}
+
+/* ------------------------------------------------------ a slower one */
+
+FIXTURE(slow) {
+	struct aio_slow_disk disk;
+};
+
+FIXTURE_SETUP(slow)
+{
+	NEED_THREADS();
+	if (!aio_slow_disk_make(&self->disk, 200))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+}
+
+FIXTURE_TEARDOWN_PARENT(slow)
+{
+	aio_slow_disk_remove(&self->disk);
+}
+
+/*
+ * No thread sits at one page while another read has not begun. If a machine is so slow
+ * that the first is over before the last begins, it has more tries.
+ */
+TEST_F_TIMEOUT(slow, reads_begin_together, 120)
+{
+	int fd = open(self->disk.dev, O_RDONLY), round, i;
+	struct iocb iocb[NR], *list[NR];
+	struct io_event events[NR];
+	static char buf[NR][BLOCK];
+	aio_context_t ctx = 0;
+	long most = 0, now;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, setup_threaded(NR, &ctx));
+	for (round = 0; round < 20 && most < NR; round++) {
+		ASSERT_EQ(0, forget(fd));
+		/* Far from each other. */
+		for (i = 0; i < NR; i++) {
+			aio_prep(&iocb[i], IOCB_CMD_PREAD, fd, buf[i], BLOCK,
+				 (4LL << 20) + (round * NR + i) * 65536LL % (56 << 20));
+			list[i] = &iocb[i];
+		}
+		ASSERT_EQ(NR, io_submit(ctx, NR, list));
+		do {
+			now = aio_disk_stat(self->disk.dev, "inflight", 0);
+			most = now > most ? now : most;
+		} while (now && most < NR);
+		ASSERT_EQ(NR, await_events(ctx, events, NR));
+		for (i = 0; i < NR; i++)
+			EXPECT_EQ(BLOCK, events[i].res);
+	}
+	EXPECT_EQ(NR, most);
+	close(fd);
+}
+
+/* ------------------------------------------------------ a frozen file system */
+
+TEST_F(disk, frozen)
+{
+	int direct = thread_fs_open(&self->fs, "file", O_RDWR | O_DIRECT), i;
+	struct iovec iov = { self->buf, BLOCK };
+
+	ASSERT_LE(0, direct);
+	for (i = 0; i < 4; i++) {
+		int fd = i & 1 ? direct : self->fd;
+
+		if (i & 2)
+			aio_prep(&self->iocb[0], IOCB_CMD_PWRITEV, fd, &iov, 1, 0);
+		else
+			aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, fd, self->buf, BLOCK, 0);
+		ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+		ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
+		EXPECT_NO_EVENT(self->ctx);
+		/* RWF_NOWAIT has nothing to do with that on a plain context, where it waits. */
+		ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+		EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
+		/* What protected it is given back. */
+		ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+		ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	}
+}
+
+/* Writes that wait for the thaw, and those who do and do not wait for them. */
+TEST_F(disk, frozen_order)
+{
+	int other = aio_mem_file(), at_sync = -1, at_last = -1, i;
+	char *a = self->buf, *b = self->buf + BLOCK, *old = self->buf + 2 * BLOCK;
+	char *r1 = self->back, *r2 = self->back + BLOCK, *r3 = self->back + 2 * BLOCK;
+	aio_context_t second = 0;
+	struct iocb free_read, behind;
+
+	ASSERT_EQ(0, setup_threaded(4, &second));
+	ASSERT_EQ(BLOCK, pwrite(other, old, BLOCK, 0));
+	ASSERT_EQ(BLOCK, pwrite(self->fd, old, BLOCK, 0));
+	ASSERT_EQ(0, fsync(self->fd));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->fd, a, BLOCK, 0);
+	aio_prep(&self->iocb[1], IOCB_CMD_PREAD, self->fd, r1, BLOCK, 0);
+	aio_prep(&self->iocb[2], IOCB_CMD_PWRITE, self->fd, b, BLOCK, 0);
+	aio_prep(&self->iocb[3], IOCB_CMD_FDSYNC, self->fd, NULL, 0, 0);
+	aio_prep(&self->iocb[4], IOCB_CMD_PREAD, self->fd, r2, BLOCK, 0);
+	aio_prep(&self->iocb[5], IOCB_CMD_FSYNC, self->fd, NULL, 0, 0);
+	ASSERT_EQ(2, io_submit(self->ctx, 2, self->list));
+	ASSERT_EQ(4, io_submit(self->ctx, 4, self->list + 2));
+	EXPECT_NO_EVENT(self->ctx);
+	/* Another file, and the same one in another context. */
+	aio_prep(&free_read, IOCB_CMD_PREAD, other, r3, BLOCK, 0);
+	EXPECT_DONE(self->ctx, &free_read, BLOCK);
+	EXPECT_EQ(0, memcmp(r3, old, BLOCK));
+	memset(r3, 0, BLOCK);
+	aio_prep(&behind, IOCB_CMD_PREAD, self->fd, r3, BLOCK, 0);
+	EXPECT_DONE(second, &behind, BLOCK);
+	EXPECT_EQ(0, memcmp(r3, old, BLOCK));
+	EXPECT_NO_EVENT(self->ctx);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	ASSERT_EQ(6, await_events(self->ctx, self->events, 6));
+	for (i = 0; i < 6; i++) {
+		struct iocb *cb = (struct iocb *)(uintptr_t)self->events[i].obj;
+		bool sync = cb->aio_lio_opcode == IOCB_CMD_FSYNC ||
+			cb->aio_lio_opcode == IOCB_CMD_FDSYNC;
+
+		EXPECT_EVENT(&self->events[i], cb, sync ? 0 : BLOCK);
+		if (cb == self->list[3])
+			at_sync = i;
+		if (cb == self->list[2])
+			at_last = i;
+	}
+	EXPECT_EQ(0, memcmp(r1, a, BLOCK));
+	EXPECT_EQ(0, memcmp(r2, b, BLOCK));
+	/* What was to be synced had been written. */
+	EXPECT_LT(at_last, at_sync);
+	EXPECT_EQ(0, io_destroy(second));
+}
+
+/* A read that is not to wait does not overtake the write: it finds what that writes, or EAGAIN. */
+TEST_F(disk, nowait_behind)
+{
+	struct io_event event = { 0 };
+	long early;
+
+	memset(self->buf, 'n', BLOCK);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->fd, self->buf, BLOCK, 0);
+	aio_prep(&self->iocb[1], IOCB_CMD_PREAD, self->fd, self->back, BLOCK, 0);
+	self->iocb[1].aio_rw_flags = RWF_NOWAIT;
+	EXPECT_EQ(2, io_submit(self->ctx, 2, self->list));
+	aio_sleep_ms(20);
+	early = aio_reap(self->ctx, &event, 1);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	if (early == 1) {
+		EXPECT_EVENT(&event, self->list[1], -EAGAIN);
+		EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
+		return;
+	}
+	EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
+	EXPECT_NEXT(self->ctx, self->list[1], BLOCK);
+	EXPECT_EQ('n', self->back[0]);
+}
+
+/*
+ * More writes than there are threads for files of a disk, all of which hang: what goes
+ * to other files of this process, and to another process, goes on.
+ */
+TEST_F_TIMEOUT(disk, hung_disk, 300)
+{
+	aio_context_t many = 0, ctx = 0;
+	int nr = aio_long() ? 400 : 40, i, other = aio_mem_file();
+	struct iocb *iocb = calloc(nr, sizeof(*iocb));
+	struct io_event *events = calloc(nr, sizeof(*events));
+	struct iocb one;
+	char name[16];
+	pid_t pid;
+
+	ASSERT_EQ(0, setup_threaded(nr, &many));
+	for (i = 0; i < nr; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		aio_prep(&iocb[i], IOCB_CMD_PWRITE, thread_fs_open(&self->fs, name, O_RDWR),
+			 self->buf, BLOCK, 0);
+	}
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	for (i = 0; i < nr; i++) {
+		struct iocb *cb = &iocb[i];
+
+		ASSERT_EQ(1, io_submit(many, 1, &cb));
+	}
+	aio_prep(&one, IOCB_CMD_PWRITE, other, self->buf, BLOCK, 0);
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &one));
+	/* Each of them may have been taken for one that goes on, for a second. */
+	for (i = 0; i < 5 && await_events(self->ctx, events, 1) != 1; i++)
+		;
+	EXPECT_EVENT(&events[0], &one, BLOCK);
+	for (i = 0; i < 10; i++)
+		EXPECT_DONE(self->ctx, &one, BLOCK);
+	aio_prep(&one, IOCB_CMD_PREAD, other, self->back, BLOCK, 0);
+	for (i = 0; i < 10; i++)
+		EXPECT_DONE(self->ctx, &one, BLOCK);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct io_event event;
+
+		aio_prep(&one, IOCB_CMD_PWRITE, other, self->buf, BLOCK, 0);
+		_exit(setup_threaded(4, &ctx) || aio_submit_one(ctx, &one) != 1 ||
+		      await_events(ctx, &event, 1) != 1 || event.res != BLOCK);
+	}
+	EXPECT_EQ(0, await_child(pid));
+	EXPECT_EQ(0, aio_drain(many));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	ASSERT_EQ(nr, await_events(many, events, nr));
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(BLOCK, events[i].res);
+}
+
+TEST_HARNESS_MAIN
