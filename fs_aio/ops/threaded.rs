@@ -155,7 +155,8 @@ impl RwJob {
 /// Returns whether an operation that has done less than it was asked for goes on.
 fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
     match dir {
-        Direction::Write => abilities.storage || (abilities.pipe && !abilities.nonblock),
+        Direction::Write if abilities.storage => kiocb.may_be_larger(end),
+        Direction::Write => abilities.pipe && !abilities.nonblock,
         // At the end of the file there is no more. Other files have no more now.
         Direction::Read => abilities.storage && end < kiocb.size(),
     }
@@ -198,9 +199,13 @@ impl Perform for RwJob {
                     this.forward_signals(thread);
 
                     let (job, shared) = (&this.job, &this.job.shared);
-                    let end = shared.pos() + shared.done() as i64;
+                    let end = shared.pos_now();
+
+                    // Who may wait does all that can be done, but for a signal.
+                    let cut = how != How::Wait || current!().signal_pending();
 
                     if res <= 0
+                        || !cut
                         || shared.left() == 0
                         || this.is_given_up()
                         || !goes_on(shared.dir(), shared.abilities(), shared.kiocb(), end)
@@ -530,7 +535,7 @@ fn begin(operation: SlabArc<Carried<RwJob>>, tried: bool, reservation: Option<Re
             Progress::Interrupted(operation) => Carried::enqueue(operation),
             Progress::Ended(operation, res) => {
                 let (job, shared) = (&operation.job, &operation.job.shared);
-                let end = shared.pos() + shared.done() as i64;
+                let end = shared.pos_now();
                 let short = res > 0
                     && shared.left() != 0
                     && goes_on(shared.dir(), &abilities, shared.kiocb(), end);
