@@ -14,7 +14,7 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test test-all kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
+.PHONY: help run shell kernel test test-all test-tools kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
 
 help:
 	@echo 'make run        build, boot, and run fio with verified I/O through AIO'
@@ -25,6 +25,7 @@ help:
 	@echo 'make spec-check the specifications of the calls, proven by the last test run'
 	@echo 'make diff-test  random sequences of calls, compared between both kernels'
 	@echo 'make test-clients  programs of other people, on both kernels (CLIENTS="NAME ...")'
+	@echo 'make test-tools  aio-top and aio-latency; installs what they need'
 	@echo 'make test-debug  tests, stress and fault injection in debug kernels (DEBUG="kasan ...")'
 	@echo 'make test-install  the installation, in bare systems (SYSTEMS="NAME ..."; as root)'
 	@echo 'make bench      instructions per operation: C, Rust and io_uring (CASES="NAME ...")'
@@ -44,7 +45,7 @@ help:
 	@echo '           DEBUG="PART ..."  OPS=N  CPUS="1 2 4"  SEED=N  KERNEL_IMAGE=FILE (test-debug)'
 	@echo 'README.md describes them.'
 
-run shell kernel lint diff-test test-debug test-all bench bench-check test-install miri:
+run shell kernel lint diff-test test-debug test-all test-tools bench bench-check test-install miri:
 	@scripts/$@
 
 test:

@@ -7,6 +7,7 @@
 #define _FS_AIO_AIO_H
 
 #include <linux/aio.h>
+#include <linux/jump_label.h>
 #include <linux/uio.h>
 #include <uapi/linux/aio_ext.h>
 
@@ -33,6 +34,24 @@ long aio_pgetevents(unsigned long ctx_id, long min_nr, long nr,
 #ifdef CONFIG_AIO_THREAD
 void aio_thread_exits(void);
 #endif
+
+/* For observe.c. */
+struct mm_struct;
+struct seq_file;
+
+long aio_proc_next(struct mm_struct *mm, unsigned long from);
+void aio_proc_show(struct seq_file *m, struct mm_struct *mm, long index,
+		   bool stats);
+
+/* Enabled while somebody observes what io_submit() does. */
+struct aio_observers {
+	struct static_key_false key;
+};
+
+extern struct aio_observers aio_observers;
+
+/* fs.aio-stats */
+extern int aio_stats;
 
 void aio_set_cancel_fn(struct kiocb *iocb, kiocb_cancel_fn *cancel);
 

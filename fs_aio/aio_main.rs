@@ -8,7 +8,8 @@
 //! * [`submit`], [`events`], [`cancel`]: what the calls do;
 //! * [`ops`]: the operations;
 //! * [`batch`], [`request`], [`flushes`], [`context`], [`table`]: what is in flight, and in what;
-//! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used.
+//! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used;
+//! * [`stats`], [`trace`], [`observe`]: what is counted and told of all that, and `/proc/PID/aio`.
 //!
 //! All memory safety rests on the abstractions of the `kernel` crate: there is no unsafe code here.
 //! See `Documentation/filesystems/aio-rust.rst` for the design.
@@ -27,15 +28,18 @@ mod kind;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 mod limits;
+mod observe;
 mod ops;
 mod polled;
 mod request;
 mod ring;
 mod ring_file;
 mod slots;
+mod stats;
 mod submit;
 mod syscall;
 mod table;
+mod trace;
 mod workers;
 
 use kernel::{

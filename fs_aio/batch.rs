@@ -17,9 +17,12 @@ use crate::{
     }, //
 };
 use kernel::{
-    aio::abi::{
-        Iocb,
-        IOCB_FLAG_RESFD, //
+    aio::{
+        abi::{
+            Iocb,
+            IOCB_FLAG_RESFD, //
+        },
+        trace, //
     },
     eventfd::EventFd,
     fs::{
@@ -205,10 +208,28 @@ impl<'a> Batch<'a> {
                 // There may be somebody who waits for more events than can ever be in the ring.
                 // They have to be taken out before there can be more.
                 context.waiters.wake(usize::MAX);
+                context.stats.refused();
+                self.trace_refused();
                 Err(EAGAIN)
             }
             n => Ok(n),
         }
+    }
+
+    #[cold]
+    fn trace_refused(&self) {
+        let context = self.context;
+        let room = u64::from(context.ring.nr_events() - 1);
+        let (common, local) = context.slots.free();
+
+        trace::refused(
+            context.user_id(),
+            trace::Limit::Ring,
+            self.left as u64,
+            room.saturating_sub(common.into())
+                .saturating_sub(local.into()),
+            room,
+        );
     }
 
     /// Returns the file of a descriptor, as `fget()` does.

@@ -7,7 +7,10 @@ use crate::{
     request, //
 };
 use kernel::{
-    aio::abi::Iocb,
+    aio::{
+        abi::Iocb,
+        trace, //
+    },
     prelude::*,
     uaccess::{
         UserPtr,
@@ -35,7 +38,13 @@ pub(crate) fn check(user_iocb: UserPtr) -> Result {
 ///
 /// `EINVAL` if there is none that can be cancelled, or what the driver says.
 pub(crate) fn cancel(context: &Context, obj: u64) -> Result {
-    context.cancel.cancel(obj, context.ring.nr_events() as usize)
+    let result = context
+        .cancel
+        .cancel(obj, context.ring.nr_events() as usize);
+    let ret = result.err().map_or(0, |e| e.to_errno());
+
+    trace::cancel(context.user_id(), obj, ret);
+    result
 }
 
 #[kunit_tests(aio_cancel)]

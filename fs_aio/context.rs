@@ -55,6 +55,7 @@ use crate::{
         Size, //
     },
     slots::Slots,
+    stats::Stats,
     table::{
         self,
         Table, //
@@ -69,6 +70,7 @@ use kernel::{
             CurrentMm,
             RemovedContext, //
         },
+        trace,
     },
     mm::{
         locked_vm::LockedVm,
@@ -203,6 +205,8 @@ pub(crate) struct Context {
     extension: Option<Pin<KBox<Extension>>>,
     /// The flushes of the process, once there was one in this context.
     pub(crate) flushes: SetOnce<Arc<Flushes>>,
+    /// What is counted for those who look at it.
+    pub(crate) stats: Stats,
 }
 
 impl Context {
@@ -234,7 +238,8 @@ impl Context {
         let mapping = ring.map(&locked)?;
         let charge = Charge::new(nr_events, group)?;
         let pool = SlabPool::new((nr_events as usize).min(request::MAX_POOL))?;
-        let owner = Self::new(mapping.addr(), slots, ring, features, pool, extension)?;
+        let (addr, stats) = (mapping.addr(), Stats::new(nr_events));
+        let owner = Self::new(addr, slots, ring, features, pool, extension, stats)?;
 
         let user = table::insert(mm, owner, |index, context| {
             context.index.store(index, Relaxed);
@@ -247,6 +252,7 @@ impl Context {
         // Now it can be found.
         user.ring.set_id(user.index() as u32);
 
+        trace::setup(user.user_id(), nr_events, size.capacity(), user.flags());
         Ok(user)
     }
 
@@ -257,6 +263,7 @@ impl Context {
         features: Features,
         pool: SlabPool<request::Memory>,
         extension: Option<Pin<KBox<Extension>>>,
+        stats: Stats,
     ) -> Result<StagedOwner<Self>> {
         StagedOwner::new(|ended| {
             try_pin_init!(Self {
@@ -274,6 +281,7 @@ impl Context {
                 drain_waiter <- new_spinlock_irqsave!(None, "aio::drain_waiter"),
                 extension,
                 flushes: SetOnce::new(),
+                stats,
             }? Error)
         })
     }
@@ -296,6 +304,11 @@ impl Context {
     /// Returns what it knows of the threads that carry on what would block, if they do.
     pub(crate) fn threads(&self) -> Option<&Threads> {
         self.extension()?.threads()
+    }
+
+    /// Returns what kind of context it is, see [`Extension::flags()`].
+    pub(crate) fn flags(&self) -> u32 {
+        self.extension().map_or(0, Extension::flags)
     }
 
     /// Returns the reads and writes that are polled for, for use when this context has ended, too.
@@ -428,6 +441,7 @@ impl Staged for Context {
     /// There will be no event.
     fn work_dropped(&self) {
         self.slots.put(1);
+        self.stats.not_started();
     }
 
     fn users_gone(&self) {

@@ -9,6 +9,7 @@ use crate::{
         Found,
         Polled, //
     },
+    trace::Waiting, //
 };
 use kernel::{
     aio::abi::IoEvent,
@@ -83,8 +84,10 @@ impl Reader<'_> {
     #[inline(never)]
     fn wait(mut self, timeout: Timeout) -> Result<usize> {
         let (context, missing) = (self.context, self.missing());
+        let waiting = Waiting::begin(context, missing, timeout);
 
         context.waiters.wait(timeout, missing, || self.look());
+        waiting.end(context, self.got);
         self.result()
     }
 

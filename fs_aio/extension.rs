@@ -26,6 +26,10 @@ use crate::{
         Features,
         Size, //
     },
+    trace::{
+        Nobody,
+        Observer, //
+    },
     workers::{
         self,
         Threads, //
@@ -216,7 +220,7 @@ impl Wanted {
                 polled,
                 threaded: self.threaded,
                 threads <- Threads::new(),
-                _locked: locked,
+                locked,
                 waiter <- new_spinlock!(None, "aio::extension"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -281,7 +285,7 @@ pub(crate) struct Extension {
     threaded: bool,
     #[pin]
     threads: Threads,
-    _locked: Option<LockedVm>,
+    locked: Option<LockedVm>,
     /// Somebody waits for the end.
     #[pin]
     waiter: SpinLock<Option<WaitToken>>,
@@ -299,6 +303,24 @@ impl Extension {
             return Err(EINVAL);
         }
         Ok(array_index_nospec(nr, self.nr))
+    }
+
+    /// In [`flags()`](Self::flags): none that a program can ask for.
+    pub(crate) const THREADED: u32 = 1 << 3;
+
+    /// Returns the flags that it was asked for with, and whether it is threaded.
+    pub(crate) fn flags(&self) -> u32 {
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+
+        flag(setup2::USERIOCB, self.iocbs.is_some())
+            | flag(setup2::IOPOLL, self.polled.is_some())
+            | flag(setup2::FIXEDBUFS, self.buffers.is_some())
+            | flag(Self::THREADED, self.threaded)
+    }
+
+    /// Returns how many pages of the process are pinned.
+    pub(crate) fn pinned_pages(&self) -> usize {
+        self.locked.as_ref().map_or(0, LockedVm::nr_pages)
     }
 
     /// Returns by what name a request is found that user space calls so.
@@ -359,6 +381,7 @@ impl Extension {
 
 impl Kind for &Extension {
     type Name = AnyName;
+    type Observer = Nobody;
 
     #[inline(always)]
     fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
@@ -396,7 +419,7 @@ impl Kind for &Extension {
     }
 
     #[inline(always)]
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -414,17 +437,17 @@ impl Kind for &Extension {
             None if self.threaded => {
                 threaded::start(&self.threads, prepared, iocb, (dir, shape), fixed, batch)
             }
-            None => rw::start(prepared, iocb, dir, shape, fixed, batch),
+            None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
             Some(polled) => {
                 let transfer = Transfer::new(iocb, dir, shape, fixed);
 
-                polled_rw::start(prepared, iocb, transfer, polled, batch)
+                polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
             }
         }
     }
 
     #[inline(always)]
-    fn start_other(
+    fn start_other<O: Observer>(
         self,
         iocb: &Iocb,
         name: AnyName,
@@ -433,9 +456,9 @@ impl Kind for &Extension {
     ) -> Result {
         #[cfg(CONFIG_AIO_THREAD)]
         if let Some(threads) = self.threads() {
-            return jobs::start(threads, iocb, name, compat, batch);
+            return jobs::start::<O>(threads, iocb, name, compat, batch);
         }
         let _ = compat;
-        ops::start_other(iocb, name, batch)
+        ops::start_other::<O>(iocb, name, batch)
     }
 }

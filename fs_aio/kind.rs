@@ -18,6 +18,10 @@ use crate::{
         Prepared,
         KEY, //
     },
+    trace::{
+        Nobody,
+        Observer, //
+    },
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -103,6 +107,9 @@ pub(crate) trait Kind: Copy {
     /// How user space calls an iocb.
     type Name: IocbName;
 
+    /// Who is told of each request.
+    type Observer: Observer;
+
     /// Reads the name of an iocb, from the array that was passed to `io_submit(2)`.
     ///
     /// # Errors
@@ -127,12 +134,12 @@ pub(crate) trait Kind: Copy {
         Ok(())
     }
 
-    /// Starts a read or write.
+    /// Starts a read or write, of which `O` is told.
     ///
     /// # Errors
     ///
     /// See [`rw::start()`].
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -141,21 +148,21 @@ pub(crate) trait Kind: Copy {
         batch: &mut Batch<'_>,
     ) -> Result;
 
-    /// Starts an operation that is no read or write.
+    /// Starts an operation that is no read or write, of which `O` is told.
     ///
     /// # Errors
     ///
     /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
     /// being started.
     #[inline(always)]
-    fn start_other(
+    fn start_other<O: Observer>(
         self,
         iocb: &Iocb,
         name: Self::Name,
         _compat: bool,
         batch: &mut Batch<'_>,
     ) -> Result {
-        ops::start_other(iocb, name.any(), batch)
+        ops::start_other::<O>(iocb, name.any(), batch)
     }
 }
 
@@ -181,6 +188,7 @@ pub(crate) fn word(array: UserPtr, nr: usize, abi: Abi) -> Result<usize> {
 
 impl Kind for Plain {
     type Name = UserPtr;
+    type Observer = Nobody;
 
     #[inline(always)]
     fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<UserPtr> {
@@ -193,7 +201,7 @@ impl Kind for Plain {
     }
 
     #[inline(always)]
-    fn start_rw(
+    fn start_rw<O: Observer>(
         self,
         prepared: Prepared,
         iocb: &Iocb,
@@ -201,6 +209,6 @@ impl Kind for Plain {
         (dir, shape): (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        rw::start(prepared, iocb, dir, shape, None, batch)
+        rw::start::<O>(prepared, iocb, dir, shape, None, batch)
     }
 }

@@ -4,7 +4,10 @@
 //! `RLIMIT_MEMLOCK`.
 
 use kernel::{
-    aio::abi::DEFAULT_MAX_NR,
+    aio::{
+        abi::DEFAULT_MAX_NR,
+        trace, //
+    },
     misc_cgroup::{
         MiscCharge,
         MiscResource, //
@@ -114,7 +117,11 @@ impl Watch for MaxNrWritten {
     }
 }
 
+#[cold]
 fn refuse_nr(nr_events: usize) -> Error {
+    let (used, allowed) = (NR.load(Relaxed) as u64, MAX_NR.load(Relaxed) as u64);
+
+    trace::refused(0, trace::Limit::MaxNr, nr_events as u64, used, allowed);
     if NR_MESSAGES.allows() {
         let task = current!();
 
@@ -193,9 +200,11 @@ pub(crate) fn recharge_pinned(charge: &mut LockedVm, nr_pages: usize) -> Result 
         .map_err(refuse_pinned)
 }
 
+#[cold]
 fn refuse_pinned(error: ChargeError) -> Error {
     match error {
         ChargeError::Exceeded(exceeded) => {
+            trace_pages(trace::Limit::Pinned, &exceeded);
             if PINNED_MESSAGES.allows() {
                 tell_of_pages("io_setup2() refused: RLIMIT_MEMLOCK", &exceeded);
             }
@@ -205,7 +214,19 @@ fn refuse_pinned(error: ChargeError) -> Error {
     }
 }
 
+fn trace_pages(limit: trace::Limit, exceeded: &Exceeded) {
+    trace::refused(
+        0,
+        limit,
+        exceeded.asked as u64,
+        exceeded.locked as u64,
+        exceeded.limit as u64,
+    );
+}
+
+#[cold]
 fn refuse_pages(exceeded: &Exceeded) -> Error {
+    trace_pages(trace::Limit::Locked, exceeded);
     if MEMLOCK_MESSAGES.allows() {
         tell_of_pages("io_setup() refused: RLIMIT_MEMLOCK", exceeded);
     }
@@ -255,7 +276,9 @@ impl GroupCharge {
     }
 }
 
+#[cold]
 fn refuse_group(nr_events: u32) -> Error {
+    trace::refused(0, trace::Limit::Group, nr_events.into(), 0, 0);
     if CGROUP_MESSAGES.allows() {
         let task = current!();
 

@@ -8,7 +8,8 @@ use crate::{
         AnyName,
         Kind, //
     },
-    request::Request, //
+    request::Request,
+    trace::Observer, //
 };
 use core::mem::ManuallyDrop;
 use kernel::{
@@ -89,22 +90,30 @@ pub(crate) fn start<K: Kind>(
             // Only a copy of its own has to be in memory.
             let iocb = *iocb;
 
-            return kind.start_other(&iocb, name, compat, batch);
+            return kind.start_other::<K::Observer>(&iocb, name, compat, batch);
         }
     };
 
-    kind.start_rw(batch.prepare(iocb, name)?, iocb, name, (dir, shape), batch)
+    let prepared = batch.prepare(iocb, name)?;
+
+    K::Observer::prepared(&prepared, iocb);
+    kind.start_rw::<K::Observer>(prepared, iocb, name, (dir, shape), batch)
 }
 
 /// Starts an operation that is no read or write.
 #[inline(never)]
-pub(crate) fn start_other(iocb: &Iocb, name: AnyName, batch: &mut Batch<'_>) -> Result {
+pub(crate) fn start_other<O: Observer>(
+    iocb: &Iocb,
+    name: AnyName,
+    batch: &mut Batch<'_>,
+) -> Result {
     let request = batch.prepare(iocb, name)?;
 
+    O::prepared(&request, iocb);
     match iocb.opcode() {
-        opcode::FSYNC => fsync::start(request, iocb, fsync::What::All, batch),
-        opcode::FDSYNC => fsync::start(request, iocb, fsync::What::Data, batch),
-        opcode::POLL => poll::start(request, iocb, batch),
+        opcode::FSYNC => fsync::start::<O>(request, iocb, fsync::What::All, batch),
+        opcode::FDSYNC => fsync::start::<O>(request, iocb, fsync::What::Data, batch),
+        opcode::POLL => poll::start::<O>(request, iocb, batch),
         // That there is no such operation is the last thing to be found out.
         _ => Err(EINVAL),
     }

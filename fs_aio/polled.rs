@@ -11,9 +11,11 @@ use crate::{
         Outcome,
         PolledRw, //
     },
-    request::Request, //
+    request::Request,
+    trace, //
 };
 use kernel::{
+    aio::trace::completions_on,
     fs::{
         CompBatch,
         Look,
@@ -86,7 +88,7 @@ impl Polled {
     }
 
     /// Adds one that was submitted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, request: InFlight) {
         self.in_flight.add(1, Relaxed);
         // There is room: each has a slot of the ring.
@@ -209,7 +211,12 @@ impl Polled {
             match &all[i] {
                 Some(request) if request.is_last() && !(again && Self::is_refused(request)) => {
                     if let Some(request) = all[i].take() {
-                        Request::put(request.into_inner());
+                        let request = request.into_inner();
+
+                        if completions_on() {
+                            trace::completed(&request, request.result());
+                        }
+                        Request::put(request);
                     }
                 }
                 _ => {

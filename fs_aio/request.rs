@@ -9,10 +9,17 @@
 
 use crate::{
     context::Context,
-    ops, //
+    ops,
+    trace::{
+        self,
+        Observed, //
+    }, //
 };
 use kernel::{
-    aio::abi::IoEvent,
+    aio::{
+        abi::IoEvent,
+        trace::completions_on, //
+    },
     eventfd::EventFd,
     fs::LocalFile,
     prelude::*,
@@ -110,6 +117,9 @@ impl Head {
     /// May be called in any context.
     #[inline(never)]
     pub(crate) fn post_late(self, result: isize) {
+        if completions_on() {
+            trace::late(&self.context, self.obj, result);
+        }
         match self.eventfd {
             None => self.post(result, |_| ()),
             Some(_) => self.post_and_signal(result, |_| ()),
@@ -205,12 +215,15 @@ impl Prepared {
 
     /// Makes this a request for an operation, which `init` makes of the file.
     ///
+    /// `started` is what [`Request::started()`] will return.
+    ///
     /// # Errors
     ///
     /// What `init` returns.
     #[inline]
     pub(crate) fn into_request<O, I: PinInit<O>>(
         self,
+        started: isize,
         init: impl FnOnce(ARef<LocalFile>) -> Result<I>,
     ) -> Result<UniqueSlabArc<Request<O>>> {
         let Self { memory, file, head } = self;
@@ -219,7 +232,7 @@ impl Prepared {
         let init = pin_init!(Request {
             op <- op,
             head,
-            result: Atomic::new(0),
+            result: Atomic::new(started),
         });
 
         memory.init(init).map_err(|never| match never {})
@@ -250,7 +263,8 @@ pub(crate) struct Request<O> {
     #[pin]
     pub(crate) op: O,
     head: Head,
-    /// What will be in the event.
+    /// What will be in the event; before the operation is complete, when it was started, if
+    /// somebody observes that, or 0.
     result: Atomic<isize>,
 }
 
@@ -291,6 +305,19 @@ impl<O> Request<O> {
         self.result.load(Relaxed)
     }
 
+    /// Returns when the operation was started, for one that is not complete; 0 if it was not
+    /// observed.
+    #[inline]
+    pub(crate) fn started(&self) -> isize {
+        self.result.load(Relaxed)
+    }
+
+    /// Returns how user space calls the operation.
+    #[inline]
+    pub(crate) fn obj(&self) -> u64 {
+        self.head.obj
+    }
+
     /// Returns whether an eventfd will be signalled.
     #[inline]
     pub(crate) fn has_eventfd(&self) -> bool {
@@ -298,12 +325,23 @@ impl<O> Request<O> {
     }
 }
 
-impl<O: Dismantle> Request<O> {
+impl<O: Dismantle + Observed> Request<O> {
     /// The operation is complete.
     ///
     /// May be called in any context.
     #[inline]
     pub(crate) fn complete(this: SlabArc<Self>, result: isize) {
+        if completions_on() {
+            trace::completed(&this, result);
+        }
+        Self::ended(this, result);
+    }
+}
+
+impl<O: Dismantle> Request<O> {
+    /// The same, but nobody is told.
+    #[inline]
+    pub(crate) fn ended(this: SlabArc<Self>, result: isize) {
         // Whoever posts the event sees it, because the reference is given up after it.
         this.result.store(result, Relaxed);
         Self::put(this);

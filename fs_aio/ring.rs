@@ -220,6 +220,11 @@ impl<D: Send> Ring<D> {
         self.nr_events
     }
 
+    /// Returns how many pages it takes: they are full of events.
+    pub(crate) fn nr_pages(&self) -> usize {
+        Self::offset(self.nr_events).div_ceil(PAGE_SIZE)
+    }
+
     /// Returns whether the ring is in this file.
     pub(crate) fn is_file(&self, file: &File) -> bool {
         self.pages.is_file(file)
@@ -354,6 +359,15 @@ impl<D: Send> Ring<D> {
                 Self::refill(ring, self.nr_events, head, slots);
             }
         });
+    }
+
+    /// Returns how many events were not read, as far as user space tells the truth.
+    pub(crate) fn unread(&self) -> u32 {
+        self.pages.with_producer(|ring| {
+            let head = Self::clamp(self.nr_events, ring.pages().read_u32(header::HEAD));
+
+            Self::distance(self.nr_events, head, ring.tail)
+        })
     }
 
     /// Moves up to `nr` events to user space, and returns how many.

@@ -82,6 +82,11 @@ impl Slots {
         })
     }
 
+    /// Returns how many are free: in the common number, and in those of the CPUs.
+    pub(crate) fn free(&self) -> (u32, u32) {
+        (self.common.0.load(Relaxed), self.local.sum())
+    }
+
     /// Moves a batch out of `common`, if it has one.
     fn take_batch(&self) -> bool {
         let mut old = self.common.0.load(Relaxed);
@@ -183,7 +188,13 @@ mod tests {
         assert!(taken > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
         assert_eq!(slots.take(1), 0);
 
+        let (common, local) = slots.free();
+
+        assert_eq!(taken + common + local, 126);
         slots.put(taken);
+        let (common, local) = slots.free();
+
+        assert_eq!(common + local, 126);
         let again = (0..1000).take_while(|_| slots.take(1) == 1).count() as u32;
         assert!(again > 126 - 2 * slots.batch * kernel::percpu::num_possible_cpus());
         slots.put(again);
@@ -221,13 +232,9 @@ mod tests {
             let mut taken = 0;
 
             // A few in the number of each CPU.
-            slots.local.call_online(
-                |_| true,
-                |_, _| {
-                    slots.take(1);
-                    slots.put(1);
-                },
-            );
+            slots
+                .local
+                .call_online(|_| true, |_, _| slots.put(slots.take(1)));
             while let n @ 1.. = slots.take(2) {
                 taken += n;
             }

@@ -10,13 +10,20 @@ use crate::{
         Kind,
         Plain, //
     },
-    ops, //
+    ops,
+    trace::{
+        self,
+        Observing, //
+    }, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
-    aio::abi::{
-        Abi,
-        Iocb, //
+    aio::{
+        abi::{
+            Abi,
+            Iocb, //
+        },
+        trace::submissions_on, //
     },
     blk_plug::plugged,
     prelude::*,
@@ -39,6 +46,9 @@ pub(crate) fn submit(
     iocbs: UserPtr,
     abi: Abi,
 ) -> Result<usize> {
+    if submissions_on() {
+        return submit_observed(context, nr, iocbs, abi);
+    }
     // No more can be in flight.
     let nr = nr.min(context.ring.nr_events() as usize);
 
@@ -96,27 +106,54 @@ fn submit_to_extended(
     abi: Abi,
 ) -> Result<usize> {
     if nr > PLUG_THRESHOLD {
-        plugged(|| submit_extended(extension, context, nr, iocbs, abi))
+        plugged(|| submit_extended(extension, extension, context, nr, iocbs, abi))
     } else {
-        submit_extended(extension, context, nr, iocbs, abi)
+        submit_extended(extension, extension, context, nr, iocbs, abi)
     }
 }
 
 #[inline(never)]
-fn submit_extended(
+fn submit_extended<K: Kind>(
     extension: &Extension,
+    kind: K,
     context: &StagedUser<Context>,
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
 ) -> Result<usize> {
-    let result = submit_batch(extension, context, nr, iocbs, abi);
+    let result = submit_batch(kind, context, nr, iocbs, abi);
 
     if extension.polled().is_some() {
         // Whoever waits, and had nothing to poll for, has now.
         context.waiters.wake(usize::MAX);
     }
     result
+}
+
+/// Submits to a context of any kind, while somebody observes that.
+#[cold]
+#[inline(never)]
+fn submit_observed(
+    context: &StagedUser<Context>,
+    asked: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    let nr = asked.min(context.ring.nr_events() as usize);
+    let submit = || match context.extension() {
+        None => submit_batch(Observing(Plain), context, nr, iocbs, abi),
+        Some(extension) => {
+            submit_extended(extension, Observing(extension), context, nr, iocbs, abi)
+        }
+    };
+
+    trace::submission(context, asked, || {
+        if nr > PLUG_THRESHOLD {
+            plugged(submit)
+        } else {
+            submit()
+        }
+    })
 }
 
 /// Submits one iocb.

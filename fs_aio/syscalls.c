@@ -14,14 +14,14 @@ struct __compat_aio_sigset;
 
 #ifdef CONFIG_AIO_THREAD
 /*
- * Called by do_exit(), before the task gives up anything; also by AIO's own
- * threads: perhaps one of them was not counted when the last other one left.
+ * Called by do_exit(), before the task gives up anything. Threads that AIO has
+ * made end by themselves.
  */
 void aio_exit_thread(void)
 {
 	struct mm_struct *mm = current->mm;
 
-	if (mm && rcu_access_pointer(mm->ioctx_table))
+	if (mm && !(current->flags & PF_IO_WORKER) && rcu_access_pointer(mm->ioctx_table))
 		aio_thread_exits();
 }
 #endif

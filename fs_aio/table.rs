@@ -11,13 +11,16 @@ use crate::{
     workers::Pool, //
 };
 use kernel::{
-    aio::mm::{
-        self,
-        ContextUser,
-        Contexts,
-        CurrentMm,
-        LastTable,
-        LockedTable, //
+    aio::{
+        mm::{
+            self,
+            ContextUser,
+            Contexts,
+            CurrentMm,
+            LastTable,
+            LockedTable, //
+        },
+        trace, //
     },
     fs::File,
     mm::{
@@ -63,6 +66,7 @@ impl Contexts for Table {
         WaitGroup::scope(|group| {
             table.drain(|context| {
                 if let Some(registration) = context.kill() {
+                    trace::destroy(context.user_id(), true);
                     let registration = registration.leave_mapping();
                     let polled = context.polled();
 
@@ -260,6 +264,7 @@ pub(crate) fn kill(
     // Who has the registration is the only one to remove the context.
     let removed = removed.ok_or(EINVAL)?;
 
+    trace::destroy(removed.user_id(), false);
     // Perhaps there is no other user.
     drop(context);
     Ok(Context::begin_end(removed, registration, waiter))

@@ -692,9 +692,7 @@ impl Pool {
 
     /// The current task exits, and is none of the threads: if nobody else is left, they leave.
     pub(crate) fn task_exits(&self) {
-        let threads = self.state.with(|s| s.threads);
-
-        if io_thread::threads_left() <= threads {
+        if io_thread::are_alone() {
             self.die();
         }
     }

@@ -30,6 +30,23 @@ def size(n):
     return f"{n / 2**20:.1f} MiB"
 
 
+def seen(results):
+    """What /proc/PID/aio and the tracepoints have told of fio, if they are there."""
+    view = results / "aio"
+    if view.exists():
+        path, header, *lines = view.read_text().splitlines()
+        table = [line.split() for line in [header, *lines]]
+        widths = [max(len(word) for word in column) for column in zip(*table)]
+        print(f"  seen       {path}, while it ran:")
+        for row in table:
+            print("    " + " ".join(word.rjust(width) for word, width in zip(row, widths)))
+    trace = results / "trace"
+    if trace.exists():
+        print("  traced     (the first of each: submission, request, completion)")
+        for line in trace.read_text().splitlines():
+            print("    " + line[line.index("aio_"):] if "aio_" in line else line)
+
+
 def main():
     results = pathlib.Path(sys.argv[1])
     text = (results / "fio.json").read_text()
@@ -58,6 +75,7 @@ def main():
           "file system check clean")
     print(f"  errors     {job['error']}")
     print(f"  details    {results / 'fio.json'}")
+    seen(results)
     bad = job["error"] or not written or verified != written
     if bad:
         print("  FAILED: errors, or not everything that was written was verified")

@@ -9,11 +9,18 @@ use crate::{
         Prepared,
         Request, //
     },
-    table, //
+    table,
+    trace::{
+        Observed,
+        Observer, //
+    }, //
 };
 use kernel::{
     aio::{
-        abi::Iocb,
+        abi::{
+            opcode,
+            Iocb, //
+        },
         cancel::{
             impl_has_cancel_node,
             CancelNode,
@@ -21,7 +28,10 @@ use kernel::{
         },
     },
     cred::Credential,
-    fs::FsyncFile,
+    fs::{
+        FileId,
+        FsyncFile, //
+    },
     prelude::*,
     slab::{
         impl_dismantle,
@@ -64,6 +74,19 @@ impl_dismantle! {
         taken { waiting: FifoLinks, node: CancelNode }
         moved { file: FsyncFile }
         dropped { what, creds, flushes }
+    }
+}
+
+impl Observed for Fsync {
+    fn opcode(&self) -> u16 {
+        match self.what {
+            What::All => opcode::FSYNC,
+            What::Data => opcode::FDSYNC,
+        }
+    }
+
+    fn file_id(&self) -> FileId {
+        self.file.file_id()
     }
 }
 
@@ -126,14 +149,19 @@ pub(super) fn check(iocb: &Iocb) -> Result {
 ///
 /// In this order: `EINVAL` for a field of the iocb that flushes don't have, `EINVAL` for a file
 /// that can't be flushed, `ENOMEM`.
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb, what: What, batch: &mut Batch<'_>) -> Result {
-    let request = prepare(prepared, iocb, what, batch)?;
+pub(crate) fn start<O: Observer>(
+    prepared: Prepared,
+    iocb: &Iocb,
+    what: What,
+    batch: &mut Batch<'_>,
+) -> Result {
+    let request = prepare(prepared, iocb, what, O::now(), batch)?;
 
     batch.queued(queue(request));
     Ok(())
 }
 
-/// Prepares a flush.
+/// Prepares a flush, which was started when [`Request::started()`] says.
 ///
 /// # Errors
 ///
@@ -142,13 +170,14 @@ fn prepare(
     prepared: Prepared,
     iocb: &Iocb,
     what: What,
+    started: isize,
     batch: &Batch<'_>,
 ) -> Result<UniqueSlabArc<Request<Fsync>>> {
     check(iocb)?;
 
     let obj = prepared.obj();
 
-    prepared.into_request(|file| {
+    prepared.into_request(started, |file| {
         let file = FsyncFile::new(file)?;
         let creds = Credential::prepare()?;
         let flushes = table::flushes(batch.context())?;
@@ -192,7 +221,6 @@ mod tests {
         },
     };
     use kernel::{
-        aio::abi::opcode,
         kunit::user::ScriptedFile,
         sync::threshold::Timeout,
         time::{

@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     kind::AnyName,
     request::Head,
+    trace::Observer,
     workers::{
         Class,
         Key,
@@ -126,7 +127,7 @@ impl Simple for Flush {
 /// Those of [`Batch::prepare()`]; `EINVAL` if there is no such operation, or what keeps it from
 /// being started; `ERESTARTNOINTR` or `EINTR` if a signal keeps a thread from being made.
 #[inline(never)]
-pub(crate) fn start(
+pub(crate) fn start<O: Observer>(
     threads: &Threads,
     iocb: &Iocb,
     name: AnyName,
@@ -144,16 +145,17 @@ pub(crate) fn start(
         opcode::FSYNC => Some(What::All),
         opcode::FDSYNC => Some(What::Data),
         opcode::READAHEAD => None,
-        _ => return super::start_other(iocb, name, batch),
+        _ => return super::start_other::<O>(iocb, name, batch),
     };
     let prepared = batch.prepare(iocb, name)?;
 
+    O::prepared(&prepared, iocb);
     match what {
         Some(what) => {
             let key = Key::new(prepared.context(), data_id(prepared.file()));
 
             if !threads.is_behind(key) {
-                return fsync::start(prepared, iocb, what, batch);
+                return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
             let (memory, file, head) = prepared.into_parts();

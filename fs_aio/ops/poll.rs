@@ -8,11 +8,18 @@ use crate::{
         HasFile,
         Prepared,
         Request, //
+    },
+    trace::{
+        Observed,
+        Observer, //
     }, //
 };
 use kernel::{
     aio::{
-        abi::Iocb,
+        abi::{
+            opcode,
+            Iocb, //
+        },
         cancel::CancelList,
         poll::{
             impl_has_async_poll,
@@ -21,7 +28,10 @@ use kernel::{
             Polled, //
         },
     },
-    fs::LocalFile,
+    fs::{
+        FileId,
+        LocalFile, //
+    },
     prelude::*,
     slab::{
         impl_dismantle,
@@ -45,6 +55,16 @@ impl HasFile for Poll {
     #[inline]
     fn file((file,): Self::Parts) -> ARef<LocalFile> {
         file
+    }
+}
+
+impl Observed for Poll {
+    fn opcode(&self) -> u16 {
+        opcode::POLL
+    }
+
+    fn file_id(&self) -> FileId {
+        self.poll.file_id()
     }
 }
 
@@ -74,8 +94,8 @@ impl PollOwner for Request<Poll> {
 ///
 /// `EINVAL` for events that don't exist, for a field of the iocb that this operation does not have,
 /// and for a file that can't be waited for in this way.
-#[inline]
-pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> Result {
+#[inline(always)]
+pub(crate) fn start<O: Observer>(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> Result {
     let events = u16::try_from(iocb.buf()).map_err(|_| EINVAL)?;
 
     if iocb.offset() != 0 || iocb.nbytes() != 0 || iocb.rw_flags() != 0 {
@@ -83,7 +103,7 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> R
     }
 
     let obj = prepared.obj();
-    let request = prepared.into_request(|file| {
+    let request = prepared.into_request(O::now(), |file| {
         Ok(pin_init!(Poll {
             poll <- AsyncPoll::new(file, events, obj),
         }))
@@ -92,6 +112,7 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> R
     match AsyncPoll::start(request, batch.ready)? {
         Polled::Ready(request, events) => {
             batch.ready = true;
+            O::completed(&request, usize::from(events) as isize);
             batch.complete(request, usize::from(events) as isize);
         }
         Polled::Waiting(submission) => {
@@ -106,10 +127,7 @@ pub(crate) fn start(prepared: Prepared, iocb: &Iocb, batch: &mut Batch<'_>) -> R
 mod tests {
     use super::*;
     use crate::kunit::Process;
-    use kernel::{
-        aio::abi::opcode,
-        kunit::user::ScriptedFile, //
-    };
+    use kernel::kunit::user::ScriptedFile;
 
     const IN: u32 = 1;
     const OUT: u32 = 4;

@@ -11,10 +11,15 @@ use crate::{
         Prepared,
         Request, //
     },
-    table, //
+    table,
+    trace::{
+        Observed,
+        Observer, //
+    }, //
 };
 use kernel::{
     aio::abi::{
+        opcode,
         Iocb,
         IOCB_FLAG_IOPRIO,
         RWF_NOWAIT, //
@@ -22,6 +27,7 @@ use kernel::{
     fs::{
         AsyncKiocb,
         AsyncRw,
+        FileId,
         Issued,
         LocalFile,
         Submitted, //
@@ -35,7 +41,8 @@ use kernel::{
     sync::{
         aref::ARef,
         ReadSection, //
-    }, //
+    },
+    uio::Direction, //
 };
 
 /// A read or write that is polled for.
@@ -46,13 +53,15 @@ pub(crate) struct PolledRw {
     /// To be issued once more.
     transfer: Transfer,
     may_wait: bool,
+    /// When it was started, if somebody observes that, or 0.
+    started: isize,
 }
 
 impl_dismantle! {
     impl Dismantle for PolledRw {
         taken { kiocb: AsyncKiocb }
         moved {}
-        dropped { transfer, may_wait }
+        dropped { transfer, may_wait, started }
     }
 }
 
@@ -60,6 +69,24 @@ impl HasFile for PolledRw {
     #[inline]
     fn file((file,): Self::Parts) -> ARef<LocalFile> {
         file
+    }
+}
+
+impl Observed for PolledRw {
+    fn opcode(&self) -> u16 {
+        match self.kiocb.direction() {
+            Direction::Read => opcode::PREAD,
+            Direction::Write => opcode::PWRITE,
+        }
+    }
+
+    fn file_id(&self) -> FileId {
+        self.kiocb.file_id()
+    }
+
+    /// The request may have been refused, and so have had a result, since.
+    fn started(&self) -> Option<isize> {
+        Some(self.started)
     }
 }
 
@@ -75,7 +102,8 @@ impl AsyncRw for Request<PolledRw> {
         let section = ReadSection::new();
         let context = this.context_under_rcu(&section);
 
-        Request::complete(this, res);
+        // That will be told, too, by whoever posts the event.
+        Request::ended(this, res);
         context.waiters.wake(usize::MAX);
     }
 }
@@ -88,7 +116,7 @@ impl AsyncRw for Request<PolledRw> {
 /// the file can't be polled. `EAGAIN` if the device has no room now, but others of the context are
 /// in flight.
 #[inline(always)]
-pub(crate) fn start(
+pub(crate) fn start<O: Observer>(
     prepared: Prepared,
     iocb: &Iocb,
     transfer: Transfer,
@@ -97,11 +125,12 @@ pub(crate) fn start(
 ) -> Result {
     // Who asks not to wait gets that as an outcome.
     let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
-    let mut request = prepared.into_request(|file| {
+    let mut request = prepared.into_request(0, |file| {
         Ok(pin_init!(PolledRw {
             kiocb <- AsyncKiocb::new(file, false),
             transfer,
             may_wait,
+            started: O::now(),
         }))
     })?;
     let mut kiocb = Request::op_mut(&mut request).project().kiocb;
@@ -130,7 +159,10 @@ pub(crate) fn start(
             polled.push(submitted);
             batch.started();
         }
-        Outcome::Ended(request, res) => batch.complete(request, res),
+        Outcome::Ended(request, res) => {
+            O::completed(&request, res);
+            batch.complete(request, res)
+        }
     }
     Ok(())
 }

@@ -8,11 +8,16 @@ use crate::{
         HasFile,
         Prepared,
         Request, //
+    },
+    trace::{
+        Observed,
+        Observer, //
     }, //
 };
 use kernel::{
     aio::{
         abi::{
+            opcode,
             Iocb,
             IOCB_FLAG_IOPRIO,
             IOCB_FLAG_RESFD, //
@@ -26,6 +31,7 @@ use kernel::{
     fs::{
         AsyncKiocb,
         AsyncRw,
+        FileId,
         HasFixedBuffers,
         Issued,
         LocalFile, //
@@ -68,6 +74,19 @@ impl HasFile for Rw {
     #[inline]
     fn file((file, ()): Self::Parts) -> ARef<LocalFile> {
         file
+    }
+}
+
+impl Observed for Rw {
+    fn opcode(&self) -> u16 {
+        match self.kiocb.direction() {
+            Direction::Read => opcode::PREAD,
+            Direction::Write => opcode::PWRITE,
+        }
+    }
+
+    fn file_id(&self) -> FileId {
+        self.kiocb.file_id()
     }
 }
 
@@ -114,7 +133,7 @@ pub(crate) enum Shape {
 /// In this order: `EPERM` and `EINVAL` for the priority, those of the `RWF_*` flags, `EBADF` and
 /// `EINVAL` for the file, those of the buffers, and those of the range in the file.
 #[inline(always)]
-pub(crate) fn start(
+pub(crate) fn start<O: Observer>(
     prepared: Prepared,
     iocb: &Iocb,
     dir: Direction,
@@ -122,16 +141,20 @@ pub(crate) fn start(
     fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let request = prepare(prepared, iocb, dir, batch)?;
+    let request = prepare(prepared, iocb, dir, O::now(), batch)?;
 
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
-        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Complete(request, res) => {
+            O::completed(&request, res);
+            batch.complete(request, res)
+        }
         Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
 }
 
-/// Makes a request of it, which has not called the file.
+/// Makes a request of it, which has not called the file, and was started when
+/// [`Request::started()`] says.
 ///
 /// # Errors
 ///
@@ -141,11 +164,12 @@ pub(super) fn prepare(
     prepared: Prepared,
     iocb: &Iocb,
     dir: Direction,
+    started: isize,
     batch: &mut Batch<'_>,
 ) -> Result<UniqueSlabArc<Request<Rw>>> {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
-    let mut request = prepared.into_request(|file| {
+    let mut request = prepared.into_request(started, |file| {
         Ok(pin_init!(Rw {
             kiocb <- AsyncKiocb::new(file, eventfd),
             cancel <- CancelNode::new(obj),

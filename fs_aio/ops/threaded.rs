@@ -25,6 +25,7 @@ use crate::{
         Prepared,
         Request, //
     },
+    trace,
     workers::{
         Class,
         Key,
@@ -154,7 +155,8 @@ impl RwJob {
 /// Returns whether an operation that has done less than it was asked for goes on.
 fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
     match dir {
-        Direction::Write => abilities.storage || (abilities.pipe && !abilities.nonblock),
+        Direction::Write if abilities.storage => kiocb.may_be_larger(end),
+        Direction::Write => abilities.pipe && !abilities.nonblock,
         // At the end of the file there is no more. Other files have no more now.
         Direction::Read => abilities.storage && end < kiocb.size(),
     }
@@ -197,9 +199,13 @@ impl Perform for RwJob {
                     this.forward_signals(thread);
 
                     let (job, shared) = (&this.job, &this.job.shared);
-                    let end = shared.pos() + shared.done() as i64;
+                    let end = shared.pos_now();
+
+                    // Who may wait does all that can be done, but for a signal.
+                    let cut = how != How::Wait || current!().signal_pending();
 
                     if res <= 0
+                        || !cut
                         || shared.left() == 0
                         || this.is_given_up()
                         || !goes_on(shared.dir(), shared.abilities(), shared.kiocb(), end)
@@ -373,7 +379,7 @@ pub(crate) fn start(
     batch: &mut Batch<'_>,
 ) -> Result {
     let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let mut request = rw::prepare(prepared, iocb, dir, batch)?;
+    let mut request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
     let abilities = request.op.kiocb.abilities(dir)?;
     let key = Key::new(request.context(), request.op.kiocb.data_id());
     let in_order = abilities.storage && threads.is_behind(key);
@@ -381,6 +387,7 @@ pub(crate) fn start(
     if abilities.nonblock && !abilities.simple {
         // The program wants to know.
         if in_order {
+            trace::ended_at_once(&request, AGAIN);
             batch.complete(request, AGAIN);
             return Ok(());
         }
@@ -407,6 +414,7 @@ pub(crate) fn start(
 
                 return carry(request, transfer, &abilities, Some(done), key, batch);
             }
+            trace::ended_at_once(&request, res);
             batch.complete(request, res);
         }
         (issued, _) => return in_place(issued, batch),
@@ -416,7 +424,10 @@ pub(crate) fn start(
 
 fn in_place(issued: Issued<Request<Rw>>, batch: &mut Batch<'_>) -> Result {
     match issued {
-        Issued::Complete(request, res) => batch.complete(request, res),
+        Issued::Complete(request, res) => {
+            trace::ended_at_once(&request, res);
+            batch.complete(request, res)
+        }
         Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
@@ -467,6 +478,7 @@ fn carry(
     let (ticket, memory, reservation) = match gathered {
         Ok(gathered) => gathered,
         Err(_) if done > 0 => {
+            trace::ended_at_once(&request, done as isize);
             batch.complete(request, done as isize);
             return Ok(());
         }
@@ -523,7 +535,7 @@ fn begin(operation: SlabArc<Carried<RwJob>>, tried: bool, reservation: Option<Re
             Progress::Interrupted(operation) => Carried::enqueue(operation),
             Progress::Ended(operation, res) => {
                 let (job, shared) = (&operation.job, &operation.job.shared);
-                let end = shared.pos() + shared.done() as i64;
+                let end = shared.pos_now();
                 let short = res > 0
                     && shared.left() != 0
                     && goes_on(shared.dir(), &abilities, shared.kiocb(), end);

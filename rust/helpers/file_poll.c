@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/poll.h>
-#include <linux/sched/signal.h>
 
 __rust_helper __poll_t rust_helper_vfs_poll(struct file *file,
 					    struct poll_table_struct *pt)
 {
 	return vfs_poll(file, pt);
-}
-
-__rust_helper struct wait_queue_head *rust_helper_current_signalfd_wqh(void)
-{
-	return &current->sighand->signalfd_wqh;
 }
 
 __rust_helper __u16 rust_helper_mangle_poll(__poll_t val)

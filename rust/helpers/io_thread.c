@@ -45,6 +45,28 @@ __rust_helper void rust_helper_io_threads_interrupt(void)
 }
 
 /*
+ * Whether there are no other threads in the current process, but for those that have begun to exit.
+ * They say so with this lock held, so of the last two one sees the other.
+ */
+__rust_helper bool rust_helper_io_threads_alone(void)
+{
+	struct task_struct *task;
+	bool alone = true;
+
+	rcu_read_lock();
+	spin_lock_irq(&current->sighand->siglock);
+	for_each_thread(current, task) {
+		if (!(task->flags & (PF_IO_WORKER | PF_POSTCOREDUMP))) {
+			alone = false;
+			break;
+		}
+	}
+	spin_unlock_irq(&current->sighand->siglock);
+	rcu_read_unlock();
+	return alone;
+}
+
+/*
  * A signal that the current thread has got for what it did is sent on to a task of its process, or
  * to the process, if that task is gone.
  */

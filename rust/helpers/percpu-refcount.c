@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/percpu-refcount.h>
-#include <linux/rcupdate.h>
+#include <linux/preempt.h>
 
 __rust_helper void rust_helper_percpu_ref_get(struct percpu_ref *ref)
 {
@@ -23,12 +23,12 @@ __rust_helper void rust_helper_percpu_ref_kill(struct percpu_ref *ref)
 	percpu_ref_kill(ref);
 }
 
-__rust_helper void rust_helper_rcu_read_lock_sched(void)
+__rust_helper void rust_helper_preempt_disable(void)
 {
-	rcu_read_lock_sched();
+	preempt_disable();
 }
 
-__rust_helper void rust_helper_rcu_read_unlock_sched(void)
+__rust_helper void rust_helper_preempt_enable(void)
 {
-	rcu_read_unlock_sched();
+	preempt_enable();
 }

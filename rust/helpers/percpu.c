@@ -69,6 +69,17 @@ __rust_helper void rust_helper_on_each_cpu_cond(smp_cond_func_t cond_func,
 	on_each_cpu_cond(cond_func, func, info, wait);
 }
 
+/* The same for numbers of 32 bits. */
+__rust_helper u32 rust_helper_percpu_sum_u32(u32 __percpu *ptr)
+{
+	u32 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(ptr, cpu));
+	return sum;
+}
+
 __rust_helper unsigned int rust_helper_num_possible_cpus(void)
 {
 	return num_possible_cpus();

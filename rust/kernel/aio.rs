@@ -9,3 +9,5 @@ pub mod abi;
 pub mod cancel;
 pub mod mm;
 pub mod poll;
+pub mod proc;
+pub mod trace;

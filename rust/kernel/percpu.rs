@@ -140,6 +140,33 @@ impl<T: AtomicType> PerCpu<T> {
     }
 }
 
+impl PerCpu<u32> {
+    /// Returns the sum of what all CPUs have, modulo what fits.
+    ///
+    /// They may be changing it meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::{
+    ///     percpu::{with_irqs_off, PerCpu},
+    ///     sync::atomic::Relaxed,
+    /// };
+    ///
+    /// let hits = PerCpu::<u32>::new_zeroed()?;
+    ///
+    /// assert_eq!(hits.sum(), 0);
+    /// with_irqs_off(|irqs_off| hits.this_cpu(irqs_off).store(7, Relaxed));
+    /// assert_eq!(hits.sum(), 7);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn sum(&self) -> u32 {
+        // SAFETY: By the type invariants this is a per-CPU variable of this type, which is only
+        // accessed atomically.
+        unsafe { bindings::percpu_sum_u32(self.ptr.as_ptr().cast()) }
+    }
+}
+
 impl<T: AtomicType> Drop for PerCpu<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, `ptr` is a per-CPU allocation, which nobody uses any

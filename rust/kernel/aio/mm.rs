@@ -172,8 +172,8 @@ unsafe impl<T: Staged> RcuPointer for StoredContext<T> {
 
 /// The table of the current address space.
 ///
-/// Only who runs in an address space can look at its table. So, where a task is alone, nobody else
-/// can find a context, see [`RemovedContext::shutdown()`].
+/// Only who runs in an address space can become a user of its contexts. So, where a task is alone,
+/// nobody else can, see [`RemovedContext::shutdown()`].
 pub struct Table<'a, T: TheContexts> {
     inner: RcuTable<'a, StoredContext<T::Context>>,
     mm: CurrentMm<'a>,
@@ -320,7 +320,20 @@ fn table_of<T: TheContexts>(mm: &Mm) -> RcuTable<'_, StoredContext<T::Context>> 
     }
 }
 
-/// The table of an address space without users: nobody else can look at it.
+/// Finds the first context in the table of any address space whose index is not below `from`, and
+/// returns its index, too.
+///
+/// The context may be about to end; nobody becomes a user of it by this. The address space need not
+/// have users: nothing keeps it from its end, where the contexts are taken out of the table.
+pub fn next<'g, T: TheContexts>(
+    mm: &Mm,
+    from: usize,
+    rcu: &'g impl ReadSide,
+) -> Option<(usize, StagedRef<'g, T::Context>)> {
+    table_of::<T>(mm).next(from, rcu)
+}
+
+/// The table of an address space without users: nobody else can add to it, or lock it.
 pub struct LastTable<'a, T: Staged>(RcuTable<'a, StoredContext<T>>);
 
 impl<T: Staged> LastTable<'_, T> {
@@ -328,8 +341,8 @@ impl<T: Staged> LastTable<'_, T> {
     pub fn drain(self, mut f: impl FnMut(RemovedContext<'_, T>)) {
         let f = |StoredContext(owner)| f(RemovedContext { owner, mm: None });
 
-        // SAFETY: Whoever else uses the table borrows the address space from a task that has a
-        // reference to it (see `table()`), and no task has one.
+        // SAFETY: Whoever else locks the table, or adds to it, borrows the address space from a
+        // task that has a reference to it (see `table()`), and no task has one.
         unsafe { self.0.drain(f) };
     }
 }
@@ -354,7 +367,8 @@ impl<T: Staged> RemovedContext<'_, T> {
     pub fn shutdown(self) {
         if self.mm.is_none_or(CurrentMm::is_alone) {
             // SAFETY:
-            // - Only a `FoundContext` leads to a new user. The context is in no table any longer,
+            // - Only a `FoundContext` leads to a new user (what `next()` returns does not: outside of
+            //   this crate nobody can make a user of it). The context is in no table any longer,
             //   and other tasks that have found it there borrow the address space, by the lifetime
             //   of `FoundContext`. So there are none: the current task is the only one that has a
             //   reference to the address space, or no task has one.

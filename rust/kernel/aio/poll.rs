@@ -29,7 +29,10 @@ use super::cancel::{
 use crate::{
     bindings,
     error::Result,
-    fs::LocalFile,
+    fs::{
+        FileId,
+        LocalFile, //
+    },
     prelude::*,
     slab::{
         Cached,
@@ -50,12 +53,11 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
+    mem::MaybeUninit,
     ptr::null_mut, //
 };
 
 mod queue;
-#[cfg(CONFIG_SIGNALFD)]
-mod signals;
 #[cfg(CONFIG_KUNIT = "y")]
 mod tests;
 mod work;
@@ -74,6 +76,7 @@ use queue::{
 ///   null when the entry is removed, so that the queue is there for an RCU grace period after
 ///   `head` was seen not to be null.
 /// * `wakeups` is accessed with the lock of the wait queue held.
+/// * `submitter` is set when the operation is started, and not changed before it has ended.
 /// * Once the operation was started, the list of `node` is that of its owner, which is there as
 ///   long as the operation.
 #[pin_data]
@@ -86,9 +89,8 @@ pub struct AsyncPoll {
     result: Atomic<bindings::__poll_t>,
     head: Atomic<*mut bindings::wait_queue_head>,
     cancelled: AtomicFlag,
-    /// For a signalfd: who has submitted the operation. Otherwise `thread` is zero.
-    thread: Atomic<bindings::pid_t>,
-    process: Atomic<bindings::pid_t>,
+    /// The thread that has started the operation, and its process.
+    submitter: UnsafeCell<MaybeUninit<[bindings::pid_t; 2]>>,
     wakeups: UnsafeCell<Wakeups>,
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
@@ -117,8 +119,7 @@ unsafe impl Dismantle for AsyncPoll {
                 result: _,
                 head: _,
                 cancelled: _,
-                thread: _,
-                process: _,
+                submitter: _,
                 wakeups: _,
                 entry: _,
                 work: _,
@@ -214,14 +215,19 @@ impl AsyncPoll {
             result: Atomic::new(0),
             head: Atomic::new(null_mut()),
             cancelled: AtomicFlag::new(false),
-            thread: Atomic::new(0),
-            process: Atomic::new(0),
+            submitter: UnsafeCell::new(MaybeUninit::uninit()),
             wakeups: UnsafeCell::new(Wakeups::new()),
             entry: Opaque::uninit(),
             work: Opaque::uninit(),
             node <- CancelNode::new(id),
             _pin: PhantomPinned,
         })
+    }
+
+    /// Returns which file it is.
+    #[inline]
+    pub fn file_id(&self) -> FileId {
+        FileId::of(&self.file)
     }
 
     /// Starts the operation.
@@ -234,6 +240,8 @@ impl AsyncPoll {
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
+    // Into each of the few callers, so that what it returns need not go through memory.
+    #[inline(always)]
     pub fn start<T: PollOwner>(this: UniqueSlabArc<T>, ask_first: bool) -> Result<Polled<T>> {
         if ask_first {
             let mask = Self::within::<T>(&this).ask();
@@ -263,9 +271,6 @@ impl AsyncPoll {
         let mut mask = unsafe { bindings::vfs_poll(poll.file.as_ptr(), (&raw mut table).cast()) }
             & poll.events;
 
-        #[cfg(CONFIG_SIGNALFD)]
-        let mut signals = false;
-
         if table.queued {
             let _guard = list.lock.lock();
             let mut cancel = false;
@@ -292,18 +297,7 @@ impl AsyncPoll {
                 // SAFETY: The lock is held. The node is in no list; who completes the operation
                 // removes it. The operation is alive until then.
                 unsafe { list.add_locked(&poll.node, ptr.cast_mut().cast(), Some(Self::cancel)) };
-                #[cfg(CONFIG_SIGNALFD)]
-                {
-                    signals = poll.waits_for_signals();
-                }
             }
-        }
-
-        #[cfg(CONFIG_SIGNALFD)]
-        if signals {
-            // SAFETY: The operation was started, with a pointer to all of the owner; `submission`
-            // is a reference.
-            unsafe { Self::asks_for_current(ptr) };
         }
 
         let error = table.error;
@@ -374,6 +368,14 @@ impl AsyncPoll {
         poll.cancelled.store(false, Relaxed);
         // SAFETY: The caller guarantees that nobody else refers to the operation.
         unsafe { poll.wakeups.get().write(Wakeups::new()) };
+        // SAFETY: The current task has these numbers as long as it runs.
+        let submitter = unsafe {
+            let task = bindings::get_current();
+
+            [(*task).pid, (*task).tgid]
+        };
+        // SAFETY: The caller guarantees that nobody else refers to the operation.
+        unsafe { (*poll.submitter.get()).write(submitter) };
         // SAFETY: The caller guarantees that it is valid and in no queue.
         unsafe { Self::init_entry::<T>(this) };
         // SAFETY: The caller guarantees that it is valid; the work item is not scheduled.

@@ -54,6 +54,8 @@ pub use self::carry::{
     SharedRw, //
 };
 
+mod seen;
+
 mod poll;
 pub use self::poll::{
     CompBatch,

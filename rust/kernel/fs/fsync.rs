@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::LocalFile;
+use super::{
+    FileId,
+    LocalFile, //
+};
 use crate::{
     bindings,
     error::{
@@ -44,6 +47,11 @@ impl FsyncFile {
         }
         // INVARIANT: It has the operation.
         Ok(Self(file))
+    }
+
+    /// Returns which file it is.
+    pub fn file_id(&self) -> FileId {
+        FileId::of(&self.0)
     }
 
     /// Writes all changes to the device; with `datasync` without the metadata that are not needed

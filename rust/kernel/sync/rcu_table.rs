@@ -191,6 +191,19 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
         Some(unsafe { P::borrow(ptr) })
     }
 
+    /// Finds the first entry whose index is not below `from`, and returns both.
+    ///
+    /// May be called in any context.
+    pub fn next<'g>(
+        &self,
+        from: usize,
+        rcu: &'g impl ReadSide,
+    ) -> Option<(usize, P::Borrowed<'g>)> {
+        let slots = self.slots(rcu);
+
+        (from..slots.len()).find_map(|index| Some((index, self.get(index, rcu)?)))
+    }
+
     #[inline]
     fn slots<'g>(&self, _rcu: &'g impl ReadSide) -> &'g [Atomic<*mut c_void>] {
         match NonNull::new(self.head.load(Relaxed).cast::<Block>()) {
@@ -274,17 +287,18 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
 
     /// Calls `f` with each entry, in the order of the indices, and frees the table.
     ///
-    /// For the end of the structure that the table belongs to.
+    /// For the end of the structure that the table belongs to. Others may still be looking for
+    /// entries under RCU.
     ///
     /// # Safety
     ///
-    /// Nobody else may be using the table.
+    /// Nobody else may lock the table, or add to it.
     pub unsafe fn drain(&self, mut f: impl FnMut(P)) {
         let Some(block) = NonNull::new(self.head.load(Relaxed).cast::<Block>()) else {
             return;
         };
 
-        // SAFETY: Nobody else is using the table, so nobody replaces or frees the block.
+        // SAFETY: Nobody else changes the table, so nobody replaces or frees the block.
         for slot in unsafe { Block::slots(block) } {
             let ptr = slot.load(Relaxed);
 
@@ -294,10 +308,13 @@ impl<'a, P: RcuPointer> RcuTable<'a, P> {
                 f(unsafe { P::from_raw(ptr) });
             }
         }
-        // INVARIANT: Null is an empty table.
+        // INVARIANT: Null is an empty table. The block is freed after a grace period.
         self.head.store(null_mut(), Relaxed);
-        // SAFETY: Nobody else is using it.
-        unsafe { Block::free(block) };
+        let block = block.as_ptr();
+
+        // SAFETY: It was allocated by `Block::new()` with `kmalloc()`, and nobody can find it any
+        // longer.
+        unsafe { bindings::kvfree_call_rcu((*block).rcu.get(), block.cast()) };
     }
 }
 
@@ -455,6 +472,29 @@ mod tests {
             assert!(table.lock().remove(3).is_none());
             assert_eq!(insert(table, 77)?, 3);
             assert_eq!(table.get(3, &rcu::read_lock()), Some(&77));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn one_after_the_other() -> Result {
+        with_table(|table| {
+            assert!(table.next(0, &rcu::read_lock()).is_none());
+            for i in 0..6 {
+                insert(table, i)?;
+            }
+            for index in [0, 3, 4] {
+                assert!(table.lock().remove(index).is_some());
+            }
+            for (from, found) in [(0, 1), (1, 1), (2, 2), (3, 5), (5, 5)] {
+                assert_eq!(
+                    table.next(from, &rcu::read_lock()),
+                    Some((found, &(found as u32)))
+                );
+            }
+            for from in [6, 16, 17, usize::MAX] {
+                assert!(table.next(from, &rcu::read_lock()).is_none());
+            }
             Ok(())
         })
     }

@@ -28,7 +28,8 @@ unsafe impl ReadSide for rcu::Guard {}
 /// preemption, for which grace periods wait as well, is one instruction, and enabling it two. Where
 /// C's code checks that RCU is read-locked (`DEBUG_LOCK_ALLOC`) a section is both, so that what is
 /// checked is what runs elsewhere; where spinlocks sleep (`PREEMPT_RT`) it is [`rcu::read_lock()`]
-/// alone.
+/// alone. It is not `rcu_read_lock_sched()`: lockdep believes of that, wherever it is used, that no
+/// lock may be taken in it that would sleep elsewhere.
 ///
 /// # Examples
 ///
@@ -49,14 +50,13 @@ impl ReadSection {
     /// Begins a section, which ends when the value is dropped.
     ///
     /// May be called in any context.
-    #[doc(alias = "rcu_read_lock_sched")]
     #[inline]
     pub fn new() -> Self {
         // SAFETY: Pairs with the call in the destructor, by the same task, since this is not
         // `Send`.
         #[cfg(not(CONFIG_PREEMPT_RT))]
         unsafe {
-            bindings::rcu_read_lock_sched()
+            bindings::preempt_disable()
         };
 
         Self {
@@ -80,7 +80,7 @@ impl Drop for ReadSection {
         // SAFETY: The section was begun by `new()`.
         #[cfg(not(CONFIG_PREEMPT_RT))]
         unsafe {
-            bindings::rcu_read_unlock_sched()
+            bindings::preempt_enable()
         };
     }
 }

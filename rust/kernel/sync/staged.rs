@@ -384,6 +384,12 @@ mod tests {
         };
 
         assert!(found.try_use(&rcu::read_lock()).is_some());
+        drop((user.start_work(), user.start_work()));
+        let work = user.start_work();
+
+        assert_eq!(found.started(), 3);
+        assert_eq!(found.with_ended(|ended| ended.count()), 2);
+        drop(work);
         owner.shutdown();
         assert!(found.try_use(&rcu::read_lock()).is_none());
         drop(user);

@@ -196,13 +196,10 @@ impl Identity {
     }
 }
 
-/// Returns how many threads of the current task's process have not begun to exit, the kernel's
-/// among them.
+/// Returns whether the current task's process has no thread but such ones, and those that exit.
 ///
-/// Others may exit at the same time.
-pub fn threads_left() -> usize {
-    // SAFETY: The current task has a valid `signal`; the number is read in one piece.
-    let left = unsafe { (&raw const (*(*Task::current_raw()).signal).quick_threads).read_volatile() };
-
-    left.max(0) as usize
+/// If so, there won't be another.
+pub fn are_alone() -> bool {
+    // SAFETY: The current task has signal handlers.
+    unsafe { bindings::io_threads_alone() }
 }

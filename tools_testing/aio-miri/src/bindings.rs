@@ -11,7 +11,7 @@ use std::{
     alloc::{alloc, alloc_zeroed, dealloc},
     cell::Cell,
     sync::{
-        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*},
         Mutex,
     },
 };
@@ -217,6 +217,12 @@ pub unsafe fn percpu_sum_ulong(ptr: *mut usize) -> usize {
     (0..CPUS)
         .map(|cpu| unsafe { AtomicUsize::from_ptr(ptr.byte_add(cpu * STRIDE)).load(Relaxed) })
         .fold(0, usize::wrapping_add)
+}
+
+pub unsafe fn percpu_sum_u32(ptr: *mut u32) -> u32 {
+    (0..CPUS)
+        .map(|cpu| unsafe { AtomicU32::from_ptr(ptr.byte_add(cpu * STRIDE)).load(Relaxed) })
+        .fold(0, u32::wrapping_add)
 }
 
 pub unsafe fn num_possible_cpus() -> u32 {

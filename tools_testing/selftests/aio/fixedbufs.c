@@ -494,7 +494,7 @@ TEST_F(fixedbufs, pipes)
 
 /* ------------------------------------------------------ large folios */
 
-/* All ranges around the edges of pages and of folios, each way. */
+/* Ranges around the edges of pages and of folios: all of it, and small ones. */
 static void ranges(struct __test_metadata *_metadata, struct _test_data_fixedbufs *self,
 		   char *p, size_t start, size_t len)
 {
@@ -515,9 +515,10 @@ static void ranges(struct __test_metadata *_metadata, struct _test_data_fixedbuf
 		for (j = i; j < n; j++) {
 			size_t at = edges[i], size = edges[j] - at;
 
-			if (edges[j] < at || edges[j] > start + len || at < start)
+			if (edges[j] < at || edges[j] > start + len || at < start ||
+			    (size > 4 * self->page && (i || j < n - 1)))
 				continue;
-			memset(p, 0, 2 * HUGE);
+			memset(p + at - !!at, 0, size + !!at + (at + size < 2 * HUGE));
 			aio_prep(iocb, IOCB_CMD_PREAD, fd, p + at, size, 13);
 			if (size + 13 > 2 * HUGE)
 				iocb->aio_offset = 0;

@@ -446,7 +446,10 @@ TEST_F(fuse, destroy_with_what_waits)
 	EXPECT_EQ(0, aio_join(&destroyer));
 	answer_end(&self->server);
 	pthread_join(thread, NULL);
-	EXPECT_EQ(aio_is_rust() ? BUSY : ALL, answers.nr);
+	/* Not all of those that could have begun need have. */
+	EXPECT_GE(aio_is_rust() ? BUSY : ALL, answers.nr);
+	if (!aio_is_rust())
+		EXPECT_EQ(ALL, answers.nr);
 }
 
 /* The same at the end of the process. */
@@ -469,7 +472,10 @@ TEST_F(fuse, exit_with_what_waits)
 	EXPECT_EQ(0, status);
 	answer_end(&self->server);
 	pthread_join(thread, NULL);
-	EXPECT_EQ(aio_is_rust() ? BUSY : ALL, answers.nr);
+	/* Not all of those that could have begun need have. */
+	EXPECT_GE(aio_is_rust() ? BUSY : ALL, answers.nr);
+	if (!aio_is_rust())
+		EXPECT_EQ(ALL, answers.nr);
 }
 
 /*

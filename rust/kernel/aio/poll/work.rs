@@ -69,6 +69,32 @@ impl AsyncPoll {
         unsafe { Self::complete::<T>(this, mask) };
     }
 
+    /// Asks a signalfd, whose answer depends on who asks, in the place of the thread that has
+    /// submitted the operation, or if that is gone, of its process.
+    ///
+    /// Its wake-ups don't tell what they are about, and it looks at the signals of the current task.
+    /// To be called by the work item.
+    #[cfg(CONFIG_SIGNALFD)]
+    #[cold]
+    fn ask_signalfd(&self) -> bindings::__poll_t {
+        // SAFETY: The work item was scheduled, so the operation has been started and has not ended.
+        let [thread, process] = unsafe { (*self.submitter.get()).assume_init() };
+        let head = self.head.load(Relaxed);
+        // SAFETY: The file is valid. The queue is only compared, and any number will do.
+        let ask = |nr| unsafe { bindings::signalfd_poll_thread(self.file.as_ptr(), head, nr) };
+        let found = match ask(thread) {
+            // The first thread of a process stays until all are gone.
+            gone if gone < 0 => ask(process),
+            found => found,
+        };
+
+        if found > 0 {
+            bindings::POLLIN & self.events
+        } else {
+            0
+        }
+    }
+
     /// An operation was woken: ask the file whether it is ready.
     ///
     /// # Safety
@@ -86,12 +112,11 @@ impl AsyncPoll {
         let mut mask = 0;
 
         if !poll.cancelled.load(Relaxed) {
+            mask = poll.ask();
             #[cfg(CONFIG_SIGNALFD)]
-            let asked = poll.ask_for_thread();
-            #[cfg(not(CONFIG_SIGNALFD))]
-            let asked = None;
-
-            mask = asked.unwrap_or_else(|| poll.ask());
+            if mask == 0 {
+                mask = poll.ask_signalfd();
+            }
         }
 
         // Who cancels the operation has this lock, and uses the operation until it is released.

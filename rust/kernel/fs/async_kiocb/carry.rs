@@ -173,6 +173,18 @@ impl AsyncKiocb {
         }
     }
 
+    /// Returns whether the current process may write beyond this position of a file.
+    pub fn may_be_larger(&self, end: i64) -> bool {
+        let task = crate::task::Task::current_raw();
+        // SAFETY: The current task has a valid `signal`; limits are read in one piece.
+        let limit = unsafe {
+            (&raw const (*(*task).signal).rlim[bindings::RLIMIT_FSIZE as usize].rlim_cur)
+                .read_volatile()
+        };
+
+        u64::try_from(end).is_ok_and(|end| end < limit as u64)
+    }
+
     /// Returns flags and priority, for another one.
     pub fn settings(&self) -> Settings {
         let kiocb = self.inner.get();
@@ -473,6 +485,14 @@ impl SharedKiocb {
         self.pos
     }
 
+    /// Returns the position in the file of what is left. Pipes and sockets have none.
+    pub fn pos_now(&self) -> i64 {
+        match self.abilities.pipe {
+            true => self.pos,
+            false => self.pos + self.done() as i64,
+        }
+    }
+
     /// Returns how many bytes are done.
     pub fn done(&self) -> usize {
         self.done.load(Relaxed)
@@ -623,7 +643,7 @@ impl SharedKiocb {
 
         // SAFETY: The caller has set `busy`, so this is ours.
         unsafe {
-            (*kiocb).ki_pos = self.pos + self.done() as i64;
+            (*kiocb).ki_pos = self.pos_now();
             (*kiocb).ki_flags = self.flags | extra;
             (*kiocb).ki_write_stream = 0;
             (*kiocb).ki_waitq = null_mut();
@@ -657,7 +677,7 @@ impl SharedKiocb {
     /// Calls the function of a file that has only the simple one.
     fn call_simple(&self) -> isize {
         let file = self.kiocb.file().as_ptr();
-        let mut pos = self.pos + self.done() as i64;
+        let mut pos = self.pos_now();
         let ppos = match self.abilities.stream {
             true => null_mut(),
             false => &raw mut pos,

@@ -42,6 +42,11 @@ pub struct EndedWork<T: Staged> {
 unsafe impl<T: Staged> Send for EndedWork<T> {}
 
 impl<T: Staged> EndedWork<T> {
+    /// Returns how much work has ended, modulo what fits.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The first stage has ended, and this much work was started in it.
     ///
     /// # Safety

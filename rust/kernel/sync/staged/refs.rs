@@ -217,6 +217,14 @@ impl<T: Staged> StagedRef<'_, T> {
         }
     }
 
+    /// Returns how much work was ever started on the object, modulo what fits.
+    ///
+    /// If the number of what has ended, [`EndedWork::count()`], was read before, this is not less.
+    pub fn started(&self) -> usize {
+        // SAFETY: By the type invariants the object is there.
+        unsafe { &(*self.ptr.as_ptr()).started }.sum()
+    }
+
     /// Becomes a user of the object, unless its shutdown has begun.
     #[doc(alias = "percpu_ref_tryget_live")]
     #[inline]
