@@ -698,6 +698,8 @@ static void step_cancel(void)
 	void *name;
 	long ret;
 
+	/* Whether something else can still be cancelled is a matter of time. */
+	step_collect();
 	for (i = 0; i < SLOTS && percent(90); i++) {
 		if (run.slots[slot].busy && run.slots[slot].waits)
 			break;
