@@ -72,6 +72,7 @@ impl OwnedBuffers {
         let mut space = IterSpace::uninit();
         let iter = space.as_mut_ptr();
         let mut allocated = null_mut();
+        let mut one = MaybeUninit::<bindings::iovec>::uninit();
         let ret = match buffers {
             Buffers::One { addr, len } => {
                 // SAFETY: The iterator is valid for writes; any address is checked.
@@ -86,8 +87,12 @@ impl OwnedBuffers {
                 // C takes the number as an `unsigned int`, as `preadv(2)` does with its own.
                 let count = count as u32;
 
-                // SAFETY: There is no array for short ones, so one is allocated; `iter` is valid
-                // for writes.
+                // A single element is copied there, and not needed any longer then.
+                if count == 1 {
+                    allocated = one.as_mut_ptr();
+                }
+                // SAFETY: Longer arrays are allocated, since there is no room for short ones;
+                // `iter` is valid for writes.
                 unsafe {
                     bindings::__import_iovec(rw, addr, count, 0, &mut allocated, iter, compat)
                 }
@@ -95,7 +100,7 @@ impl OwnedBuffers {
         };
 
         if ret < 0 {
-            // There is no array then.
+            // There is no array of its own then.
             return Err(Error::from_errno(ret as i32));
         }
         // INVARIANT: Both ways have initialised the iterator, and allocated the array if there is
