@@ -411,7 +411,7 @@ mod tests {
         Ok(fd)
     }
 
-    /// A path in the memory of the test.
+    /// The path in the memory of the test, which the next one takes the place of.
     struct DelayedNameOf<'a>(&'a UserMemory);
 
     impl<'a> DelayedNameOf<'a> {
@@ -458,6 +458,9 @@ mod tests {
             Err(ENOTDIR)
         );
         assert_eq!(open(&relative, CWD, &how(0)), Err(ENOENT));
+
+        let root = DelayedNameOf::new(&memory, b"/")?;
+
         assert_eq!(open(&root, CWD, &how(0)), Ok(fd));
         Ok(())
     }
