@@ -334,7 +334,7 @@ TEST_F(fuse, fsync_and_close)
 
 #define NOT_IN_C "flushes of the C implementation can't be cancelled"
 
-/* Those that can't have begun are told by an eventfd. */
+/* Their ends are told by an eventfd, if there is one. */
 static bool submit_flushes(aio_context_t *ctx, struct iocb *iocb, int nr, int fd,
 			   int efd)
 {
@@ -345,7 +345,7 @@ static bool submit_flushes(aio_context_t *ctx, struct iocb *iocb, int nr, int fd
 		return false;
 	for (i = 0; i < nr; i++) {
 		prep_fsync(&iocb[i], IOCB_CMD_FSYNC, fd);
-		if (efd >= 0 && i >= BUSY) {
+		if (efd >= 0) {
 			iocb[i].aio_flags = IOCB_FLAG_RESFD;
 			iocb[i].aio_resfd = efd;
 		}
@@ -355,7 +355,11 @@ static bool submit_flushes(aio_context_t *ctx, struct iocb *iocb, int nr, int fd
 	return true;
 }
 
-/* All those have ended, which in C they don't before somebody answers. */
+/*
+ * As many have ended as can't have begun; not always the last ones, since who comes
+ * to execute some may find the first ones cancelled. In C none does before somebody
+ * answers.
+ */
 static bool waiting_have_ended(int efd)
 {
 	__u64 count, sum = 0;
