@@ -374,18 +374,24 @@ TEST_F(frozen, running)
 TEST_F(frozen, destroy)
 {
 	struct aio_caller destroyer = { .ctx = self->ctx };
+	int efd = eventfd(0, EFD_NONBLOCK), i;
 	struct stat before, after;
-	int i;
+	__u64 count, ended = 0;
 
 	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
 	for (i = 0; i < 4; i++) {
 		memset(self->buf + i * BLOCK, 'a' + i, BLOCK);
 		aio_prep(&self->iocb[i], IOCB_CMD_PWRITE, self->fd, self->buf + i * BLOCK, BLOCK,
 			 i * BLOCK);
+		self->iocb[i].aio_flags = IOCB_FLAG_RESFD;
+		self->iocb[i].aio_resfd = efd;
 		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb[i]));
 	}
 	aio_sleep_ms(20);
 	ASSERT_TRUE(aio_start_blocked(&destroyer, aio_destroy_thread, __NR_io_destroy));
+	/* Those that have not begun end although the first one goes on. */
+	EXPECT_TRUE(EVENTUALLY((ended += read(efd, &count, 8) == 8 ? count : 0) == 3));
+	EXPECT_FALSE(destroyer.done);
 	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
 	EXPECT_EQ(0, aio_join(&destroyer));
 	/* Nothing is written afterwards. */
