@@ -277,7 +277,8 @@ if [ "$KARCH" = um ]; then IMAGE=$OUT/linux; else IMAGE=$OUT/arch/x86/boot/bzIma
 if [ "$KARCH" = um ]; then export ARCH=um; fi
 
 # Sets polled, arguments for scripts/guest: one of the queues of each virtio and NVMe disk is to
-# be polled, and there is an NVMe disk, the file $1, which is made here.
+# be polled, and there are two NVMe disks: the file $1, which is made here, and one that takes a
+# second for a request.
 polled_disks()
 {
 	polled=()
@@ -287,7 +288,10 @@ polled_disks()
 	dd if=/dev/urandom of="$1" bs=1M count=4 conv=notrunc status=none
 	polled=(--append "virtio_blk.poll_queues=1 nvme.poll_queues=1"
 		--qemu -drive --qemu "file=$1,format=raw,if=none,id=nvme,cache=unsafe"
-		--qemu -device --qemu "nvme,drive=nvme,serial=nvme,max_ioqpairs=2")
+		--qemu -device --qemu "nvme,drive=nvme,serial=nvme,max_ioqpairs=2"
+		--qemu -blockdev
+		--qemu "driver=null-co,node-name=slow,size=67108864,latency-ns=1000000000,read-zeroes=on"
+		--qemu -device --qemu "nvme,drive=slow,serial=slow,max_ioqpairs=2")
 }
 
 # The selftests, built from the laid tree, against its own UAPI headers, by the host's

@@ -140,6 +140,8 @@ TEST_F(fixedbufs, none_at_the_ends)
 	EXPECT_INDEX_REFUSED(self->ctx, 0, -EFAULT);
 }
 
+#define ALIASES	64
+
 struct changer {
 	pthread_t thread;
 	struct iocb *iocb;
@@ -147,62 +149,70 @@ struct changer {
 	size_t good, bad;
 };
 
-/* A length that is good for the check, and one that is not. */
+/* A length that can be pinned, and for a moment one that can't. */
 static void *change_length(void *arg)
 {
 	struct changer *c = arg;
 	volatile struct iocb *iocb = c->iocb;
+	volatile unsigned int i;
 
 	while (!c->stop) {
 		iocb->aio_nbytes = c->bad;
 		iocb->aio_nbytes = c->good;
+		for (i = 0; i < 20; i++)
+			;
 	}
 	return NULL;
 }
 
-/* What is pinned must be what was checked. */
+/*
+ * What is pinned must be what was checked. The array is one page many times, so that the
+ * length that changes is looked at many times in each call.
+ */
 TEST_F_TIMEOUT(fixedbufs, length_changed_during_setup, 200)
 {
+	const unsigned int in_page = self->page / sizeof(struct iocb);
+	const unsigned int nr = ALIASES * in_page;
 	const size_t max = AIO_FIXEDBUF_MAX;
-	struct changer c = { .iocb = &self->iocbs[NR - 1], .good = self->page, .bad = max + 1 };
+	struct changer c = { .good = 1, .bad = max + 1 };
 	char *big = aio_pages(max + self->page, PROT_READ | PROT_WRITE);
-	int i, taken = 0, refused = 0;
-	struct iocb iocb;
+	char *array = aio_pages(ALIASES * self->page, PROT_NONE);
+	int i, taken = 0, refused = 0, fd = aio_mem_file();
+	long long most;
 	long ret;
 
 	ASSERT_NE(MAP_FAILED, (void *)big);
-	for (i = 0; i < NR; i++)
-		aio_prep(&self->iocbs[i], IOCB_CMD_PREAD, self->fd, big, self->page, 0);
-	iocb = self->iocbs[NR - 1];
+	ASSERT_EQ(0, ftruncate(fd, self->page));
+	for (i = 0; i < ALIASES; i++)
+		ASSERT_NE(MAP_FAILED, mmap(array + i * self->page, self->page,
+					   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+					   0));
+	/* The others have no buffer. */
+	c.iocb = (struct iocb *)array + in_page - 1;
+	aio_prep(c.iocb, IOCB_CMD_PREAD, self->fd, big, 1, 0);
+	/* Pages of the array, a page for each buffer, and the ring. */
+	most = self->before.locked + 2 * ALIASES * self->page + aio_ring_bytes(nr);
 	ASSERT_EQ(0, pthread_create(&c.thread, NULL, change_length, &c));
-	/* Both outcomes, some times. */
-	for (i = 0; i < 3000 && (taken < 200 || refused < 200); i++) {
+	for (i = 0; i < 2000 && taken < 300; i++) {
 		aio_context_t ctx = 0;
-		unsigned long name = 0;
 
-		ret = io_setup2(NR, BOTH, self->iocbs, &ctx);
+		ret = io_setup2(nr, BOTH, (struct iocb *)array, &ctx);
 		if (ret == -EFAULT) {
 			refused++;
 			continue;
 		}
 		ASSERT_EQ(0, ret);
 		taken++;
-		/* The iocb that is submitted is another one: that one changes still. */
-		self->iocbs[0] = iocb;
-		self->iocbs[0].aio_nbytes = self->page + 1;
-		EXPECT_EQ(-EFAULT, aio_submit_indices(ctx, 1, &name));
-		self->iocbs[0] = iocb;
-		/* A page for each, and the ring. */
-		EXPECT_GE(self->before.locked + (long long)((NR + 1) * self->page +
-							    aio_ring_bytes(NR)),
-			  aio_locked(getpid()));
+		EXPECT_GE(most, aio_locked(getpid()));
 		ASSERT_EQ(0, io_destroy(ctx));
 	}
 	c.stop = true;
 	pthread_join(c.thread, NULL);
 	EXPECT_LT(0, taken);
-	EXPECT_LT(0, refused);
+	TH_LOG("%d calls taken, %d refused", taken, refused);
 	munmap(big, max + self->page);
+	munmap(array, ALIASES * self->page);
+	close(fd);
 }
 
 /* ------------------------------------------------------ mappings that change */

@@ -45,8 +45,17 @@ FIXTURE_VARIANT_ADD(polled, nvme_all) {
 	.dev = "nvme", .flags = IOPOLL | USERIOCB | FIXEDBUFS
 };
 
+/* An NVMe disk with the serial number "slow", which takes a second for a request. */
+static bool is_slow(const char *disk)
+{
+	char path[192], serial[64];
+
+	snprintf(path, sizeof(path), "%s/device/serial", disk);
+	return aio_read_text(path, serial, sizeof(serial)) > 0 && !strncmp(serial, "slow", 4);
+}
+
 /* A disk of this kind that has queues to be polled. */
-static bool find_disk(const char *kind, char *dev, size_t size)
+static bool find_disk(const char *kind, bool slow, char *dev, size_t size)
 {
 	char path[192], pattern[64];
 	bool found = false;
@@ -59,7 +68,8 @@ static bool find_disk(const char *kind, char *dev, size_t size)
 	for (i = 0; i < g.gl_pathc && !found; i++) {
 		snprintf(path, sizeof(path), "%s/queue/io_poll", g.gl_pathv[i]);
 		snprintf(dev, size, "/dev/%s", g.gl_pathv[i] + strlen("/sys/block/"));
-		found = aio_read_number(path) == 1 && !access(dev, R_OK);
+		found = aio_read_number(path) == 1 && !access(dev, R_OK) &&
+			is_slow(g.gl_pathv[i]) == slow;
 	}
 	globfree(&g);
 	return found;
@@ -76,7 +86,7 @@ FIXTURE_SETUP(polled)
 		if (!aio_poll_disk_make(&self->disk, 128))
 			SKIP(return, "no null_blk disk (needs root and configfs)");
 		snprintf(dev, sizeof(dev), "%s", self->disk.dev);
-	} else if (!find_disk(variant->dev, dev, sizeof(dev))) {
+	} else if (!find_disk(variant->dev, false, dev, sizeof(dev))) {
 		SKIP(return, "no such disk with queues to be polled");
 	}
 	self->fd = open(dev, O_RDONLY | O_DIRECT);
@@ -292,6 +302,95 @@ TEST_F(polled, hand_over_after_an_event)
 
 	for (i = 0; i < 20; i++)
 		hand_over(_metadata, self, BY_EVENT);
+}
+
+/* ------------------------------------------------------ a disk that takes its time */
+
+#define SLOW_NR	8
+
+/*
+ * Requests are in flight, one thread polls, another one sleeps. The first one leaves, and
+ * nothing is submitted any more: the second has to go on.
+ */
+static void hand_over_in_flight(struct __test_metadata *_metadata, enum leave how)
+{
+	struct sigaction act = { .sa_handler = handler };
+	struct aio_balance before;
+	struct io_event first_events[SLOW_NR], second_events[SLOW_NR];
+	struct timespec limit = { 0, 100000000 };
+	struct aio_caller first = {
+		.min_nr = how == BY_EVENT ? 1 : SLOW_NR, .nr = how == BY_EVENT ? 1 : SLOW_NR,
+		.events = first_events, .timeout = how == BY_TIME ? &limit : NULL,
+	};
+	/* All that there may be: it must not be over before the first one leaves. */
+	struct aio_caller second = {
+		.min_nr = SLOW_NR, .nr = SLOW_NR, .events = second_events,
+	};
+	struct iocb iocbs[SLOW_NR], *list[SLOW_NR];
+	char dev[128], *buf = aio_pages(SLOW_NR * BLOCK, PROT_READ | PROT_WRITE);
+	long left = SLOW_NR, ret;
+	int fd, i;
+
+	NEED_SETUP2();
+	if (!find_disk("nvme", true, dev, sizeof(dev)))
+		SKIP(return, "no slow NVMe disk with queues to be polled");
+	before = aio_balance();
+	fd = open(dev, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, io_setup2(SLOW_NR, IOPOLL, NULL, &first.ctx));
+	second.ctx = first.ctx;
+	sigaction(SIGUSR1, &act, NULL);
+	for (i = 0; i < SLOW_NR; i++) {
+		list[i] = &iocbs[i];
+		aio_prep(&iocbs[i], IOCB_CMD_PREAD, fd, buf + i * BLOCK, BLOCK, i * BLOCK);
+	}
+	for (i = 0; i < SLOW_NR; i += ret) {
+		ret = io_submit(first.ctx, SLOW_NR - i, list + i);
+		ASSERT_LT(0, ret);
+	}
+	ASSERT_EQ(0, pthread_create(&first.thread, NULL, aio_getevents_thread, &first));
+	while (!first.tid)
+		aio_sleep_ms(1);
+	aio_sleep_ms(20);
+	second.tid = 0;
+	ASSERT_EQ(0, pthread_create(&second.thread, NULL, aio_getevents_thread, &second));
+	aio_wait_blocked(&second.tid, __NR_io_getevents);
+	if (how == BY_SIGNAL)
+		pthread_kill(first.thread, SIGUSR1);
+	ret = aio_join(&first);
+	ASSERT_TRUE(ret >= 0 || (ret == -EINTR && how == BY_SIGNAL));
+	left -= ret > 0 ? ret : 0;
+	/* Now that is more than there is. */
+	while (left && !second.done) {
+		volatile struct aio_ring *ring = aio_ring(first.ctx);
+
+		/* What it finds it takes; when that is all, it waits in vain. */
+		if (aio_disk_stat(dev, "inflight", 0) == 0 && ring->head == ring->tail)
+			break;
+		aio_sleep_ms(1);
+	}
+	pthread_kill(second.thread, SIGUSR1);
+	ret = aio_join(&second);
+	EXPECT_EQ(left ? left : -EINTR, ret);
+	EXPECT_EQ(0, io_destroy(first.ctx));
+	close(fd);
+	munmap(buf, SLOW_NR * BLOCK);
+	EXPECT_BALANCE(before);
+}
+
+TEST(hand_over_in_flight_after_the_time)
+{
+	hand_over_in_flight(_metadata, BY_TIME);
+}
+
+TEST(hand_over_in_flight_after_a_signal)
+{
+	hand_over_in_flight(_metadata, BY_SIGNAL);
+}
+
+TEST(hand_over_in_flight_after_an_event)
+{
+	hand_over_in_flight(_metadata, BY_EVENT);
 }
 
 struct taker {
