@@ -220,7 +220,10 @@ impl<J: Perform> Carried<J> {
             thread <- new_spinlock_irqsave!(None, "aio::thread"),
             result: Atomic::new(0),
         });
-        let this = memory.init(init).unwrap_or_else(|never| match never {}).share();
+        let this = memory
+            .init(init)
+            .unwrap_or_else(|never| match never {})
+            .share();
 
         // It leaves in `end()`.
         this.context().cancel.enter(this.as_pin());
@@ -278,7 +281,10 @@ impl<J: Perform> Carried<J> {
 
         self.thread.with(|thread| {
             // Somebody else may have it already.
-            if thread.as_ref().is_some_and(|task| task.as_ptr() as usize == current) {
+            if thread
+                .as_ref()
+                .is_some_and(|task| task.as_ptr() as usize == current)
+            {
                 *thread = None;
             }
         });

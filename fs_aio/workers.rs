@@ -25,12 +25,8 @@ use crate::{
     table, //
 };
 use kernel::{
-    percpu::num_possible_cpus,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    },
+    rbtree::RBTree,
     slab::{
         AnyJob,
         Job,
@@ -64,10 +60,8 @@ use kernel::{
     },
     time::{
         msecs_to_jiffies,
-        Delta,
         Instant,
-        Jiffies,
-        Monotonic, //
+        Jiffies, //
     },
     workqueue::{
         self,
@@ -78,103 +72,23 @@ use kernel::{
     },
 };
 
+mod lists;
+pub(crate) use self::lists::{
+    Class,
+    Key,
+    Order,
+    Reservation, //
+};
+use lists::{
+    max_running,
+    State,
+    Waiting,
+    STUCK,
+    STUCK_MSECS, //
+};
+
 /// So long a thread waits for something to do before it leaves.
 const IDLE_MSECS: u32 = 5000;
-
-/// An operation that takes longer does not count as running.
-const STUCK_MSECS: u32 = 1000;
-
-/// So many operations on storage run at a time, for each CPU.
-const PER_CPU: usize = 4;
-
-/// Returns how many operations on storage run at a time.
-fn max_running() -> usize {
-    num_possible_cpus() as usize * PER_CPU
-}
-
-/// So many more may be stuck, and not count.
-const STUCK: usize = 256;
-
-/// Who runs an operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// One of the threads for regular files and block devices.
-    Storage,
-    /// Any thread.
-    Other,
-}
-
-/// Data of a file, for a context: operations on them wait for each other.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    context: usize,
-    data: usize,
-}
-
-impl Key {
-    /// `data` is [`AsyncKiocb::data_id()`](kernel::fs::AsyncKiocb::data_id()).
-    pub(crate) fn new(context: &Context, data: usize) -> Self {
-        Self {
-            context: core::ptr::from_ref(context) as usize,
-            data,
-        }
-    }
-}
-
-/// Operations that wait for another one.
-pub(crate) struct Waiting {
-    /// Which one, by the number of its links.
-    head: usize,
-    list: JobList,
-}
-
-/// Memory for what may be needed to put an operation in order.
-pub(crate) type Reservation = RBTreeNodeReservation<Key, Waiting>;
-
-/// Where an operation on storage runs.
-type Slot = Option<Instant<Monotonic>>;
-
-struct State {
-    storage: JobList,
-    others: JobList,
-    /// What waits for an operation on the same data.
-    behind: RBTree<Key, Waiting>,
-    /// Operations that wait until their files are ready. These are second references.
-    parked: JobList,
-    /// Operations that were cancelled.
-    cancelled: JobList,
-    /// Since when operations on storage run.
-    running: KVec<Slot>,
-    threads: usize,
-    idle: usize,
-    /// How many operations there are, wherever they are.
-    users: usize,
-    /// Its threads leave, or have left.
-    dead: bool,
-}
-
-impl State {
-    /// Returns whether an operation on storage may run, and where it is then counted.
-    fn slot(&mut self) -> Option<Option<usize>> {
-        let max = max_running();
-        let occupied = self.running.iter().filter(|slot| slot.is_some()).count();
-
-        if occupied >= max {
-            let stuck = Delta::from_millis(STUCK_MSECS.into());
-            let counts = |slot: &&Slot| slot.is_some_and(|since| since.elapsed() < stuck);
-
-            if self.running.iter().filter(counts).count() >= max {
-                return None;
-            }
-        }
-        // If there is no place left, nearly all are stuck, and one more need not be counted.
-        Some(self.running.iter().position(Option::is_none))
-    }
-
-    fn has_work(&mut self) -> bool {
-        !self.others.is_empty() || (!self.storage.is_empty() && self.slot().is_some())
-    }
-}
 
 /// `fs.aio-auto-threads`: whether contexts that are made are threaded.
 static AUTO: Atomic<i32> = Atomic::new(0);
@@ -244,7 +158,9 @@ impl Threads {
     /// A pool is used.
     pub(crate) fn set_pool(&self, pool: Arc<Pool>) {
         let mut pools = self.pools.lock();
-        let gone = pools.iter().position(|pool| pool.as_ref().is_none_or(|pool| pool.is_dead()));
+        let gone = pools
+            .iter()
+            .position(|pool| pool.as_ref().is_none_or(|pool| pool.is_dead()));
         // The one that was used first may be found by way of another context still.
         let place = gone.unwrap_or(0);
         let old = pools[place].replace(pool);
@@ -262,7 +178,12 @@ impl Threads {
     #[inline]
     pub(crate) fn is_behind(&self, key: Key) -> bool {
         self.orders.load(Relaxed) != 0
-            && self.pools.lock().iter().flatten().any(|pool| pool.is_behind(key))
+            && self
+                .pools
+                .lock()
+                .iter()
+                .flatten()
+                .any(|pool| pool.is_behind(key))
     }
 }
 
@@ -696,15 +617,4 @@ impl Pool {
             self.die();
         }
     }
-}
-
-/// Whether an operation is a part of an order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// It is not.
-    None,
-    /// It is the first.
-    First,
-    /// It waits for others.
-    Behind,
 }

@@ -185,12 +185,10 @@ impl Perform for RwJob {
                     }
                     this
                 }
-                Progress::Ended(this, AGAIN) if how == How::Try => {
-                    match Self::park(this) {
-                        None => return,
-                        Some(this) => this,
-                    }
-                }
+                Progress::Ended(this, AGAIN) if how == How::Try => match Self::park(this) {
+                    None => return,
+                    Some(this) => this,
+                },
                 Progress::Ended(this, AGAIN) if how == How::Park => {
                     this.job.waits.store(true, Relaxed);
                     this
@@ -404,9 +402,8 @@ pub(crate) fn start(
     match transfer.try_issue(request)? {
         (Issued::Complete(request, res), len) => {
             let end = transfer.pos + res as i64;
-            let short = res > 0
-                && (res as usize) < len
-                && goes_on(dir, &abilities, &request.op.kiocb, end);
+            let short =
+                res > 0 && (res as usize) < len && goes_on(dir, &abilities, &request.op.kiocb, end);
             let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
 
             if short || refused {

@@ -26,6 +26,7 @@ __rust_helper void __user *rust_helper_iter_iov_addr(const struct iov_iter *iter
 	return iter_iov_addr(iter);
 }
 
+/* Of what is left, which may be less than the element. */
 __rust_helper size_t rust_helper_iter_iov_len(const struct iov_iter *iter)
 {
 	return min(iter_iov_len(iter), iter->count);

@@ -183,15 +183,12 @@ impl Identity {
         let task = Task::current_raw();
 
         // SAFETY: The current task is valid, and nobody else changes these fields of it.
-        unsafe {
-            Self {
-                group: (*task).signal as usize,
-                view: [
-                    (*task).files as usize,
-                    (*task).fs as usize,
-                    (*task).nsproxy as usize,
-                ],
-            }
+        let (signal, files, fs, nsproxy) =
+            unsafe { ((*task).signal, (*task).files, (*task).fs, (*task).nsproxy) };
+
+        Self {
+            group: signal as usize,
+            view: [files as usize, fs as usize, nsproxy as usize],
         }
     }
 }

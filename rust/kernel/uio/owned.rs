@@ -173,11 +173,7 @@ impl OwnedBuffers {
     /// # Errors
     ///
     /// What `f` returns for the first.
-    pub(crate) fn each(
-        &self,
-        done: usize,
-        mut f: impl FnMut(UserPtr, usize) -> isize,
-    ) -> isize {
+    pub(crate) fn each(&self, done: usize, mut f: impl FnMut(UserPtr, usize) -> isize) -> isize {
         let mut sum = 0;
         let mut one = |addr, len: usize| {
             let n = f(addr, len);
@@ -284,7 +280,11 @@ mod tests {
         let mut calls = 0;
         let n = buffers.each(0, |_, len| {
             calls += 1;
-            if calls == 2 { -5 } else { len as isize }
+            if calls == 2 {
+                -5
+            } else {
+                len as isize
+            }
         });
 
         assert_eq!((n, calls), (3, 2));
@@ -302,8 +302,14 @@ mod tests {
             compat: false,
         };
 
-        assert_eq!(OwnedBuffers::import(Direction::Read, one).err(), Some(EFAULT));
-        assert_eq!(OwnedBuffers::import(Direction::Read, vector).err(), Some(EFAULT));
+        assert_eq!(
+            OwnedBuffers::import(Direction::Read, one).err(),
+            Some(EFAULT)
+        );
+        assert_eq!(
+            OwnedBuffers::import(Direction::Read, vector).err(),
+            Some(EFAULT)
+        );
         Ok(())
     }
 }

@@ -79,7 +79,9 @@ impl CancelList {
     pub fn leave<T: Cancellable>(&self, operation: &T) -> bool {
         // SAFETY: `OFFSET` is that of a `CancelNode` in a `T`, see `HasCancelNode`.
         let node = unsafe {
-            &*core::ptr::from_ref(operation).byte_add(T::OFFSET).cast::<CancelNode>()
+            &*core::ptr::from_ref(operation)
+                .byte_add(T::OFFSET)
+                .cast::<CancelNode>()
         };
         let _guard = self.lock.lock();
         let linked = node.is_linked() && core::ptr::eq(node.list(), self);
