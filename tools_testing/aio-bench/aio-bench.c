@@ -1164,18 +1164,25 @@ static unsigned int kernel_threads(void)
 	return n - 1;
 }
 
-/* Reads of an empty pipe: how many threads and how much memory they need. */
+/*
+ * Reads of empty pipes, ten of each: how many threads and how much memory they need. (Of
+ * one pipe all readers would be woken for each byte.)
+ */
+#define PIPE_READERS	10
+
 static void run_pipes(const struct bench *b, unsigned int qd)
 {
 	static const unsigned int counts[] = { 1000, 4000 };
 	struct iocb *many = calloc(4000, sizeof(*many)), *one;
+	static int pipes[4000 / PIPE_READERS][2];
 	static char one_byte_each[4000];
 	unsigned int n, i, c, got;
 	u64 total, t0, memory;
 	long ret;
 
-	if (pipe(fds))
-		fail("pipe: %s", strerror(errno));
+	for (i = 0; i < ARRAY_SIZE(pipes); i++)
+		if (pipe(pipes[i]))
+			fail("pipe: %s", strerror(errno));
 	for (c = 0; c < ARRAY_SIZE(counts); c++) {
 		n = counts[c];
 		switch_threads(true);
@@ -1184,7 +1191,7 @@ static void run_pipes(const struct bench *b, unsigned int qd)
 		check("io_setup", ret, 0);
 		for (i = 0; i < n; i++) {
 			memset(&many[i], 0, sizeof(many[i]));
-			many[i].aio_fildes = fds[0];
+			many[i].aio_fildes = pipes[i / PIPE_READERS][0];
 			many[i].aio_lio_opcode = IOCB_CMD_PREAD;
 			many[i].aio_buf = (u64)&one_byte_each[i];
 			many[i].aio_nbytes = 1;
@@ -1205,7 +1212,7 @@ static void run_pipes(const struct bench *b, unsigned int qd)
 		printf("note %s %u bytes-per-request-of-%u %lld\n", b->name, qd, n,
 		       (long long)(kernel_memory() - memory) / (int)n);
 		for (i = 0; i < n; i++)
-			check("write", write(fds[1], "x", 1), 1);
+			check("write", write(pipes[i / PIPE_READERS][1], "x", 1), 1);
 		for (got = 0; got < n; got += ret) {
 			ret = io_getevents(ctx, 1, MAX_OPS, events, NULL);
 			if (ret < 1)
@@ -1217,6 +1224,10 @@ static void run_pipes(const struct bench *b, unsigned int qd)
 		ctx = 0;
 		if (!c)
 			report(b, qd, total, n);
+	}
+	for (i = 0; i < ARRAY_SIZE(pipes); i++) {
+		close(pipes[i][0]);
+		close(pipes[i][1]);
 	}
 	free(many);
 }

@@ -358,7 +358,7 @@ impl AsyncPoll {
     /// # Safety
     ///
     /// `this` must point to a valid operation that nobody else refers to, in a `T` at its `OFFSET`.
-    #[inline]
+    #[inline(always)]
     unsafe fn prepare<T: PollOwner>(this: *const Self) {
         // SAFETY: The caller guarantees that it is valid.
         let poll = unsafe { &*this };

@@ -208,7 +208,7 @@ impl AsyncKiocb {
     }
 
     /// Returns the file.
-    #[inline]
+    #[inline(always)]
     fn file(&self) -> &LocalFile {
         // SAFETY: By the type invariants; nobody changes `ki_filp`. This reference is not handed
         // on.
@@ -276,7 +276,7 @@ impl AsyncKiocb {
     /// # Errors
     ///
     /// `EBADF` if it is not open for it, `EINVAL` if it can't do it.
-    #[inline]
+    #[inline(always)]
     fn check_access(&self, dir: Direction) -> Result {
         let file = self.file().as_ptr();
         // SAFETY: The file is valid; neither field changes.
@@ -518,7 +518,7 @@ impl AsyncKiocb {
     /// Checks that the file allows an operation of `len` bytes at the position.
     ///
     /// To be called before the operation is issued.
-    #[inline]
+    #[inline(always)]
     fn verify_area(&self, dir: Direction, len: usize) -> Result {
         let kiocb = self.inner.get();
 
@@ -535,7 +535,7 @@ impl AsyncKiocb {
     }
 
     /// Other operations may be running already, so the system call can't be restarted.
-    #[inline]
+    #[inline(always)]
     fn no_restart(ret: isize) -> isize {
         const RESTARTS: [Error; 4] = [
             ERESTARTSYS,
@@ -576,7 +576,7 @@ impl AsyncKiocb {
     /// # Safety
     ///
     /// `kiocb` must be that of an operation that was issued and has ended. To be called once.
-    #[inline]
+    #[inline(always)]
     unsafe fn end_write(kiocb: *mut bindings::kiocb) {
         // SAFETY: The caller guarantees that it is valid, and nobody changes the flag any longer.
         let write = unsafe { (*kiocb).ki_flags } & bindings::IOCB_WRITE as i32 != 0;
@@ -591,7 +591,7 @@ impl AsyncKiocb {
     /// # Safety
     ///
     /// `kiocb` must have a valid file.
-    #[inline]
+    #[inline(always)]
     unsafe fn is_regular(kiocb: *mut bindings::kiocb) -> bool {
         // SAFETY: The caller guarantees that the file is valid. The type of its inode never
         // changes.

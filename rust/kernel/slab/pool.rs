@@ -230,7 +230,7 @@ impl<B: Backing, const N: usize> SlabBatch<B, N> {
 
     /// Adds a slot, or returns it if there is no room.
     #[must_use = "what is returned goes back to the slab allocator"]
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, slot: SlabSlot<B>) -> Option<SlabSlot<B>> {
         if self.len == N {
             return Some(slot);

@@ -330,7 +330,7 @@ impl<T: Staged> InFlight<T> {
     ///
     /// Does the same as dropping it, at the price of an addition. If this was the last one,
     /// [`Staged::drained()`] is called.
-    #[inline]
+    #[inline(always)]
     pub fn end(self, ended: &mut EndedWork<T>) {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants the object is alive.
