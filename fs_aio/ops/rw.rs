@@ -141,8 +141,16 @@ pub(crate) fn start<O: Observer>(
     fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let request = prepare(prepared, iocb, dir, O::now(), batch)?;
+    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
+    let obj = prepared.obj();
+    let mut request = prepared.into_request(O::now(), |file| {
+        Ok(pin_init!(Rw {
+            kiocb <- AsyncKiocb::new(file, eventfd),
+            cancel <- CancelNode::new(obj),
+        }))
+    })?;
 
+    set_up(&mut request, iocb, dir, batch)?;
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
         Issued::Complete(request, res) => {
             O::completed(&request, res);
@@ -156,10 +164,11 @@ pub(crate) fn start<O: Observer>(
 /// Makes a request of it, which has not called the file, and was started when
 /// [`Request::started()`] says.
 ///
+/// [`start()`] does the same in place, where what this returns need not go through memory.
+///
 /// # Errors
 ///
 /// Of those of [`start()`], the ones for the priority and the flags.
-#[inline(always)]
 pub(super) fn prepare(
     prepared: Prepared,
     iocb: &Iocb,
@@ -176,15 +185,26 @@ pub(super) fn prepare(
         }))
     })?;
 
-    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
+    set_up(&mut request, iocb, dir, batch)?;
+    Ok(request)
+}
+
+/// Sets what an iocb says of the position, the priority and the flags.
+#[inline(always)]
+fn set_up(
+    request: &mut UniqueSlabArc<Request<Rw>>,
+    iocb: &Iocb,
+    dir: Direction,
+    batch: &mut Batch<'_>,
+) -> Result {
+    let mut kiocb = Request::op_mut(request).project().kiocb;
 
     kiocb.as_mut().set_pos(iocb.offset());
     match iocb.flags() & IOCB_FLAG_IOPRIO {
         0 => kiocb.as_mut().inherit_ioprio(batch.ioprio()),
         _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
     }
-    kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)?;
-    Ok(request)
+    kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)
 }
 
 /// What is read or written, and where.
