@@ -16,13 +16,9 @@
  * which nothing makes fail; the other tests do that with bad pointers. Work items
  * are not part of the calling thread.
  *
- * With io_setup2() the pages of iocbs and buffers are not there before, so that pinning
- * them fails, too; what is pinned is a part of what must not leak.
- *
  * The errors:
  *
  * io_setup()		ENOMEM
- * io_setup2()		ENOMEM; EFAULT: the id can't be copied
  * io_submit()		EAGAIN: no memory for the request; EFAULT: iocb or vector can't
  *			be copied; ENOMEM: vector, credentials, the operation's own
  * io_getevents()	EFAULT
@@ -36,7 +32,7 @@
 #include <stdarg.h>
 #include <sys/wait.h>
 #include "../kselftest.h"
-#include "aio_ext_test.h"
+#include "aio_test.h"
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define MANY		1000000000LL
@@ -151,7 +147,6 @@ struct state {
 	long long locked;
 	int rings;
 	int fds;
-	long long pinned;
 };
 
 static int count_fds(void)
@@ -165,21 +160,7 @@ static int count_fds(void)
 
 static struct state look(void)
 {
-	return (struct state){ aio_nr(), aio_locked(getpid()), aio_maps(0, NULL), count_fds(),
-			       aio_pinned() };
-}
-
-/* Others pin a page for a short time now and then. */
-static long long pinned_in_the_end(long long before)
-{
-	long long now = aio_pinned();
-	int i;
-
-	for (i = 0; i < 200 && now > before; i++) {
-		aio_sleep_ms(10);
-		now = aio_pinned();
-	}
-	return now;
+	return (struct state){ aio_nr(), aio_locked(getpid()), aio_maps(0, NULL), count_fds() };
 }
 
 static void compare(const struct state *a, const struct state *b, unsigned int n, const char *when)
@@ -192,13 +173,6 @@ static void compare(const struct state *a, const struct state *b, unsigned int n
 		wrong("point %u, %s: %d rings mapped, there were %d", n, when, b->rings, a->rings);
 	if (a->fds != b->fds)
 		wrong("point %u, %s: %d files open, there were %d", n, when, b->fds, a->fds);
-	if (b->pinned > a->pinned) {
-		long long now = pinned_in_the_end(a->pinned);
-
-		if (now > a->pinned)
-			wrong("point %u, %s: %lld pages pinned, there were %lld", n, when, now,
-			      a->pinned);
-	}
 }
 
 /* ------------------------------------------------------ the calls */
@@ -211,9 +185,6 @@ struct world {
 	struct iocb iocb[3];
 	struct iovec vec[40];
 	struct io_event *events;
-	/* For contexts of io_setup2(). */
-	struct iocb *array;
-	char *area;
 	int parameter;
 };
 
@@ -273,114 +244,6 @@ static void after_setup(struct world *w, long ret, enum source failed, unsigned 
 		return;
 	}
 	roundtrip(w, w->own, n);
-	ret = io_destroy(w->own);
-	if (ret)
-		wrong("point %u: io_destroy(): %ld", n, ret);
-}
-
-#define ARRAY_NR	8
-#define AREA_PAGES	64
-#define ALL_KINDS	(USERIOCB | FIXEDBUFS | IOPOLL)
-
-/* Flags of io_setup2(); whether the iocbs are in pages that are not there yet. */
-enum { NEW_ARRAY = 0x100, ON_DISK = 0x200 };
-
-static bool before_setup2(struct world *w)
-{
-	int flags = w->parameter & ALL_KINDS, i;
-
-	if (!aio_has_setup2())
-		return false;
-	w->own = 0;
-	if (w->parameter & NEW_ARRAY) {
-		madvise(w->array, PAGE, MADV_DONTNEED);
-		return true;
-	}
-	for (i = 0; i < ARRAY_NR; i++)
-		aio_prep(&w->array[i], IOCB_CMD_PREAD, w->file,
-			 w->area + i * AREA_PAGES / ARRAY_NR * PAGE,
-			 (i % 4) * AREA_PAGES / ARRAY_NR / 3 * PAGE, 0);
-	/* Not the first one, which is used. */
-	w->array[0].aio_nbytes = 512;
-	if (flags & FIXEDBUFS)
-		madvise(w->area, AREA_PAGES * PAGE, MADV_DONTNEED);
-	return true;
-}
-
-static long call_setup2(struct world *w)
-{
-	unsigned int flags = w->parameter & ALL_KINDS;
-
-	return io_setup2(ARRAY_NR, flags, flags & USERIOCB ? w->array : NULL, &w->own);
-}
-
-static void after_setup2(struct world *w, long ret, enum source failed, unsigned int n)
-{
-	struct io_event event = { 0 };
-
-	if (ret) {
-		if (w->own)
-			wrong("point %u: io_setup2() failed with %ld, but has stored an id", n, ret);
-		return;
-	}
-	if (w->parameter & USERIOCB && !(w->parameter & (IOPOLL | NEW_ARRAY))) {
-		ret = aio_run_index(w->own, 0, &event);
-		if (ret != 1 || event.res != 512 || event.obj)
-			wrong("point %u: the context does not work: %ld, res %lld", n, ret,
-			      (long long)event.res);
-	}
-	ret = io_destroy(w->own);
-	if (ret)
-		wrong("point %u: io_destroy(): %ld", n, ret);
-}
-
-/* A request to a context of one of the kinds. */
-static bool before_submit2(struct world *w)
-{
-	int i;
-
-	if (w->parameter & ON_DISK && w->disk < 0)
-		return false;
-	if (!before_setup2(w))
-		return false;
-	for (i = 0; i < ARRAY_NR; i++)
-		aio_prep(&w->array[i], IOCB_CMD_PREAD,
-			 w->parameter & ON_DISK ? w->disk : w->file,
-			 w->area + i * PAGE, PAGE, i * PAGE);
-	return !call_setup2(w);
-}
-
-static long call_submit2(struct world *w)
-{
-	unsigned long names[2] = { 1, 2 };
-
-	if (!(w->parameter & USERIOCB)) {
-		names[0] = (unsigned long)&w->array[1];
-		names[1] = (unsigned long)&w->array[2];
-	}
-	return aio_submit_indices(w->own, 2, names);
-}
-
-static void after_submit2(struct world *w, long ret, enum source failed, unsigned int n)
-{
-	struct timespec ts = { 20, 0 };
-	struct io_event events[4];
-	long got = 0, expected = ret > 0 ? ret : 0, i;
-
-	if (ret == 0 || ret > 2)
-		wrong("point %u: io_submit() returned %ld", n, ret);
-	if (expected)
-		got = io_getevents(w->own, expected, 4, events, &ts);
-	if (got != expected)
-		wrong("point %u: %ld events of %ld requests", n, got, expected);
-	for (i = 0; i < got; i++) {
-		long long res = events[i].res;
-
-		if (res != PAGE && (failed == SOURCES ||
-				    (res != -EFAULT && res != -ENOMEM && res != -EIO &&
-				     res != -EAGAIN)))
-			wrong("point %u: event with %lld", n, res);
-	}
 	ret = io_destroy(w->own);
 	if (ret)
 		wrong("point %u: io_destroy(): %ld", n, ret);
@@ -674,17 +537,6 @@ static const struct test tests[] = {
 	  SETUP_ERRORS },
 	{ "io_setup: no more contexts", before_setup, call_setup, after_setup, 1, { 1 },
 	  SETUP_ERRORS },
-	{ "io_setup2: plain", before_setup2, call_setup2, after_setup2, 0, { 1 }, SETUP_ERRORS },
-	{ "io_setup2: USERIOCB", before_setup2, call_setup2, after_setup2, USERIOCB, { 1 },
-	  SETUP_ERRORS },
-	{ "io_setup2: USERIOCB, no page", before_setup2, call_setup2, after_setup2,
-	  USERIOCB | NEW_ARRAY, { 1, 1 }, SETUP_ERRORS },
-	{ "io_setup2: FIXEDBUFS", before_setup2, call_setup2, after_setup2,
-	  USERIOCB | FIXEDBUFS, { 4, 10 }, SETUP_ERRORS },
-	{ "io_setup2: IOPOLL", before_setup2, call_setup2, after_setup2, IOPOLL, { 3 },
-	  SETUP_ERRORS },
-	{ "io_setup2: all three", before_setup2, call_setup2, after_setup2, ALL_KINDS, { 5, 10 },
-	  SETUP_ERRORS },
 #define SUBMIT_ERRORS	{ { EAGAIN, ENOMEM }, { EAGAIN, ENOMEM }, { EFAULT } }
 #define SUBMIT(name, parameter, copies) \
 	{ "io_submit: " name, before_submit, call_submit, after_submit, parameter, \
@@ -717,15 +569,6 @@ static const struct test tests[] = {
 	SUBMIT("POLL, not ready", IOCB_CMD_POLL | NEVER, 1),
 	SUBMIT("POLL, not ready, eventfd", IOCB_CMD_POLL | NEVER | RESFD, 1),
 	SUBMIT("POLL, not ready, two", IOCB_CMD_POLL | NEVER | TWICE, 1),
-#define SUBMIT2(name, parameter, least) \
-	{ "io_submit: " name, before_submit2, call_submit2, after_submit2, parameter, \
-	  { least }, SUBMIT_ERRORS }
-	SUBMIT2("USERIOCB", USERIOCB, 1),
-	SUBMIT2("USERIOCB, disk", USERIOCB | ON_DISK, 1),
-	SUBMIT2("FIXEDBUFS", USERIOCB | FIXEDBUFS, 1),
-	SUBMIT2("FIXEDBUFS, disk", USERIOCB | FIXEDBUFS | ON_DISK, 1),
-	SUBMIT2("IOPOLL, disk", IOPOLL | ON_DISK, 1),
-	SUBMIT2("all three, disk", ALL_KINDS | ON_DISK, 1),
 #define READ_ERRORS	{ { 0 }, { EFAULT }, { EFAULT } }
 	{ "io_getevents", before_getevents, call_getevents, after_getevents, 3, { 0, 0, 2 },
 	  READ_ERRORS },
@@ -924,11 +767,8 @@ int main(void)
 	w.null = open("/dev/null", O_RDWR);
 	w.buf = aio_pages(64 * PAGE, PROT_READ | PROT_WRITE);
 	w.events = aio_pages(PAGE, PROT_READ | PROT_WRITE);
-	w.array = aio_pages(PAGE, PROT_READ | PROT_WRITE);
-	w.area = aio_pages(AREA_PAGES * PAGE, PROT_READ | PROT_WRITE);
 	if (w.file < 0 || w.event < 0 || pipe(w.pipe) || w.buf == MAP_FAILED ||
-	    w.events == MAP_FAILED || w.array == MAP_FAILED || w.area == MAP_FAILED ||
-	    ftruncate(w.file, 1 << 20) || io_setup(32, &w.ctx))
+	    w.events == MAP_FAILED || ftruncate(w.file, 1 << 20) || io_setup(32, &w.ctx))
 		ksft_exit_fail_msg("no world: %s\n", strerror(errno));
 	memset(w.buf, 1, 64 * PAGE);
 	if (pwrite(w.file, w.buf, 64 * PAGE, 0) != 64 * PAGE)
