@@ -410,7 +410,7 @@ impl<T: Cached> SlabArc<T> {
     ///
     /// Of all references to an object that are given up by this function exactly one call returns
     /// [`Some`], and all that the others did before is visible to it.
-    #[inline]
+    #[inline(always)]
     pub fn into_unique(self) -> Option<UniqueSlabArc<T>> {
         // SAFETY: By the type invariants the object is alive.
         let refcount = unsafe { &(*self.ptr.as_ptr()).refcount };

@@ -240,8 +240,8 @@ impl AsyncPoll {
     ///
     /// `EINVAL` if the file can't be waited for, or only in more than one queue. Then the operation
     /// was not started.
-    // A function of its own: inlined, it takes registers from what is around it.
-    #[inline(never)]
+    // Into each of the few callers, so that what it returns need not go through memory.
+    #[inline(always)]
     pub fn start<T: PollOwner>(this: UniqueSlabArc<T>, ask_first: bool) -> Result<Polled<T>> {
         if ask_first {
             let mask = Self::within::<T>(&this).ask();

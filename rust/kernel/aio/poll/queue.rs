@@ -62,7 +62,7 @@ impl<'a> LockedQueue<'a> {
     /// Locks the queue, unless the entry was removed from it.
     ///
     /// To be called with interrupts disabled.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock(poll: &'a AsyncPoll) -> Option<Self> {
         let rcu = rcu::read_lock();
         // Pairs with the release in `leave_queue()`.

@@ -56,7 +56,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Returns the address of a range within one page.
-    #[inline]
+    #[inline(always)]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
         let in_page = offset % PAGE_SIZE;
 
