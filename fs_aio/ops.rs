@@ -96,7 +96,9 @@ pub(crate) fn start<K: Kind>(
 
     let prepared = batch.prepare(iocb, name)?;
 
-    K::Observer::prepared(&prepared, iocb);
+    if K::Observer::THERE {
+        K::Observer::prepared(&prepared, iocb);
+    }
     kind.start_rw::<K::Observer>(prepared, iocb, name, (dir, shape), batch)
 }
 
@@ -109,7 +111,9 @@ pub(crate) fn start_other<O: Observer>(
 ) -> Result {
     let request = batch.prepare(iocb, name)?;
 
-    O::prepared(&request, iocb);
+    if O::THERE {
+        O::prepared(&request, iocb);
+    }
     match iocb.opcode() {
         opcode::FSYNC => fsync::start::<O>(request, iocb, fsync::What::All, batch),
         opcode::FDSYNC => fsync::start::<O>(request, iocb, fsync::What::Data, batch),

@@ -33,6 +33,9 @@ use kernel::{
 
 /// Who is told of each request of a submission.
 pub(crate) trait Observer {
+    /// Whether it is anybody: what would be shown to nobody need not be in memory.
+    const THERE: bool;
+
     /// Returns what [`Request::started()`] will.
     fn now() -> isize;
 
@@ -47,6 +50,8 @@ pub(crate) trait Observer {
 pub(crate) enum Nobody {}
 
 impl Observer for Nobody {
+    const THERE: bool = false;
+
     #[inline(always)]
     fn now() -> isize {
         0
@@ -63,6 +68,8 @@ impl Observer for Nobody {
 pub(crate) enum Somebody {}
 
 impl Observer for Somebody {
+    const THERE: bool = true;
+
     /// On 32-bit systems that is what fits: latencies above two seconds are wrong.
     #[inline(never)]
     fn now() -> isize {

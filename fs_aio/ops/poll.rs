@@ -112,7 +112,9 @@ pub(crate) fn start<O: Observer>(prepared: Prepared, iocb: &Iocb, batch: &mut Ba
     match AsyncPoll::start(request, batch.ready)? {
         Polled::Ready(request, events) => {
             batch.ready = true;
-            O::completed(&request, usize::from(events) as isize);
+            if O::THERE {
+                O::completed(&request, usize::from(events) as isize);
+            }
             batch.complete(request, usize::from(events) as isize);
         }
         Polled::Waiting(submission) => {

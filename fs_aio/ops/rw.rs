@@ -153,7 +153,9 @@ pub(crate) fn start<O: Observer>(
     set_up(&mut request, iocb, dir, batch)?;
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
         Issued::Complete(request, res) => {
-            O::completed(&request, res);
+            if O::THERE {
+                O::completed(&request, res);
+            }
             batch.complete(request, res)
         }
         Issued::Queued(submission) => batch.queued(submission.into_inner()),
