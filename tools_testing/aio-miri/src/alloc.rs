@@ -28,6 +28,7 @@ impl core::ops::BitOr for Flags {
 
 pub mod flags {
     pub const GFP_KERNEL: super::Flags = super::Flags(1);
+    pub const GFP_KERNEL_ACCOUNT: super::Flags = super::Flags(4);
     pub const __GFP_ZERO: super::Flags = super::Flags(2);
 }
 
@@ -115,6 +116,17 @@ impl<T> DerefMut for KBox<T> {
 pub struct KVec<T> {
     vec: Vec<T>,
     capacity: usize,
+}
+
+pub type KVVec<T> = KVec<T>;
+
+impl<'a, T> IntoIterator for &'a KVec<T> {
+    type Item = &'a T;
+    type IntoIter = core::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.vec.iter()
+    }
 }
 
 impl<T> KVec<T> {

@@ -31,9 +31,16 @@ pub unsafe fn test_taint(_: u32) -> c_int {
 // Lists: include/linux/list.h.
 
 #[repr(C)]
+#[derive(pin_init::Zeroable)]
 pub struct list_head {
     pub next: *mut list_head,
     pub prev: *mut list_head,
+}
+
+impl Default for list_head {
+    fn default() -> Self {
+        pin_init::zeroed()
+    }
 }
 
 pub unsafe fn INIT_LIST_HEAD(list: *mut list_head) {
@@ -61,6 +68,49 @@ pub unsafe fn list_del_init(entry: *mut list_head) {
         (*next).prev = prev;
         (*prev).next = next;
         INIT_LIST_HEAD(entry);
+    }
+}
+
+pub unsafe fn list_splice_init(list: *mut list_head, head: *mut list_head) {
+    unsafe {
+        let (first, last, after) = ((*list).next, (*list).prev, (*head).next);
+
+        if first != list {
+            (*first).prev = head;
+            (*head).next = first;
+            (*last).next = after;
+            (*after).prev = last;
+            INIT_LIST_HEAD(list);
+        }
+    }
+}
+
+pub unsafe fn list_splice_tail_init(list: *mut list_head, head: *mut list_head) {
+    // In front of the head is behind the last.
+    unsafe { list_splice_init(list, (*head).prev) };
+}
+
+pub unsafe fn list_sort(
+    private: *mut c_void,
+    head: *mut list_head,
+    compare: Option<
+        unsafe extern "C" fn(*mut c_void, *const list_head, *const list_head) -> c_int,
+    >,
+) {
+    let compare = compare.expect("a function");
+    let mut entries = Vec::new();
+
+    unsafe {
+        while (*head).next != head {
+            let entry = (*head).next;
+
+            list_del_init(entry);
+            entries.push(entry);
+        }
+        entries.sort_by(|a, b| compare(private, *a, *b).cmp(&0));
+        for entry in entries {
+            list_add_tail(entry, head);
+        }
     }
 }
 
@@ -189,8 +239,12 @@ const STRIDE: usize = 64;
 static NEXT_CPU: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static CPU: usize = NEXT_CPU.fetch_add(1, Relaxed) % CPUS;
+    static CPU: Cell<usize> = Cell::new(NEXT_CPU.fetch_add(1, Relaxed) % CPUS);
+    static IRQS_OFF: Cell<usize> = const { Cell::new(0) };
 }
+
+/// Who has a CPU's interrupts off has its lock, so that nobody does what an interrupt would.
+static IRQS: [spinlock_t; CPUS] = [const { spinlock_t::new() }; CPUS];
 
 pub unsafe fn __alloc_percpu(size: usize, align: usize) -> *mut c_void {
     assert!(size <= STRIDE && align <= STRIDE);
@@ -204,7 +258,51 @@ pub unsafe fn free_percpu(ptr: *mut c_void) {
 }
 
 pub unsafe fn this_cpu_ptr(ptr: *mut c_void) -> *mut c_void {
-    CPU.with(|cpu| unsafe { ptr.byte_add(cpu * STRIDE) })
+    unsafe { per_cpu_ptr(ptr, CPU.get() as c_int) }
+}
+
+pub unsafe fn per_cpu_ptr(ptr: *mut c_void, cpu: c_int) -> *mut c_void {
+    unsafe { ptr.byte_add(cpu as usize * STRIDE) }
+}
+
+/// The caller does what the CPUs would, one after the other.
+pub unsafe fn on_each_cpu_cond(
+    wanted: Option<unsafe extern "C" fn(c_int, *mut c_void) -> bool>,
+    f: Option<unsafe extern "C" fn(*mut c_void)>,
+    info: *mut c_void,
+    _wait: bool,
+) {
+    let (wanted, f, own) = (wanted.expect("a function"), f.expect("a function"), CPU.get());
+
+    assert_eq!(IRQS_OFF.get(), 0);
+    for cpu in 0..CPUS {
+        if unsafe { wanted(cpu as c_int, info) } {
+            CPU.set(cpu);
+            unsafe {
+                let flags = local_irq_save();
+
+                f(info);
+                local_irq_restore(flags);
+            }
+            CPU.set(own);
+        }
+    }
+}
+
+pub unsafe fn cpus_read_lock() {}
+
+pub unsafe fn cpus_read_unlock() {}
+
+pub unsafe fn next_possible_cpu(cpu: c_int) -> c_int {
+    if cpu + 1 < CPUS as c_int {
+        cpu + 1
+    } else {
+        -1
+    }
+}
+
+pub unsafe fn cpu_online(_cpu: c_int) -> bool {
+    true
 }
 
 pub unsafe fn this_cpu_inc_ulong(ptr: *mut usize) {
@@ -230,10 +328,33 @@ pub unsafe fn num_possible_cpus() -> u32 {
 }
 
 pub unsafe fn local_irq_save() -> usize {
-    0
+    let depth = IRQS_OFF.get();
+
+    if depth == 0 {
+        IRQS[CPU.get()].lock();
+    }
+    IRQS_OFF.set(depth + 1);
+    depth
 }
 
-pub unsafe fn local_irq_restore(_flags: usize) {}
+pub unsafe fn local_irq_restore(flags: usize) {
+    IRQS_OFF.set(flags);
+    if flags == 0 {
+        IRQS[CPU.get()].unlock();
+    }
+}
+
+// Tasks: a thread is one.
+
+pub struct task_struct(u8);
+
+thread_local! {
+    static TASK: task_struct = const { task_struct(0) };
+}
+
+pub unsafe fn get_current() -> *mut task_struct {
+    TASK.with(|task| core::ptr::from_ref(task).cast_mut())
+}
 
 // RCU: callbacks are called by whoever waits, when there are no readers at all.
 
@@ -252,11 +373,11 @@ pub unsafe fn rcu_read_unlock() {
     READERS.fetch_sub(1, SeqCst);
 }
 
-pub unsafe fn rcu_read_lock_sched() {
+pub unsafe fn preempt_disable() {
     unsafe { rcu_read_lock() };
 }
 
-pub unsafe fn rcu_read_unlock_sched() {
+pub unsafe fn preempt_enable() {
     unsafe { rcu_read_unlock() };
 }
 

@@ -31,6 +31,10 @@ pub fn to_result(err: i32) -> Result {
     }
 }
 
+pub fn from_result<T: From<i16>>(f: impl FnOnce() -> Result<T>) -> T {
+    f().unwrap_or_else(|e| T::from(e.to_errno() as i16))
+}
+
 pub mod code {
     use super::Error;
 

@@ -34,6 +34,7 @@ pub mod types;
 pub mod aio {
     pub mod cancel;
 }
+pub mod nospec;
 pub mod percpu;
 pub mod slab;
 pub mod slots;
@@ -51,9 +52,15 @@ pub mod fs {
     pub unsafe trait HasAsyncKiocb: Sized {
         const OFFSET: usize;
         const FLAGS: i32;
+        const MAY_POLL: bool = true;
 
         fn ended(&self) {}
     }
+}
+
+/// What `slab/jobs.rs` wants to know of threads: here nobody runs jobs.
+pub mod task {
+    pub struct IoThread(());
 }
 
 mod tests;

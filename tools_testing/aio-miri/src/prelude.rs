@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 pub use crate::{
-    alloc::{flags::*, KBox, KVec},
+    alloc::{flags::*, KBox, KVVec, KVec},
     error::{code::*, Error, Result},
     ffi::*,
     try_pin_init,

@@ -138,10 +138,12 @@ impl<T> Arc<T> {
     where
         crate::error::Error: From<E>,
     {
-        let mut place = Box::<T>::new_uninit();
+        let mut place = std::sync::Arc::<T>::new_uninit();
+        let slot = std::sync::Arc::get_mut(&mut place).expect("the only one").as_mut_ptr();
 
-        unsafe { pin_init::raw_try_init(place.as_mut_ptr(), init) }?;
-        Ok(Self(std::sync::Arc::from(unsafe { place.assume_init() })))
+        // Where it stays: it is pinned.
+        unsafe { pin_init::raw_try_init(slot, init) }?;
+        Ok(Self(unsafe { place.assume_init() }))
     }
 
     pub fn into_unique_or_drop(this: Self) -> Option<T> {

@@ -93,11 +93,11 @@ fn a_driver_cancels() {
         unsafe { bindings::kiocb_set_cancel_fn(kiocb, Some(cancel_it)) };
 
         match way {
-            0 => assert_eq!(list.cancel(7), Ok(())),
+            0 => assert_eq!(list.cancel(7, 8), Ok(())),
             1 => list.cancel_all(),
             _ => crate::aio::cancel::ended(unsafe { &*rw }),
         }
-        assert_eq!(list.cancel(7), Err(EINVAL));
+        assert_eq!(list.cancel(7, 8), Err(EINVAL));
         drop(unsafe { Box::from_raw(rw) });
     }
 }
