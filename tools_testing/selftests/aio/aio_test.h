@@ -25,6 +25,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -646,6 +647,30 @@ static inline bool aio_ring_inodes_back_to(long base)
 		aio_sleep_ms(20);
 	}
 	return false;
+}
+
+/*
+ * What fork() makes ends with the thread that calls it. So nobody goes on, and keeps what the next
+ * tests need or the output open, after a test that has failed, or was stopped.
+ */
+static pid_t aio_forking;
+
+static void aio_before_fork(void)
+{
+	aio_forking = getpid();
+}
+
+static void aio_in_child(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* 0: that of another namespace. */
+	if (getppid() && getppid() != aio_forking)
+		_exit(1);
+}
+
+static __attribute__((constructor)) void aio_end_together(void)
+{
+	pthread_atfork(aio_before_fork, NULL, aio_in_child);
 }
 
 static inline long long aio_now_ns(void)
