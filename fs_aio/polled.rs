@@ -58,6 +58,7 @@ pub(crate) struct Polled {
     /// The others; whoever looks has the lock. There is room, too.
     #[pin]
     all: Mutex<KVVec<Option<InFlight>>>,
+    /// How many have no event yet.
     in_flight: Atomic<usize>,
 }
 
@@ -101,13 +102,15 @@ impl Polled {
     ///
     /// May sleep. May be called by anybody: memory of the process is not needed.
     pub(crate) fn look(&self, look: Look) -> Found {
-        self.look_and(look, true)
+        self.look_and(look, true).0
     }
 
     /// `again`: those that were refused are issued once more, if nothing else is in flight.
-    fn look_and(&self, look: Look, again: bool) -> Found {
+    ///
+    /// Returns how many events were posted, too.
+    fn look_and(&self, look: Look, again: bool) -> (Found, usize) {
         let Some(mut all) = self.all.try_lock() else {
-            return Found::Busy;
+            return (Found::Busy, 0);
         };
 
         for request in self.new.lock().drain_all() {
@@ -115,28 +118,24 @@ impl Polled {
             let _ = all.push_within_capacity(Some(request));
         }
         if all.is_empty() {
-            return Found::Nothing;
+            return (Found::Nothing, 0);
         }
 
         let found = Self::ask(&all, look);
-        let mut posted = Self::post(&mut all, again);
+        let mut posted = self.post(&mut all, again);
 
         if posted == 0 && all.iter().flatten().all(Submitted::is_last) {
             posted = self.start_again(&mut all);
         }
-        self.in_flight.fetch_sub(posted, Relaxed);
         match posted {
-            0 => found,
-            _ => Found::Something,
+            0 => (found, 0),
+            _ => (Found::Something, posted),
         }
     }
 
     /// The same, for somebody who waits until there are none; returns whether it was of use.
     pub(crate) fn work(&self) -> bool {
-        let before = self.in_flight();
-
-        self.look_and(Look::Once, false);
-        self.in_flight() < before
+        self.look_and(Look::Once, false).1 != 0
     }
 
     /// Returns whether somebody who sleeps should look.
@@ -196,15 +195,25 @@ impl Polled {
                 0
             }
             Outcome::Ended(request, result) => {
+                self.ended();
                 Request::complete(request.share(), result);
                 1
             }
         }
     }
 
+    /// One is about to have its event.
+    ///
+    /// Not after that: who reads it may submit at once, and if the device has no room then it makes
+    /// a difference whether something is in flight.
+    #[inline]
+    fn ended(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
     /// Posts the events of all that are complete, and returns how many. With `again` those that
     /// were refused are left.
-    fn post(all: &mut KVVec<Option<InFlight>>, again: bool) -> usize {
+    fn post(&self, all: &mut KVVec<Option<InFlight>>, again: bool) -> usize {
         let mut left = 0;
 
         for i in 0..all.len() {
@@ -216,6 +225,7 @@ impl Polled {
                         if completions_on() {
                             trace::completed(&request, request.result());
                         }
+                        self.ended();
                         Request::put(request);
                     }
                 }
