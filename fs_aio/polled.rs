@@ -124,7 +124,8 @@ impl Polled {
         let found = Self::ask(&all, look);
         let mut posted = self.post(&mut all, again);
 
-        if posted == 0 && all.iter().flatten().all(Submitted::is_last) {
+        // Others may have ended since: those have been executed.
+        if posted == 0 && all.iter().flatten().all(Self::waits_for_room) {
             posted = self.start_again(&mut all);
         }
         match posted {
@@ -145,10 +146,13 @@ impl Polled {
             return false;
         };
 
-        all.iter()
-            .flatten()
-            .any(|request| request.is_last() || request.is_polled())
-            || !self.new.lock().is_empty()
+        let of_use = |request: &InFlight| {
+            request.is_polled() || (request.is_last() && !Self::is_refused(request))
+        };
+        // Those that were refused wait for the others, and so does who would look at them.
+        let room = !all.is_empty() && all.iter().flatten().all(Self::waits_for_room);
+
+        room || all.iter().flatten().any(of_use) || !self.new.lock().is_empty()
     }
 
     /// Asks the devices.
@@ -180,8 +184,13 @@ impl Polled {
         request.is_refused(request.result())
     }
 
-    /// The others were refused, late, and nothing is in flight: issues one once more. Returns how
-    /// many events were posted.
+    /// Returns whether a request was refused, and is to be issued once more.
+    fn waits_for_room(request: &InFlight) -> bool {
+        request.is_last() && Self::is_refused(request)
+    }
+
+    /// All were refused, late, and nothing is in flight: issues one once more. Returns how many
+    /// events were posted.
     #[cold]
     fn start_again(&self, all: &mut KVVec<Option<InFlight>>) -> usize {
         let Some(Ok(request)) = all.pop().flatten().map(Submitted::into_last) else {
