@@ -49,6 +49,17 @@ pub(crate) enum Found {
     Something,
 }
 
+/// What becomes of requests that were refused, late.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// They are issued once more, if nothing else is in flight.
+    Again,
+    /// They are left to who waits for the context.
+    Left,
+    /// That is their result.
+    Posted,
+}
+
 /// The reads and writes of a context that are polled for.
 #[pin_data]
 pub(crate) struct Polled {
@@ -102,13 +113,11 @@ impl Polled {
     ///
     /// May sleep. May be called by anybody: memory of the process is not needed.
     pub(crate) fn look(&self, look: Look) -> Found {
-        self.look_and(look, true).0
+        self.look_and(look, Refused::Again).0
     }
 
-    /// `again`: those that were refused are issued once more, if nothing else is in flight.
-    ///
     /// Returns how many events were posted, too.
-    fn look_and(&self, look: Look, again: bool) -> (Found, usize) {
+    fn look_and(&self, look: Look, refused: Refused) -> (Found, usize) {
         let Some(mut all) = self.all.try_lock() else {
             return (Found::Busy, 0);
         };
@@ -122,10 +131,13 @@ impl Polled {
         }
 
         let found = Self::ask(&all, look);
-        let mut posted = self.post(&mut all, again);
+        let mut posted = self.post(&mut all, refused);
 
         // Others may have ended since: those have been executed.
-        if posted == 0 && all.iter().flatten().all(Self::waits_for_room) {
+        if refused == Refused::Again
+            && posted == 0
+            && all.iter().flatten().all(Self::waits_for_room)
+        {
             posted = self.start_again(&mut all);
         }
         match posted {
@@ -136,7 +148,15 @@ impl Polled {
 
     /// The same, for somebody who waits until there are none; returns whether it was of use.
     pub(crate) fn work(&self) -> bool {
-        self.look_and(Look::Once, false).1 != 0
+        self.look_and(Look::Once, Refused::Posted).1 != 0
+    }
+
+    /// The same, for who needs room in the device for another context.
+    ///
+    /// If what was found is not [`Found::Nothing`], who waits for this context may have been told
+    /// that somebody looks, and should be woken.
+    pub(crate) fn make_room(&self) -> (Found, usize) {
+        self.look_and(Look::Once, Refused::Left)
     }
 
     /// Returns whether somebody who sleeps should look.
@@ -220,14 +240,17 @@ impl Polled {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// Posts the events of all that are complete, and returns how many. With `again` those that
-    /// were refused are left.
-    fn post(&self, all: &mut KVVec<Option<InFlight>>, again: bool) -> usize {
+    /// Posts the events of all that are complete, and returns how many. Those that were refused are
+    /// left, unless that is their result.
+    fn post(&self, all: &mut KVVec<Option<InFlight>>, refused: Refused) -> usize {
         let mut left = 0;
 
         for i in 0..all.len() {
             match &all[i] {
-                Some(request) if request.is_last() && !(again && Self::is_refused(request)) => {
+                Some(request)
+                    if request.is_last()
+                        && (refused == Refused::Posted || !Self::is_refused(request)) =>
+                {
                     if let Some(request) = all[i].take() {
                         let request = request.into_inner();
 

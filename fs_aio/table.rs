@@ -5,7 +5,10 @@
 use crate::{
     context::Context,
     flushes::Flushes,
-    polled::Polled,
+    polled::{
+        Found,
+        Polled, //
+    },
     ring::header,
     ring_file::RingOwner,
     workers::Pool, //
@@ -161,37 +164,67 @@ pub(crate) fn flushes(context: &Context) -> Result<Arc<Flushes>> {
 const AT_A_TIME: usize = 8;
 
 /// Polls for what is in flight in the contexts of the current process, but for one, until there is
-/// nothing, or it takes too long: somebody else may go on to submit.
+/// nothing to poll for, or it takes too long: somebody else may go on to submit.
 ///
 /// May sleep.
 pub(crate) fn end_polled(except: &Polled) {
     const ROUNDS: usize = 1000;
 
+    let mut skip = 0;
+
     for _ in 0..ROUNDS {
         let mut all: [Option<Arc<Polled>>; AT_A_TIME] = [const { None }; AT_A_TIME];
+        let mut places = all.iter_mut();
+        let mut nr = 0;
 
-        if let Some(mm) = CurrentMm::of(current!()) {
-            let table = mm::table::<Table>(mm).lock();
-            let polled = table
-                .iter()
-                .filter_map(|context| context.polled())
-                .filter(|polled| !core::ptr::eq::<Polled>(&**polled, except))
-                .filter(|polled| polled.in_flight() != 0);
-
-            for (place, polled) in all.iter_mut().zip(polled) {
-                *place = Some(polled);
+        for_each_polled(except, |_, polled| {
+            if nr >= skip {
+                if let Some(place) = places.next() {
+                    *place = Some(polled.clone());
+                }
             }
-        }
+            nr += 1;
+        });
         if all[0].is_none() || fatal_signal_pending() {
-            return;
+            break;
         }
-        // All of them, whichever is of use.
-        let useful = all.iter().flatten().filter(|polled| polled.work()).count();
 
-        if useful == 0 {
-            fsleep(Delta::from_millis(1));
+        let (mut looked, mut posted) = (false, 0);
+
+        // All of them, whichever is of use.
+        for polled in all.iter().flatten() {
+            let (found, n) = polled.make_room();
+
+            looked |= found != Found::Nothing;
+            posted += n;
+        }
+        match (looked, posted) {
+            // What they have in flight completes by itself, or waits for somebody else.
+            (false, _) => skip += AT_A_TIME,
+            (true, 0) => fsleep(Delta::from_millis(1)),
+            (true, _) => {}
         }
         cond_resched();
+    }
+    // Who has found that somebody else looks, sleeps.
+    for_each_polled(except, |context, _| context.waiters.wake(usize::MAX));
+}
+
+/// Calls `f` with the contexts of the current process, but for one, in which something is in flight
+/// that is polled for, and `mm->ioctx_lock` held.
+fn for_each_polled(except: &Polled, mut f: impl FnMut(&Context, &Arc<Polled>)) {
+    let task = current!();
+    let Some(mm) = CurrentMm::of(task) else {
+        return;
+    };
+    let table = mm::table::<Table>(mm).lock();
+
+    for context in table.iter() {
+        if let Some(polled) = context.polled() {
+            if !core::ptr::eq::<Polled>(&*polled, except) && polled.in_flight() != 0 {
+                f(&context, &polled);
+            }
+        }
     }
 }
 
