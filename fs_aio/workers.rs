@@ -182,7 +182,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.state.with(|s| s.users -= 1);
+        self.0.state.with(|s| {
+            s.users -= 1;
+            // What has never had a thread may be of use for nobody else, see `ticket()`.
+            s.dead |= s.users == 0 && s.threads == 0;
+        });
     }
 }
 
@@ -202,6 +206,7 @@ impl Pool {
             cancelled: JobList::new(),
             running,
             threads: 0,
+            spawning: 0,
             idle: 0,
             users: 0,
             dead: false,
@@ -224,7 +229,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`IoThread::spawn()`] if there is no thread, and none can be made; `ENOMEM`.
+    /// Those of [`IoThread::spawn()`] if there is no thread, and none can be made; `ENOMEM`. `EAGAIN`
+    /// if the first one is just being made for somebody who has other files or directories.
     pub(crate) fn ticket(context: &Context) -> Result<Ticket> {
         let identity = Identity::current();
 
@@ -233,18 +239,25 @@ impl Pool {
                 Some(pool) => pool,
                 None => table::set_pool(context, identity, Self::new(identity)?),
             };
-            let threads = pool.state.with(|s| {
+            let has_thread = pool.state.with(|s| {
                 if s.dead {
                     return None;
                 }
                 s.users += 1;
-                Some(s.threads)
+                // One that is being made may turn out not to be possible.
+                Some(s.threads > s.spawning)
             });
-            let Some(threads) = threads else { continue };
+            let Some(has_thread) = has_thread else {
+                continue;
+            };
             // From here on its threads don't leave because there is nothing to do.
             let ticket = Ticket(pool);
 
-            if threads == 0 {
+            if !has_thread {
+                // All threads of a pool are the same.
+                if !ticket.0.has_view_of_current() {
+                    return Err(EAGAIN);
+                }
                 ticket.0.spawn()?;
             }
             return Ok(ticket);
@@ -268,11 +281,19 @@ impl Pool {
     fn spawn(self: &Arc<Self>) -> Result {
         let pool = self.clone();
 
-        self.state.with(|s| s.threads += 1);
-        KBox::new(move |thread: &IoThread| pool.main(thread), GFP_KERNEL)
+        self.state.with(|s| {
+            s.threads += 1;
+            s.spawning += 1;
+        });
+        let result = KBox::new(move |thread: &IoThread| pool.main(thread), GFP_KERNEL)
             .map_err(Error::from)
-            .and_then(IoThread::spawn)
-            .inspect_err(|_| self.state.with(|s| s.threads -= 1))
+            .and_then(IoThread::spawn);
+
+        self.state.with(|s| {
+            s.threads -= usize::from(result.is_err());
+            s.spawning -= 1;
+        });
+        result
     }
 
     /// What a thread does.

@@ -82,7 +82,10 @@ pub(super) struct State {
     pub(super) cancelled: JobList,
     /// Since when operations on storage run.
     pub(super) running: KVec<Slot>,
+    /// How many there are, those included that are being made.
     pub(super) threads: usize,
+    /// How many of them are being made; some may be there already, or have left.
+    pub(super) spawning: usize,
     pub(super) idle: usize,
     /// How many operations there are, wherever they are.
     pub(super) users: usize,
