@@ -322,8 +322,15 @@ impl Pool {
                     wake,
                 } => {
                     if spawn {
-                        // If that is not possible, what comes next waits until this thread is back.
-                        let _ = self.spawn();
+                        if self.spawn() == Err(ERESTARTNOINTR) {
+                            // The process was stopped, or frozen: that comes first.
+                            if thread.should_leave() {
+                                self.die();
+                            }
+                            // If it is not possible, what comes next waits until this thread is
+                            // back.
+                            let _ = self.spawn();
+                        }
                     } else if wake {
                         self.idle.wake_one();
                     }
