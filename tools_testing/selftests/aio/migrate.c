@@ -58,8 +58,8 @@ struct worker {
 	aio_context_t *ctx;
 	int null_fd;
 	volatile bool stop;
-	long errors;
-	long events;
+	volatile long errors;
+	volatile long events;
 };
 
 /* Submits and reaps on all contexts in turn; all data are running numbers. */
@@ -121,6 +121,7 @@ TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 	struct worker worker = { .ctx = ctx };
 	unsigned long long *frame;
 	int pagemap, c, round, moved = 0;
+	long seen;
 	pthread_t thread;
 
 	pagemap = open("/proc/self/pagemap", O_RDONLY);
@@ -133,7 +134,7 @@ TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 	ASSERT_NE(NULL, frame);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, work, &worker));
 
-	for (round = 0; round < (moved ? ROUNDS : MOST_ROUNDS); round++) {
+	for (round = 0; round < MOST_ROUNDS; round++) {
 		for (c = 0; c < CONTEXTS; c++)
 			for (p = 0; p < pages; p++) {
 				unsigned long addr = ctx[c] + p * getpagesize();
@@ -147,9 +148,15 @@ TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 					moved++;
 				frame[c * pages + p] = now;
 			}
+		if (moved && round + 1 >= ROUNDS)
+			break;
 		fragment(round + 1);
 		ASSERT_EQ(0, aio_write_text("/proc/sys/vm/compact_memory", "1"));
 	}
+	/* All of them are used once more, where they are now. */
+	seen = worker.events;
+	while (!worker.errors && worker.events < seen + 2 * CONTEXTS * BATCH)
+		aio_sleep_ms(1);
 	worker.stop = true;
 	pthread_join(thread, NULL);
 
