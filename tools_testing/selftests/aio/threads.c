@@ -321,40 +321,64 @@ TEST_F(threads, name)
 }
 
 /* As long as something waits, however long, and not much longer. */
-TEST_F_TIMEOUT(threads, idle, 120)
+static int idle_child(unsigned int nr, unsigned int ms)
 {
-	aio_context_t ctx = 0, other = 0;
+	aio_context_t ctx[2] = { 0 };
+	struct io_event event;
 	struct iocb iocb;
+	unsigned int i;
 	struct ends e;
-	int round;
 	char c;
 
-	ASSERT_EQ(0, setup_threaded(4, &ctx));
-	ASSERT_EQ(0, setup_threaded(4, &other));
-	ASSERT_TRUE(ends_open(&e, ENDS_PIPE, 0));
-	for (round = 0; round < 2; round++) {
+	if (setup_threaded(4, &ctx[0]) || setup_threaded(4, &ctx[1]) ||
+	    !ends_open(&e, ENDS_PIPE, 0))
+		return 1;
+	for (i = 0; i < nr; i++) {
 		aio_prep(&iocb, IOCB_CMD_PREAD, e.in, &c, 1, 0);
-		ASSERT_EQ(1, aio_submit_one(round ? other : ctx, &iocb));
-		EXPECT_LE(1, workers());
-		aio_sleep_ms(8000);
-		EXPECT_LE(1, workers());
-		ASSERT_TRUE(ends_feed(&e));
-		EXPECT_NEXT(round ? other : ctx, &iocb, 1);
+		if (aio_submit_one(ctx[i], &iocb) != 1)
+			return 2;
+		if (!workers())
+			return 3;
+		aio_sleep_ms(ms);
+		if (!workers())
+			return 4;
+		if (!ends_feed(&e) || await_events(ctx[i], &event, 1) != 1 || event.res != 1)
+			return 5;
 		/* Contexts may live on. */
-		EXPECT_TRUE(AWAIT_NO_WORKERS());
-		EXPECT_EQ(1, tasks_of(getpid()).all);
+		if (!AWAIT_NO_WORKERS() || tasks_of(getpid()).all != 1)
+			return 6;
 	}
-	/* Nor has the last to leave taken what came meanwhile with it. */
-	for (round = 0; round < 40; round++) {
+	return 0;
+}
+
+/* At the same time: nor has the last to leave taken what came meanwhile with it. */
+TEST_F_TIMEOUT(threads, idle, 200)
+{
+	int rounds = aio_long() ? 80 : 20, round, status;
+	aio_context_t ctx = 0;
+	struct iocb iocb;
+	struct ends e;
+	pid_t pid;
+	char c;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(aio_long() ? idle_child(2, 8000) : idle_child(1, 5500));
+	ASSERT_EQ(0, setup_threaded(4, &ctx));
+	ASSERT_TRUE(ends_open(&e, ENDS_PIPE, 0));
+	for (round = 0; round < rounds; round++) {
 		aio_prep(&iocb, IOCB_CMD_PREAD, e.in, &c, 1, 0);
 		ASSERT_EQ(1, aio_submit_one(ctx, &iocb));
 		ASSERT_TRUE(ends_feed(&e));
 		EXPECT_NEXT(ctx, &iocb, 1);
 		/* Around the fifth second. */
-		if (round == 0 || round == 20)
+		if (round % 20 == 0)
 			aio_sleep_ms(4950);
 		aio_sleep_ms(5);
 	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* ------------------------------------------------------ namespaces */
