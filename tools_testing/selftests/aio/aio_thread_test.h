@@ -82,7 +82,7 @@ static inline int patience(void)
 {
 	const char *slow = getenv("AIO_SLOW");
 
-	return 20 * (slow && atoi(slow) > 0 ? atoi(slow) : 1);
+	return 40 * (slow && atoi(slow) > 0 ? atoi(slow) : 1);
 }
 
 /* Until @condition, which is an expression; false when it never came true. */
@@ -124,6 +124,24 @@ static inline long await_events(aio_context_t ctx, struct io_event *events, long
 #define EXPECT_DONE(ctx, iocb, result) do {				\
 	EXPECT_EQ(1, aio_submit_one(ctx, iocb));			\
 	EXPECT_NEXT(ctx, iocb, result);					\
+} while (0)
+
+/*
+ * The next @nr events are those of the requests in the list, in whatever order: one that was
+ * behind another may begin when that has ended, which is before its event is there.
+ */
+#define EXPECT_ALL(ctx, nr, list, result) do {				\
+	struct io_event __events[nr];					\
+	int __i, __k;							\
+									\
+	ASSERT_EQ(nr, await_events(ctx, __events, nr));			\
+	for (__i = 0; __i < (nr); __i++) {				\
+		for (__k = 0; __k < (nr); __k++)			\
+			if (__events[__k].obj == (uintptr_t)(list)[__i]) \
+				break;					\
+		ASSERT_GT(nr, __k);					\
+		EXPECT_EVENT(&__events[__k], (list)[__i], result);	\
+	}								\
 } while (0)
 
 /* It is not that an event is only late. */
@@ -192,6 +210,33 @@ static inline struct tasks tasks_of(pid_t pid)
 static inline int workers(void)
 {
 	return tasks_of(getpid()).workers;
+}
+
+/* What /proc says of a thread: 'S', 'D', 'T', 'Z' ..., 0 if there is none. */
+static inline char state_of(pid_t pid, pid_t tid)
+{
+	char path[64], text[512], *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	if (aio_read_text(path, text, sizeof(text)) <= 0)
+		return 0;
+	p = strrchr(text, ')');
+	return p ? p[2] : 0;
+}
+
+/* Whether a thread that the kernel has made is in the middle of something, and waits. */
+static inline bool worker_waits(void)
+{
+	struct dirent *d;
+	bool found = false;
+	DIR *dir = opendir("/proc/self/task");
+
+	while (dir && (d = readdir(dir)))
+		if (state_of(getpid(), atoi(d->d_name)) == 'D')
+			found = true;
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 /* They may take their leave in 5 seconds; more than that is no promise. */
