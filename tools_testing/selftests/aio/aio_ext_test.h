@@ -120,7 +120,7 @@ static inline struct aio_balance aio_balance(void)
 	 * Others may pin a page for a short time, to read a file for example, and
 	 * the numbers of the processors are not of one time.
 	 */
-	for (i = 0; i < 100 && same < 3; i++) {
+	for (i = 0; i < 100 && same < 2; i++) {
 		again = aio_pinned();
 		same = again == pinned ? same + 1 : 0;
 		pinned = again;

@@ -174,6 +174,7 @@ TEST_F_TIMEOUT(fixedbufs, length_changed_during_setup, 200)
 	const unsigned int in_page = self->page / sizeof(struct iocb);
 	const unsigned int nr = ALIASES * in_page;
 	const size_t max = AIO_FIXEDBUF_MAX;
+	const int rounds = aio_long() ? 300 : 60;
 	struct changer c = { .good = 1, .bad = max + 1 };
 	char *big = aio_pages(max + self->page, PROT_READ | PROT_WRITE);
 	char *array = aio_pages(ALIASES * self->page, PROT_NONE);
@@ -193,7 +194,7 @@ TEST_F_TIMEOUT(fixedbufs, length_changed_during_setup, 200)
 	/* Pages of the array, a page for each buffer, and the ring. */
 	most = self->before.locked + 2 * ALIASES * self->page + aio_ring_bytes(nr);
 	ASSERT_EQ(0, pthread_create(&c.thread, NULL, change_length, &c));
-	for (i = 0; i < 2000 && taken < 300; i++) {
+	for (i = 0; i < 7 * rounds && taken < rounds; i++) {
 		aio_context_t ctx = 0;
 
 		ret = io_setup2(nr, BOTH, (struct iocb *)array, &ctx);

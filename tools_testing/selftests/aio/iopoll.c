@@ -251,7 +251,8 @@ TEST_F(iopoll, several_threads)
 
 	for (i = 0; i < 4; i++) {
 		w[i] = (struct worker){ .ctx = self->ctx, .page = self->page,
-					.all = self->all + 8 * i, .rounds = 200 };
+					.all = self->all + 8 * i,
+					.rounds = aio_long() ? 200 : 50 };
 		ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, work, &w[i]));
 	}
 	for (i = 0; i < 4; i++) {
@@ -406,6 +407,8 @@ TEST_F(iopoll, ext4)
 {
 	char dir[] = "/tmp/aio_iopoll_XXXXXX";
 
+	if (!aio_long() && variant->flags == (IOPOLL | USERIOCB))
+		SKIP(return, "the other kinds do, without AIO_TEST_LONG");
 	if (!mkfs("ext4", self->disk.dev, dir))
 		SKIP(return, "no mkfs.ext4");
 	file_that_grows(_metadata, self, dir);
@@ -419,6 +422,8 @@ TEST_F(iopoll, xfs)
 	char dir[] = "/tmp/aio_iopoll_XXXXXX";
 	struct aio_slow_disk disk;
 
+	if (!aio_long() && (variant->flags == IOPOLL || variant->depth == 4))
+		SKIP(return, "the other kinds do, without AIO_TEST_LONG");
 	ASSERT_TRUE(aio_poll_disk_make_mb(&disk, variant->depth, 512));
 	if (!mkfs("xfs", disk.dev, dir)) {
 		aio_slow_disk_remove(&disk);

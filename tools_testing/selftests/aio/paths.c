@@ -210,7 +210,7 @@ static bool exists(const char *name)
 	pid_t __pid = fork();						\
 									\
 	if (!__pid) {							\
-		alarm(60);						\
+		alarm(100);						\
 		__line = fn((self)->dir);				\
 		if (__line)						\
 			fprintf(stderr, "# line %d: errno %d\n", __line, errno); \
@@ -398,14 +398,14 @@ TEST_F(paths, names)
 /* What is in memory afterwards does not matter. */
 TEST_F(paths, names_are_copied)
 {
-	enum { ROUNDS = 200 };
+	const int rounds = aio_long() ? 200 : 50;
 	struct renameat_info info;
 	struct io_event event;
 	struct iocb iocb;
 	char path[16];
 	int i;
 
-	for (i = 0; i < ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		strcpy(path, "one");
 		prep_open(&iocb, AT_FDCWD, path, O_CREAT | O_EXCL | O_WRONLY, 0644);
 		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
@@ -838,7 +838,7 @@ TEST_F(paths, credentials_change)
 	int i;
 
 	ASSERT_EQ(0, make("secret", 0600));
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < (aio_long() ? 300 : 80); i++) {
 		prep_open(&iocb, AT_FDCWD, "secret", O_RDONLY, 0);
 		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
 		ASSERT_EQ(0, set_euid(NOBODY));
@@ -1229,7 +1229,7 @@ TEST_F(paths, fifo_stopped)
 		struct io_event event;
 		struct iocb iocb;
 
-		alarm(60);
+		alarm(100);
 		prep_open(&iocb, AT_FDCWD, "fifo", O_RDONLY, 0);
 		if (!ctx || aio_submit_one(ctx, &iocb) != 1)
 			_exit(1);
@@ -1312,7 +1312,7 @@ FIXTURE_SETUP(readahead)
 		self->size = lseek(self->fd, 0, SEEK_END);
 		/* What nobody has written is not there to be read slowly. */
 		buf = malloc(FILE_SIZE);
-		aio_pattern(buf, FILE_SIZE, 1);
+		memset(buf, 1, FILE_SIZE);
 		ASSERT_EQ(FILE_SIZE, pwrite(self->fd, buf, FILE_SIZE, 0));
 		free(buf);
 		ASSERT_EQ(0, forget(self->fd));
@@ -1336,7 +1336,7 @@ FIXTURE_SETUP(readahead)
 		TH_LOG("%s: %s", path, strerror(errno));
 	}
 	buf = malloc(FILE_SIZE);
-	aio_pattern(buf, FILE_SIZE, 1);
+	memset(buf, 1, FILE_SIZE);
 	ASSERT_EQ(FILE_SIZE, write(self->fd, buf, FILE_SIZE));
 	free(buf);
 	self->size = FILE_SIZE;
@@ -1517,7 +1517,7 @@ TEST_F(readahead, cancelled)
 	long ret;
 	int i;
 
-	for (i = 0; i < 20; i++) {
+	for (i = 0; i < (aio_long() ? 20 : 5); i++) {
 		ASSERT_EQ(0, forget(self->fd));
 		aio_prep(&iocb, IOCB_CMD_READAHEAD, self->fd, NULL, 9 << 20, 0);
 		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));

@@ -403,7 +403,7 @@ TEST_F_TIMEOUT(pinned, every_step_fails, 1700)
 	/* Once is enough for that. */
 	bool more = aio_long() && sizeof(long) == 8;
 
-	fail_at_each_step(_metadata, self, more ? 100000 : 1000, more ? 10000 : 100);
+	fail_at_each_step(_metadata, self, more ? 100000 : 200, more ? 10000 : 20);
 }
 
 /*

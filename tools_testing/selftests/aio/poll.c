@@ -485,7 +485,8 @@ static void *feed(void *arg)
 TEST_F(poll, no_wakeup_is_missed)
 {
 	struct feeder f = {
-		.fd = self->pipe[1], .from = aio_mem_file(), .rounds = 3000,
+		.fd = self->pipe[1], .from = aio_mem_file(),
+		.rounds = aio_long() ? 3000 : 600,
 	};
 	pthread_t thread;
 	char c;
@@ -674,7 +675,7 @@ TEST_F(poll, destroy_races_with_wakeup)
 	char c;
 	int round, i;
 
-	for (round = 0; round < 50; round++) {
+	for (round = 0; round < (aio_long() ? 50 : 15); round++) {
 		for (i = 0; i < NR; i++)
 			ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
 		destroyer.ctx = self->ctx;
@@ -695,7 +696,7 @@ TEST_F(poll, exit_and_kill)
 	long long before = aio_nr();
 	int round;
 
-	for (round = 0; round < 40; round++) {
+	for (round = 0; round < (aio_long() ? 40 : 10); round++) {
 		int ready[2], status = -1;
 		pid_t pid;
 		char c;

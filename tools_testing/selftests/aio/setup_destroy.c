@@ -392,7 +392,7 @@ static void *churn(void *arg)
 
 	m->ret = -1;
 	pthread_barrier_wait(m->start);
-	for (i = 0; i < 15; i++) {
+	for (i = 0; i < (aio_long() ? 15 : 5); i++) {
 		aio_context_t ctx = 0;
 
 		if (io_setup(8, &ctx))
@@ -494,7 +494,7 @@ static long dirty_pages(void)
  */
 TEST(rings_are_not_dirty)
 {
-	enum { ROUNDS = 100, EVENTS = 4096, DIRTY = 1024 };
+	enum { ROUNDS = 20, EVENTS = 16384, DIRTY = 1024 };
 	size_t page = getpagesize(), pages = 0, i;
 	struct aio_slow_disk disk;
 	long before, after;
@@ -565,7 +565,7 @@ TEST(destroy_race_has_one_winner)
 	long long before = aio_nr();
 	int round, i;
 
-	for (round = 0; round < 60; round++) {
+	for (round = 0; round < (aio_long() ? 60 : 15); round++) {
 		aio_context_t ctx = 0;
 		struct racer r[2];
 		int waiting = 2;
@@ -591,7 +591,7 @@ TEST(destroy_race_has_one_winner)
  * or name a new context at the same address: each is destroyed once.
  */
 #define SHARED_IDS	3
-#define SHARED_ROUNDS	60
+#define SHARED_ROUNDS	(aio_long() ? 60 : 20)
 
 struct sharer {
 	pthread_t thread;
@@ -816,7 +816,7 @@ TEST_F_TIMEOUT(nothing, is_left_of_a_request_when_destroy_returns, 300)
 	struct iocb iocb;
 
 	signal(SIGPIPE, SIG_IGN);
-	for (round = 0; round < 500; round++) {
+	for (round = 0; round < (aio_long() ? 500 : 96); round++) {
 		struct looker l = { .eventfd = efd };
 
 		ASSERT_EQ(0, pipe(l.pipe));

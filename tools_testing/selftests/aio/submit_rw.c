@@ -1071,7 +1071,8 @@ static long fill_from_everywhere(aio_context_t ctx, int null_fd)
  */
 TEST(capacity_after_disk)
 {
-	enum { BATCH = 32, ROUNDS = 300 };
+	enum { BATCH = 32 };
+	const int rounds = aio_long() ? 300 : 50;
 	int null_fd = open("/dev/null", O_RDWR), i, n, fd;
 	struct iocb iocbs[BATCH], *list[BATCH];
 	struct io_event events[BATCH];
@@ -1088,7 +1089,7 @@ TEST(capacity_after_disk)
 	ASSERT_EQ(0, io_setup(BATCH, &ctx));
 	before = fill_from_everywhere(ctx, null_fd);
 	EXPECT_EQ(before, aio_drain(ctx));
-	for (i = 0; i < ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		for (n = 0; n < BATCH; n++) {
 			aio_prep(&iocbs[n], n & 1 ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD, fd,
 				 buf + n * 4096, 4096, n * 4096);
@@ -1120,6 +1121,7 @@ static int wrong_rwf_flags(aio_context_t ctx, int fd, char *buf,
 {
 	struct iovec iov = { buf, 512 };
 	int bit, op, wrong = 0;
+	bool changed = true;
 
 	for (bit = 0; bit < 32; bit++) {
 		for (op = 0; op < 2; op++) {
@@ -1128,8 +1130,9 @@ static int wrong_rwf_flags(aio_context_t ctx, int fd, char *buf,
 			struct iocb iocb;
 			long want, got;
 
-			if (pwrite(fd, buf, 8192, 0) != 8192)
+			if (changed && pwrite(fd, buf, 8192, 0) != 8192)
 				return -1;
+			changed = false;
 			if (op)
 				want = aio_result(pwritev2(fd, &iov, 1, 0,
 							   flag));
@@ -1140,6 +1143,8 @@ static int wrong_rwf_flags(aio_context_t ctx, int fd, char *buf,
 				 fd, buf, 512, 0);
 			iocb.aio_rw_flags = flag;
 			got = aio_run(ctx, &iocb, &event);
+			/* Most flags nobody knows, and there is nothing to be undone. */
+			changed = op && (want > 0 || got == 1);
 			if (want == -EOPNOTSUPP) {
 				/* ext4 says this when it is asked to write. */
 				if (flag == RWF_NOWAIT && got == 1)

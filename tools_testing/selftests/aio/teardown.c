@@ -297,7 +297,7 @@ static void test(const char *name, int (*child)(const struct round *, int),
 	int i, busy = 0;
 
 	if (!aio_long())
-		rounds /= 5;
+		rounds = rounds / 25 + 2;
 	for (i = 0; i < rounds; i++) {
 		int ready[2], status = -1;
 		pid_t pid;

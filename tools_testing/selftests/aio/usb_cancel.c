@@ -627,7 +627,7 @@ TEST_F(usb, exit_exec_kill)
  * the first was cancelled in time. The delay before io_cancel() is tuned so that
  * both happen.
  */
-#define ROUNDS	300
+#define ROUNDS	(aio_long() ? 300 : 60)
 
 struct race {
 	aio_context_t ctx;
@@ -715,7 +715,7 @@ TEST_F_TIMEOUT(usb, destroy_races_with_completion, 120)
 	self->iocb[0].aio_resfd = efd;
 	self->iocb[1].aio_flags = IOCB_FLAG_RESFD;
 	self->iocb[1].aio_resfd = efd;
-	for (round = 0; round < 200; round++) {
+	for (round = 0; round < (aio_long() ? 200 : 40); round++) {
 		struct aio_caller destroyer = { 0 };
 		struct usbdevfs_urb urb = {
 			.type = USBDEVFS_URB_TYPE_BULK,
@@ -761,7 +761,7 @@ TEST_F_TIMEOUT(usb, cancel_races_with_unplugging, 120)
 {
 	int round, i;
 
-	for (round = 0; round < 5; round++) {
+	for (round = 0; round < (aio_long() ? 5 : 2); round++) {
 		struct aio_caller c = {
 			.ctx = self->ctx, .iocb = self->iocb,
 		};
