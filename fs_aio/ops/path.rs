@@ -228,19 +228,17 @@ impl<N> PathJob<N> {
         })
     }
 
-    /// Returns the system call that this stands for, and its first four arguments.
+    /// Returns the system call that this stands for, and its first four arguments: as they are in
+    /// registers, where an `int` is half of one.
     fn call(&self) -> (AuditedCall, [usize; 4]) {
+        let int = |n: c_int| n as u32 as usize;
+
         match self {
             Self::Open { dir, path, how } => (
                 AuditedCall::Openat,
-                [
-                    *dir as usize,
-                    path.addr,
-                    how.flags() as usize,
-                    how.mode().into(),
-                ],
+                [int(*dir), path.addr, int(how.flags()), how.mode().into()],
             ),
-            Self::Unlink { dir, path } => (AuditedCall::Unlinkat, [*dir as usize, path.addr, 0, 0]),
+            Self::Unlink { dir, path } => (AuditedCall::Unlinkat, [int(*dir), path.addr, 0, 0]),
             Self::Rename {
                 old_dir,
                 old,
@@ -249,7 +247,7 @@ impl<N> PathJob<N> {
                 flags: _,
             } => (
                 AuditedCall::Renameat2,
-                [*old_dir as usize, old.addr, *new_dir as usize, new.addr],
+                [int(*old_dir), old.addr, int(*new_dir), new.addr],
             ),
         }
     }
@@ -388,6 +386,36 @@ mod tests {
             assert_eq!((dir, how.flags(), how.mode()), (5, flags, mode));
             assert_eq!(path.addr, addr(&memory, PATH) as usize);
         }
+        Ok(())
+    }
+
+    /// What audit is told: what the program has asked for, and no more.
+    #[test]
+    fn arguments() -> Result {
+        let memory = memory()?;
+        let path = addr(&memory, PATH);
+        let at = |opcode, dir, offset| Iocb::new(opcode, dir, path, 0, offset);
+
+        for compat in [false, true] {
+            let call = |iocb| Ok::<_, Error>(PathJob::copy_in(&iocb, compat)?.call());
+            let open = call(at(opcode::OPENAT, CWD, 0x0000_01a4_8000_0041))?;
+            let unlink = call(at(opcode::UNLINKAT, 5, 0))?;
+
+            assert!(open.0 == AuditedCall::Openat && unlink.0 == AuditedCall::Unlinkat);
+            assert_eq!(open.1, [CWD as usize, path as usize, 0x8000_0041, 0o644]);
+            assert_eq!(unlink.1, [5, path as usize, 0, 0]);
+        }
+        memory.write(INFO, &[-1, path as i64, CWD as i32 as i64, path as i64, 0])?;
+
+        let iocb = Iocb::new(opcode::RENAMEAT, 0, addr(&memory, INFO), 40, 0);
+        let (call, args) = PathJob::copy_in(&iocb, false)?.call();
+        let minus_one = u32::MAX as usize;
+
+        assert!(call == AuditedCall::Renameat2);
+        assert_eq!(
+            args,
+            [minus_one, path as usize, CWD as usize, path as usize]
+        );
         Ok(())
     }
 

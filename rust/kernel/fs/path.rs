@@ -159,7 +159,10 @@ impl Drop for Name {
 /// the one that does it.
 #[derive(Clone, Copy)]
 pub struct OpenHow {
+    /// As they were asked for.
     flags: c_int,
+    /// Those that nobody has to ask for.
+    implied: c_int,
     mode: u16,
     /// `RLIMIT_NOFILE`.
     nofile: usize,
@@ -178,14 +181,15 @@ impl OpenHow {
         let implied = if force { bindings::O_LARGEFILE } else { 0 };
 
         Self {
-            flags: flags | implied as c_int,
+            flags,
+            implied: implied as c_int,
             mode,
             // SAFETY: May be called by any task, and the number is that of a limit.
             nofile: unsafe { bindings::rlimit(bindings::RLIMIT_NOFILE) },
         }
     }
 
-    /// Returns the flags, with those that are implied.
+    /// Returns the flags, as they were asked for.
     #[inline]
     pub fn flags(&self) -> c_int {
         self.flags
@@ -231,7 +235,7 @@ impl OpenHow {
 #[doc(alias = "do_sys_openat2")]
 pub fn openat(dir: c_int, name: &Name, how: &OpenHow) -> Result<u32> {
     // SAFETY: May be called with any numbers.
-    let open_how = unsafe { bindings::build_open_how(how.flags, how.mode) };
+    let open_how = unsafe { bindings::build_open_how(how.flags | how.implied, how.mode) };
     let mut op = pin_init::zeroed();
 
     // SAFETY: Both structures are valid, and the second may be written.
