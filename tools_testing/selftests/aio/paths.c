@@ -6,17 +6,21 @@
  * io_submit(), and that all others are those of the system calls that they stand
  * for; that a path is copied when it is submitted, and resolved with the
  * credentials, the root, the working directory, the umask, the namespaces and the
- * descriptors of the process; limits; seccomp; and, of READAHEAD, that what the
- * event tells of is in the page cache then.
+ * descriptors of the process; limits; seccomp; Landlock; that audit records them as
+ * it records the calls; and, of READAHEAD, that what the event tells of is in the
+ * page cache then.
  *
  * Needs root, for fs.aio-auto-threads; some need configfs, null_blk and mkfs.ext4.
  */
 #include <ftw.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
 #include "aio_ext_test.h"
@@ -1156,6 +1160,356 @@ TEST_F(paths, landlock)
 		SKIP(return, "no Landlock that restricts all threads");
 	close(rules);
 	EXPECT_CHILD(landlocked, self);
+}
+
+/* ------------------------------------------------------ audit */
+
+/*
+ * What is recorded of these operations is what is recorded of the calls that they stand for: by
+ * rules that ask for a user, which is that of the submission, and by those that watch a
+ * directory. It is read where others may listen, besides the daemon.
+ */
+#define AUDIT_KEY	"aio-paths"
+/* The mode of an open() that tells where the others end: nothing is created. */
+#define AUDIT_MARK	0x5e000000
+
+static int audit_listener = -1;
+
+struct audit_message {
+	struct nlmsghdr head;
+	char text[10000];
+};
+
+/* Sends a request, and returns its error; or fetches what it asks for. */
+static int audit_request(int fd, int type, const void *data, size_t size, struct audit_status *got)
+{
+	static struct audit_message message;
+	ssize_t len;
+
+	message.head = (struct nlmsghdr) {
+		.nlmsg_len = NLMSG_LENGTH(size),
+		.nlmsg_type = type,
+		.nlmsg_flags = NLM_F_REQUEST | (got ? 0 : NLM_F_ACK),
+	};
+	memcpy(message.text, data, size);
+	if (send(fd, &message, NLMSG_ALIGN(message.head.nlmsg_len), 0) < 0)
+		return -errno;
+	while ((len = recv(fd, &message, sizeof(message), 0)) >= (ssize_t)sizeof(message.head)) {
+		if (message.head.nlmsg_type == NLMSG_ERROR)
+			return *(int *)message.text;
+		if (got && message.head.nlmsg_type == type) {
+			memcpy(got, message.text, sizeof(*got));
+			return 0;
+		}
+	}
+	return len < 0 ? -errno : -EIO;
+}
+
+static int audit_enable(int fd, int enabled)
+{
+	struct audit_status status = { .mask = AUDIT_STATUS_ENABLED, .enabled = enabled };
+
+	return audit_request(fd, AUDIT_SET, &status, sizeof(status), NULL);
+}
+
+/* A rule for the calls, with what it asks for in texts behind it. */
+struct audit_rule {
+	struct audit_rule_data data;
+	char texts[256];
+};
+
+static void audit_rule_add(struct audit_rule *rule, unsigned int field, unsigned int value,
+			   const char *text)
+{
+	unsigned int at = rule->data.field_count++;
+
+	rule->data.fields[at] = field;
+	rule->data.fieldflags[at] = AUDIT_EQUAL;
+	rule->data.values[at] = value;
+	if (text) {
+		rule->data.values[at] = strlen(text);
+		memcpy(rule->data.buf + rule->data.buflen, text, strlen(text));
+		rule->data.buflen += strlen(text);
+	}
+}
+
+static void audit_rule_init(struct audit_rule *rule)
+{
+	static const unsigned int calls[] = { __NR_openat, __NR_unlinkat, __NR_renameat2 };
+	size_t i;
+
+	memset(rule, 0, sizeof(*rule));
+	rule->data.flags = AUDIT_FILTER_EXIT;
+	rule->data.action = AUDIT_ALWAYS;
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		rule->data.mask[AUDIT_WORD(calls[i])] |= AUDIT_BIT(calls[i]);
+}
+
+/* Without a number that is another one each time, and the name of the thread. */
+static void audit_append(char *to, size_t size, int type, const char *text)
+{
+	static const char *const leave_out[] = { " inode=", " comm=" };
+	size_t len = strlen(to), i;
+
+	len += snprintf(to + len, size - len, "%d", type);
+	for (; *text && len + 2 < size; text++) {
+		for (i = 0; i < ARRAY_SIZE(leave_out); i++) {
+			size_t name = strlen(leave_out[i]);
+
+			if (!strncmp(text, leave_out[i], name))
+				text += name + strcspn(text + name, " ");
+		}
+		if (!*text)
+			break;
+		to[len++] = *text;
+	}
+	to[len++] = '\n';
+	to[len] = '\0';
+}
+
+/* Reads records up to that with the mark; those of the rule before it go to @text. */
+static int audit_read(unsigned int mark, char *text, size_t size)
+{
+	static struct audit_message message;
+	static char event[1 << 14];
+	unsigned long serial = 0;
+	bool ours = false, last = false;
+	char marked[32];
+
+	snprintf(marked, sizeof(marked), " a3=%x ", mark);
+	text[0] = '\0';
+	for (;;) {
+		ssize_t len = recv(audit_listener, &message, sizeof(message) - 1, 0);
+		unsigned long number;
+		const char *rest;
+
+		if (len < (ssize_t)sizeof(message.head))
+			return -1;
+		((char *)&message)[len] = '\0';
+		rest = strstr(message.text, "): ");
+		if (!rest || sscanf(message.text, "audit(%*[0-9.]:%lu)", &number) != 1)
+			continue;
+		if (message.head.nlmsg_type == AUDIT_SYSCALL) {
+			serial = number;
+			event[0] = '\0';
+			ours = strstr(rest, "key=\"" AUDIT_KEY "\"");
+			last = ours && strstr(rest, marked);
+		}
+		/* Those of another event may come in between. */
+		if (!ours || number != serial)
+			continue;
+		if (message.head.nlmsg_type != AUDIT_EOE) {
+			audit_append(event, sizeof(event), message.head.nlmsg_type, rest + 2);
+			continue;
+		}
+		if (last)
+			return 0;
+		if (strlen(text) + strlen(event) < size)
+			strcat(text, event);
+	}
+}
+
+/* Reads what is recorded until now. */
+static int audit_flush(char *text, size_t size)
+{
+	static unsigned int mark = AUDIT_MARK;
+	long fd = sys_openat(AT_FDCWD, "mark", O_WRONLY, ++mark);
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return audit_read(mark, text, size);
+}
+
+struct audit_call {
+	int opcode, dir;
+	const char *path;
+	int flags;
+	unsigned int mode;
+	const char *other;
+	/* Whether who watches the directory is told. */
+	bool changes;
+};
+
+/* Arguments in whole registers, so that there is nothing in them but that. */
+static long do_call(const struct audit_call *c)
+{
+	long dir = (unsigned int)c->dir, flags = (unsigned int)c->flags;
+
+	switch (c->opcode) {
+	case IOCB_CMD_OPENAT:
+		return aio_result(syscall(__NR_openat, dir, c->path, flags, (long)c->mode));
+	case IOCB_CMD_UNLINKAT:
+		return aio_result(syscall(__NR_unlinkat, dir, c->path, 0L, 0L));
+	default:
+		return aio_result(syscall(__NR_renameat2, dir, c->path, dir, c->other, flags));
+	}
+}
+
+static long do_aio(aio_context_t ctx, const struct audit_call *c, uid_t euid)
+{
+	struct io_event event = { 0 };
+	struct renameat_info info;
+	struct iocb iocb;
+
+	if (c->opcode == IOCB_CMD_OPENAT)
+		prep_open(&iocb, c->dir, c->path, c->flags, c->mode);
+	else if (c->opcode == IOCB_CMD_UNLINKAT)
+		aio_prep(&iocb, IOCB_CMD_UNLINKAT, c->dir, c->path, 0, 0);
+	else
+		prep_rename(&iocb, &info, c->dir, c->path, c->dir, c->other, c->flags);
+	if (aio_submit_one(ctx, &iocb) != 1)
+		return -AT_SUBMIT;
+	/* Who it is when it is done does not matter. */
+	if (set_euid(0) || io_getevents(ctx, 1, 1, &event, NULL) != 1 || set_euid(euid))
+		return -AT_SUBMIT;
+	return event.res;
+}
+
+static int audited_calls(const char *dir, uid_t euid, bool all)
+{
+	static char real[1 << 15], aio[1 << 15];
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY);
+	aio_context_t ctx = threaded(8);
+	char file[128];
+	size_t i;
+	const struct audit_call calls[] = {
+		{ IOCB_CMD_OPENAT, AT_FDCWD, "new", O_CREAT | O_EXCL | O_WRONLY, 0640,
+		  .changes = true },
+		{ IOCB_CMD_OPENAT, dirfd, "file", O_RDWR | O_CLOEXEC, .changes = true },
+		{ IOCB_CMD_OPENAT, AT_FDCWD, file, O_RDONLY },
+		{ IOCB_CMD_OPENAT, dirfd, "missing/x", O_WRONLY },
+		{ IOCB_CMD_UNLINKAT, AT_FDCWD, "file", .changes = true },
+		{ IOCB_CMD_UNLINKAT, -1, file, .changes = true },
+		{ IOCB_CMD_UNLINKAT, dirfd, "missing", .changes = true },
+		{ IOCB_CMD_RENAMEAT, AT_FDCWD, "file", RENAME_NOREPLACE, .other = "other",
+		  .changes = true },
+		{ IOCB_CMD_RENAMEAT, dirfd, "file", .other = file, .changes = true },
+		{ IOCB_CMD_RENAMEAT, AT_FDCWD, "missing", .other = "other", .changes = true },
+	};
+
+	CHECK(ctx && dirfd >= 0);
+	CHECK(!chmod(dir, 0777));
+	CHECK(!make("mark", 0666));
+	snprintf(file, sizeof(file), "%s/file", dir);
+	for (i = 0; i < 2 * ARRAY_SIZE(calls); i++) {
+		const struct audit_call *c = &calls[i / 2];
+		static long result;
+		long ret;
+
+		CHECK(!set_euid(0));
+		unlink("new");
+		unlink("other");
+		if (!exists("file"))
+			CHECK(!make("file", 0666));
+		CHECK(!set_euid(euid));
+		CHECK(!audit_flush(aio, sizeof(aio)));
+		if (i % 2 == 0) {
+			result = do_call(c);
+			CHECK(!audit_flush(real, sizeof(real)));
+			if (result >= 0 && c->opcode == IOCB_CMD_OPENAT)
+				close(result);
+			if (all || c->changes)
+				CHECK(strstr(real, " success="));
+			else
+				CHECK(!real[0]);
+			continue;
+		}
+		ret = do_aio(ctx, c, euid);
+		CHECK(!audit_flush(aio, sizeof(aio)));
+		if (ret >= 0 && c->opcode == IOCB_CMD_OPENAT)
+			close(ret);
+		CHECK(ret == result);
+		if (strcmp(real, aio)) {
+			fprintf(stderr, "# call %zu:\n%s# and the operation:\n%s", i / 2, real, aio);
+			return __LINE__;
+		}
+	}
+	return 0;
+}
+
+static int audited_by_user(const char *dir)
+{
+	return audited_calls(dir, NOBODY, true);
+}
+
+static int audited_by_directory(const char *dir)
+{
+	return audited_calls(dir, 0, false);
+}
+
+static int audit_socket(unsigned int groups)
+{
+	const struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	const struct timeval limit = { .tv_sec = 60 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT), size = 8 << 20;
+
+	if (fd < 0 || bind(fd, (void *)&addr, sizeof(addr)))
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return fd;
+}
+
+/* Only processes that are created then are audited. Returns why there is no audit. */
+static const char *audit_begin(int *fd, int *before, const struct audit_rule *rule)
+{
+	struct audit_status status;
+	int err;
+
+	*fd = audit_socket(0);
+	audit_listener = audit_socket(1 << (AUDIT_NLGRP_READLOG - 1));
+	if (*fd < 0 || audit_listener < 0 || audit_request(*fd, AUDIT_GET, "", 0, &status))
+		return "no audit, or not for this process";
+	*before = status.enabled;
+	if (audit_enable(*fd, 1))
+		return "audit can't be changed";
+	err = audit_request(*fd, AUDIT_ADD_RULE, rule, sizeof(*rule), NULL);
+	/* One that was killed has left it. */
+	if (err && err != -EEXIST) {
+		audit_enable(*fd, *before);
+		return "no rules of audit";
+	}
+	return NULL;
+}
+
+static void audit_end(int fd, int before, const struct audit_rule *rule)
+{
+	audit_request(fd, AUDIT_DEL_RULE, rule, sizeof(*rule), NULL);
+	audit_enable(fd, before);
+}
+
+TEST_F(paths, audit_of_a_user)
+{
+	struct audit_rule rule;
+	const char *why;
+	int fd, before;
+
+	audit_rule_init(&rule);
+	audit_rule_add(&rule, AUDIT_EUID, NOBODY, NULL);
+	audit_rule_add(&rule, AUDIT_FILTERKEY, 0, AUDIT_KEY);
+	why = audit_begin(&fd, &before, &rule);
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_CHILD(audited_by_user, self);
+	audit_end(fd, before, &rule);
+}
+
+TEST_F(paths, audit_of_a_directory)
+{
+	struct audit_rule rule;
+	const char *why;
+	int fd, before;
+
+	audit_rule_init(&rule);
+	audit_rule_add(&rule, AUDIT_DIR, 0, self->dir);
+	audit_rule_add(&rule, AUDIT_PERM, AUDIT_PERM_WRITE | AUDIT_PERM_ATTR, NULL);
+	audit_rule_add(&rule, AUDIT_FILTERKEY, 0, AUDIT_KEY);
+	why = audit_begin(&fd, &before, &rule);
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_CHILD(audited_by_directory, self);
+	audit_end(fd, before, &rule);
 }
 
 /* ------------------------------------------------------ opening what has to be waited for */
