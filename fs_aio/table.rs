@@ -139,11 +139,17 @@ pub(crate) fn lookup(mm: CurrentMm<'_>, user_id: usize) -> Result<ContextUser<'_
 /// # Errors
 ///
 /// `ENOMEM`.
+#[inline]
 pub(crate) fn flushes(context: &Context) -> Result<Arc<Flushes>> {
-    if let Some(flushes) = context.flushes.as_ref() {
-        return Ok(flushes.clone());
+    match context.flushes.as_ref() {
+        Some(flushes) => Ok(flushes.clone()),
+        None => first_flushes(context),
     }
+}
 
+/// The same for the first of the context.
+#[cold]
+fn first_flushes(context: &Context) -> Result<Arc<Flushes>> {
     let new = Flushes::new()?;
 
     if let Some(mm) = CurrentMm::of(current!()) {

@@ -202,7 +202,7 @@ pub(crate) fn queue(request: UniqueSlabArc<Request<Fsync>>) -> SlabArc<Request<F
     let added = submission.context().cancel.enter_arc(&submission);
 
     debug_assert!(added.is_ok());
-    completion.op.flushes.clone().push(completion);
+    submission.op.flushes.push(completion);
     submission
 }
 
