@@ -26,7 +26,8 @@ use crate::{
             Atomic,
             Relaxed, //
         },
-        SpinLockIrqSave, //
+        SpinLockIrqSave,
+        SpinLockIrqSaveGuard, //
     },
     types::Opaque, //
 };
@@ -277,42 +278,58 @@ impl CancelList {
     ///
     /// `EINVAL` if there is none that can be cancelled, or what its function returns.
     pub fn cancel(&self, id: u64, max: usize) -> Result {
+        let guard = self.lock.lock();
+
+        // SAFETY: The lock is held.
+        if unsafe { (*self.index.get()).is_none() } {
+            // SAFETY: The lock is held.
+            match unsafe { Self::find_in(self.head.get(), id, Self::FEW) } {
+                // SAFETY: The node is in the list, and the lock held.
+                Found::Here(node) => return unsafe { self.call_node(node) },
+                Found::Nowhere => return Err(EINVAL),
+                Found::NotYet => (),
+            }
+        }
+        self.cancel_by_index(guard, id, max)
+    }
+
+    /// The same with an index.
+    #[cold]
+    #[inline(never)]
+    fn cancel_by_index<'a>(
+        &'a self,
+        mut guard: SpinLockIrqSaveGuard<'a, ()>,
+        id: u64,
+        max: usize,
+    ) -> Result {
         let mut new = None;
 
         loop {
-            let guard = self.lock.lock();
             // SAFETY: The lock is held, and no other reference to it is alive.
             let index = unsafe { &mut *self.index.get() };
 
             if index.is_none() {
                 *index = new.take();
             }
-
-            let found = match index {
+            if let Some(index) = index {
                 // SAFETY: The lock is held; the list is that of the index.
-                Some(index) => match unsafe { index.absorb(self.head.get(), Self::AT_A_TIME) } {
+                if unsafe { index.absorb(self.head.get(), Self::AT_A_TIME) } {
                     // SAFETY: The lock is held.
-                    true => unsafe { index.find(id) },
-                    // Others may want the lock.
-                    false => continue,
-                },
-                // SAFETY: The lock is held.
-                None => match unsafe { Self::find_in(self.head.get(), id, Self::FEW) } {
-                    Found::Here(node) => Some(node),
-                    Found::Nowhere => None,
-                    Found::NotYet => {
-                        drop(guard);
-                        match Index::new(max) {
-                            Ok(index) => new = Some(index),
-                            Err(_) => return self.cancel_one_of_many(id),
-                        }
-                        continue;
-                    }
-                },
-            };
+                    let found = unsafe { index.find(id) };
 
-            // SAFETY: The node is in the list, and the lock held.
-            return found.map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) });
+                    // SAFETY: The node is in the list, and the lock held.
+                    return found.map_or(Err(EINVAL), |node| unsafe { self.cancel_node(node) });
+                }
+                // Others may want the lock.
+                drop(guard);
+            } else {
+                drop(guard);
+                match Index::new(max) {
+                    Ok(index) => new = Some(index),
+                    Err(_) => return self.cancel_one_of_many(id),
+                }
+            }
+            guard = self.lock.lock();
         }
     }
 
@@ -395,13 +412,25 @@ impl CancelList {
         }
     }
 
+    /// The same as [`call_node()`](Self::call_node), where it need not be fast.
+    ///
+    /// # Safety
+    ///
+    /// The same.
+    #[inline(never)]
+    unsafe fn cancel_node(&self, node: *const CancelNode) -> Result {
+        // SAFETY: The caller guarantees what is asked for.
+        unsafe { self.call_node(node) }
+    }
+
     /// Calls the function of a node, and removes it unless the function has.
     ///
     /// # Safety
     ///
     /// The node must be in the list, whose lock must be held. That lock keeps its operation from
     /// ending, unless the function ends it.
-    unsafe fn cancel_node(&self, node: *const CancelNode) -> Result {
+    #[inline(always)]
+    unsafe fn call_node(&self, node: *const CancelNode) -> Result {
         // SAFETY: The caller guarantees that the node is in the list, and so valid.
         let call = unsafe { (*node).call.get() };
         // SAFETY: The caller holds the lock, and `call` of a node in a list is set.
