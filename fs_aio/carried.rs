@@ -77,8 +77,8 @@ impl Backing for Memory {
 
 /// What is done in an operation.
 pub(crate) trait Perform: Sized + Send + Sync + 'static {
-    /// Does it, in the name of the submitter, see [`Carried::creds()`]. To be ended with [`Carried::end()`], or
-    /// handed on.
+    /// Does it, in the name of the submitter, see [`Carried::creds()`]. To be ended with
+    /// [`Carried::end()`], or handed on.
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread);
 
     /// The operation is abandoned; returns it, unless somebody else ends it then.

@@ -306,8 +306,8 @@ impl<D: Send> Ring<D> {
                 ring.write_words(offset, event.words());
                 ring.pages().flush(offset);
 
-                // The event before the tail. Pairs with the barrier of who reads the ring, in `pop()`
-                // or in user space.
+                // The event before the tail. Pairs with the barrier of who reads the ring, in
+                // `pop()` or in user space.
                 smp_mb(Write);
 
                 ring.tail = tail;

@@ -270,7 +270,8 @@ fn pool_in(table: &LockedTable<'_, Table>, identity: Identity) -> Option<Arc<Poo
         .find_map(|context| context.threads()?.pool(identity))
 }
 
-/// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they leave.
+/// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they
+/// leave.
 pub(crate) fn task_exits() {
     let task = current!();
     let pool = CurrentMm::of(task)

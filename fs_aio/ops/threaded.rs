@@ -438,8 +438,8 @@ fn in_place(issued: Issued<Request<Rw>>, batch: &mut Batch<'_>) -> Result {
 /// # Errors
 ///
 /// If the file was not called, those of [`rw::start()`] for the buffers and the range in the file.
-/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a signal
-/// keeps one from being made.
+/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a
+/// signal keeps one from being made.
 #[cold]
 #[inline(never)]
 fn carry(

@@ -54,8 +54,8 @@ impl EventFd {
     #[doc(alias = "eventfd_signal")]
     #[inline]
     pub fn signal(&self) {
-        // SAFETY: By the type invariants this value owns a reference, so the eventfd is valid. It has
-        // a lock of its own, and may be signalled in any context.
+        // SAFETY: By the type invariants this value owns a reference, so the eventfd is valid. It
+        // has a lock of its own, and may be signalled in any context.
         unsafe { bindings::eventfd_signal(self.ptr.as_ptr()) };
     }
 }

@@ -149,8 +149,9 @@ impl UserSigmask {
     /// after the signal was delivered.
     #[doc(alias = "restore_saved_sigmask_unless")]
     pub fn restore_unless(self, interrupted: bool) {
-        // SAFETY: By the type invariants the current task has saved its mask in this system call, and
-        // it is the same task, since `self` is not `Send`. Without a saved mask this does nothing.
+        // SAFETY: By the type invariants the current task has saved its mask in this system call,
+        // and it is the same task, since `self` is not `Send`. Without a saved mask this does
+        // nothing.
         unsafe { bindings::restore_saved_sigmask_unless(interrupted) };
     }
 }

@@ -131,8 +131,8 @@ pub struct CancelNode {
     _pin: PhantomPinned,
 }
 
-// SAFETY: By the type invariants `links`, `call`, `kiocb` and `seq` are accessed with the lock of the
-// list held, except that anybody may look whether `links` is in a list, which C allows.
+// SAFETY: By the type invariants `links`, `call`, `kiocb` and `seq` are accessed with the lock of
+// the list held, except that anybody may look whether `links` is in a list, which C allows.
 unsafe impl Sync for CancelNode {}
 
 // SAFETY: A node belongs to no thread; it is pinned, so that the list finds it where it is.

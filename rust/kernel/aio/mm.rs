@@ -242,7 +242,7 @@ pub struct FoundContext<'a, 'g, T: Staged> {
 }
 
 impl<'a, T: Staged> FoundContext<'a, '_, T> {
-    /// Becomes a user of the context, see [`StagedRef::try_use()`].
+    /// Becomes a user of the context, see `StagedRef::try_use()`.
     #[inline]
     pub fn try_use(&self, rcu: &impl ReadSide) -> Option<ContextUser<'a, T>> {
         // INVARIANT: The user is given out with the lifetime of the borrowed address space.
@@ -367,8 +367,8 @@ impl<T: Staged> RemovedContext<'_, T> {
     pub fn shutdown(self) {
         if self.mm.is_none_or(CurrentMm::is_alone) {
             // SAFETY:
-            // - Only a `FoundContext` leads to a new user (what `next()` returns does not: outside of
-            //   this crate nobody can make a user of it). The context is in no table any longer,
+            // - Only a `FoundContext` leads to a new user (what `next()` returns does not: outside
+            //   of this crate nobody can make a user of it). The context is in no table any longer,
             //   and other tasks that have found it there borrow the address space, by the lifetime
             //   of `FoundContext`. So there are none: the current task is the only one that has a
             //   reference to the address space, or no task has one.

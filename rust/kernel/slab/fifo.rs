@@ -80,7 +80,8 @@ impl PinnedDrop for FifoLinks {
     }
 }
 
-// SAFETY: There is nothing to be given back. What ends is in no queue, which would have a reference.
+// SAFETY: There is nothing to be given back. What ends is in no queue, which would have a
+// reference.
 unsafe impl Dismantle for FifoLinks {
     type Parts = ();
 
@@ -153,8 +154,8 @@ struct Workers {
 ///
 /// # Invariants
 ///
-/// `head` is the head of a list of the [`FifoLinks`] of objects `T`, whose `fifo` is this queue, and
-/// one reference of each belongs to the queue. It is accessed with `lock` held.
+/// `head` is the head of a list of the [`FifoLinks`] of objects `T`, whose `fifo` is this queue,
+/// and one reference of each belongs to the queue. It is accessed with `lock` held.
 #[pin_data(PinnedDrop)]
 pub struct Fifo<T: Cached + HasFifoLinks> {
     #[pin]
@@ -205,8 +206,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
         core::ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// Puts an object into the queue, as the last one. The caller has to see to it that there is the
-    /// worker for it, who is counted already.
+    /// Puts an object into the queue, as the last one. The caller has to see to it that there is
+    /// the worker for it, who is counted already.
     ///
     /// May be called in any context.
     ///

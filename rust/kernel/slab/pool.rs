@@ -56,7 +56,7 @@ impl<B: Backing> SlabSlot<B> {
 ///
 /// # Invariants
 ///
-/// What is in `free` comes from [`SlabSlot::into_pool()`] of a `SlabSlot<B>`, and was not taken
+/// What is in `free` comes from `SlabSlot::into_pool()` of a `SlabSlot<B>`, and was not taken
 /// back.
 ///
 /// # Examples
@@ -186,7 +186,7 @@ impl<B: Backing> Drop for SlabPool<B> {
 ///
 /// # Invariants
 ///
-/// The first `len` of `slots`, which are no more than `N`, come from [`SlabSlot::into_pool()`] of a
+/// The first `len` of `slots`, which are no more than `N`, come from `SlabSlot::into_pool()` of a
 /// `SlabSlot<B>`, and were not taken back.
 pub struct SlabBatch<B: Backing, const N: usize> {
     len: usize,

@@ -139,7 +139,7 @@ impl Block {
 ///
 /// # Invariants
 ///
-/// `head` is null or points to a [`Block`] whose pointers are of `P`. It is changed only with
+/// `head` is null or points to a `Block` whose pointers are of `P`. It is changed only with
 /// `lock` held, and a block that was replaced is freed after a grace period.
 pub struct RcuTable<'a, P: RcuPointer> {
     head: &'a Atomic<*mut c_void>,

@@ -29,9 +29,9 @@ pub use new_wait_queue;
 
 /// A queue of waiting tasks.
 ///
-/// Unlike with [`CondVar`](crate::sync::CondVar), no lock belongs to it: who waits says what for, by
-/// a closure that takes the locks it needs; and tasks may be woken in any context, by who holds any
-/// lock.
+/// Unlike with [`CondVar`](crate::sync::CondVar), no lock belongs to it: who waits says what for,
+/// by a closure that takes the locks it needs; and tasks may be woken in any context, by who holds
+/// any lock.
 ///
 /// # Examples
 ///

@@ -43,8 +43,8 @@ struct UserBuffers {
     allocated: *mut bindings::iovec,
 }
 
-// SAFETY: What the iterator refers to belongs to the value. Addresses of user memory are nothing but
-// numbers.
+// SAFETY: What the iterator refers to belongs to the value. Addresses of user memory are nothing
+// but numbers.
 unsafe impl Send for OwnedBuffers {}
 
 // SAFETY: A shared value is only copied from.
@@ -162,7 +162,7 @@ impl OwnedBuffers {
                 .range(*index, *addr, *len)?
                 .init_iter(space, dir),
         }
-        // SAFETY: It was initialised. More than there is is not skipped.
+        // SAFETY: It was initialised. Nothing beyond its end is skipped.
         unsafe { bindings::iov_iter_advance(space.as_mut_ptr(), done.min(self.len())) };
         Ok(())
     }
@@ -196,7 +196,7 @@ impl OwnedBuffers {
 
                 // SAFETY: Both are valid; it is a plain structure, which does not refer to itself.
                 unsafe { core::ptr::copy_nonoverlapping(&user.iter, iter, 1) };
-                // SAFETY: It was initialised. More than there is is not skipped.
+                // SAFETY: It was initialised. Nothing beyond its end is skipped.
                 unsafe { bindings::iov_iter_advance(iter, done.min(self.len())) };
                 // SAFETY: The iterator is valid.
                 while unsafe { super::len(iter) } != 0 {

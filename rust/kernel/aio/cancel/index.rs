@@ -25,9 +25,9 @@ use core::ffi::{
 ///
 /// # Invariants
 ///
-/// Each of `buckets`, of which there are two to the power of `bits`, is the head of a list of nodes,
-/// whose `seq` is set. They are in the order of that number in each bucket; it is below `seq`. The
-/// lists are accessed with the lock of the `CancelList` held.
+/// Each of `buckets`, of which there are two to the power of `bits`, is the head of a list of
+/// nodes, whose `seq` is set. They are in the order of that number in each bucket; it is below
+/// `seq`. The lists are accessed with the lock of the `CancelList` held.
 pub(super) struct Index {
     buckets: KVVec<Opaque<bindings::list_head>>,
     bits: u32,

@@ -26,7 +26,9 @@ pub unsafe trait HasCancelNode {
 /// Implements [`HasCancelNode`] for a type with such a field.
 #[macro_export]
 macro_rules! impl_has_cancel_node {
-    (impl $(<$param:ident: $bound:path>)? HasCancelNode for $self:ty { self.$($field:ident).+ }) => {
+    (
+        impl $(<$param:ident: $bound:path>)? HasCancelNode for $self:ty { self.$($field:ident).+ }
+    ) => {
         // SAFETY: The compiler computes the offset, and checks the type of the field below.
         unsafe impl $(<$param: $bound>)? $crate::aio::cancel::HasCancelNode for $self {
             const OFFSET: usize = {

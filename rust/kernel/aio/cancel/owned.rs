@@ -27,8 +27,8 @@ pub trait CancellableArc: HasCancelNode + Cached + Send + Sync + 'static {
     /// The operation is to be cancelled, and is in the list no longer.
     ///
     /// Called at most once for each time that it has entered the list, in any context, with the
-    /// lock of the list held and interrupts disabled: it must not use the list, but may complete the
-    /// operation. The reference is that of the list.
+    /// lock of the list held and interrupts disabled: it must not use the list, but may complete
+    /// the operation. The reference is that of the list.
     ///
     /// # Errors
     ///

@@ -72,8 +72,8 @@ impl AsyncPoll {
     /// Asks a signalfd, whose answer depends on who asks, in the place of the thread that has
     /// submitted the operation, or if that is gone, of its process.
     ///
-    /// Its wake-ups don't tell what they are about, and it looks at the signals of the current task.
-    /// To be called by the work item.
+    /// Its wake-ups don't tell what they are about, and it looks at the signals of the current
+    /// task. To be called by the work item.
     #[cfg(CONFIG_SIGNALFD)]
     #[cold]
     fn ask_signalfd(&self) -> bindings::__poll_t {

@@ -34,6 +34,8 @@ pub enum How {
     Try,
     /// A read that would have to wait for a page is parked there: [`SharedRw::unparked()`] is
     /// called when it should be carried on.
+    ///
+    /// [`SharedRw::unparked()`]: super::SharedRw::unparked
     Park,
     /// It may sleep.
     Wait,

@@ -44,12 +44,12 @@ use core::{
 };
 use pin_init::raw_try_init;
 
-/// A pseudo file system for the files behind [`SharedPages`].
+/// A pseudo file system for the files behind [`SharedPages`](super::SharedPages).
 ///
 /// # Invariants
 ///
 /// * `mount` and `inodes` are null, or valid for good.
-/// * All inodes of this file system are the first field of an [`Inode`].
+/// * All inodes of this file system are the first field of an `Inode`.
 pub struct PseudoFs {
     fs_type: Opaque<bindings::file_system_type>,
     name: &'static CStr,

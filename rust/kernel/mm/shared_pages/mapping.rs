@@ -174,6 +174,8 @@ fn current_mm() -> *mut bindings::mm_struct {
 }
 
 /// A mapping of [`SharedPages`] in a process. It is removed when this is dropped by that process.
+///
+/// [`SharedPages`]: super::SharedPages
 #[must_use = "the mapping is removed when this is dropped"]
 pub struct Mapping {
     /// The address space, unless the mapping is to stay.

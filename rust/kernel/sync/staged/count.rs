@@ -185,6 +185,8 @@ impl PinnedDrop for PercpuRef {
 }
 
 /// What lies in the memory behind the references: for the size of the [`KmemCache`].
+///
+/// [`KmemCache`]: crate::slab::KmemCache
 #[repr(C)]
 #[pin_data]
 pub struct StagedInner<T> {
