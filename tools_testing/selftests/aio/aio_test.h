@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -673,6 +675,33 @@ static __attribute__((constructor)) void aio_end_together(void)
 	pthread_atfork(aio_before_fork, NULL, aio_in_child);
 }
 
+/*
+ * Does @end(@path) when the parent of the test is gone, that is, when the test was stopped, or the
+ * whole program. A process is not over before its requests are: where the test itself is to let
+ * them go on, it could not be killed otherwise, and would keep the output open for ever.
+ */
+static inline bool aio_guard(void (*end)(const char *path), const char *path)
+{
+	int parent = syscall(__NR_pidfd_open, getppid(), 0);
+	struct pollfd pfd = { .fd = parent, .events = POLLIN };
+	pid_t pid = parent < 0 ? -1 : fork();
+	int fd;
+
+	if (pid) {
+		close(parent);
+		return pid > 0;
+	}
+	/* It is not killed with them, and does not keep anything. */
+	setpgid(0, 0);
+	for (fd = 0; fd < 1024; fd++)
+		if (fd != parent)
+			close(fd);
+	while (poll(&pfd, 1, -1) < 0)
+		;
+	end(path);
+	_exit(0);
+}
+
 static inline long long aio_now_ns(void)
 {
 	struct timespec ts;
@@ -797,6 +826,16 @@ static inline long aio_join(struct aio_caller *c)
 {
 	pthread_join(c->thread, NULL);
 	return c->ret;
+}
+
+/* For aio_guard(): a file system that must not stay frozen. */
+static inline void aio_thaw(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	ioctl(fd, FITHAW, 0);
+	close(fd);
+	umount2(path, MNT_DETACH);
 }
 
 /* ------------------------------------------------------ a slow disk */

@@ -403,6 +403,8 @@ static inline bool thread_fs_make(struct thread_fs *fs, unsigned int ms)
 	    mount(fs->disk.dev, fs->mnt, "ext4", MS_NOATIME, "noinit_itable"))
 		return false;
 	fs->mounted = true;
+	if (!aio_guard(aio_thaw, fs->mnt))
+		return false;
 	fs->dir = open(fs->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fs->dir >= 0;
 }

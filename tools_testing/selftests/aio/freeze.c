@@ -72,6 +72,7 @@ FIXTURE_SETUP(freeze)
 		take_down(self);
 		SKIP(return, "no ext4 or no mkfs.ext4");
 	}
+	ASSERT_TRUE(aio_guard(aio_thaw, self->mnt));
 	self->dir = open(self->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "%s/file", self->mnt);
 	self->fd = open(path, flags, 0600);

@@ -126,31 +126,14 @@ static void *server_thread(void *arg)
 }
 
 /*
- * A process that is killed is not over before its requests are, and has its files until then. So
- * that a test which is stopped does not keep its own server, and wait for ever for its answers,
- * this process ends the connection when the parent of the test is gone.
+ * A process that is killed has its files until its requests have ended. So that a test which is
+ * stopped does not keep its own server, and wait for ever for its answers, this is done then.
  */
-static bool guard_start(const char *path)
+static void end_connection(const char *path)
 {
-	int parent = syscall(__NR_pidfd_open, getppid(), 0);
-	struct pollfd pfd = { .fd = parent, .events = POLLIN };
-	pid_t pid = parent < 0 ? -1 : fork();
-
-	if (pid) {
-		close(parent);
-		return pid > 0;
-	}
-	/* It is not killed with them, and does not keep anything. */
-	setpgid(0, 0);
-	for (int fd = 0; fd < 1024; fd++)
-		if (fd != parent)
-			close(fd);
-	while (poll(&pfd, 1, -1) < 0)
-		;
 	umount2(path, MNT_FORCE);
 	umount2(path, MNT_DETACH);
 	unlink(path);
-	_exit(0);
 }
 
 /* Nor do other children have it. */
@@ -166,7 +149,8 @@ static bool server_start(struct server *s, const char *path)
 	char options[64];
 
 	s->fd = server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (s->fd < 0 || pthread_atfork(NULL, NULL, close_server) || !guard_start(path))
+	if (s->fd < 0 || pthread_atfork(NULL, NULL, close_server) ||
+	    !aio_guard(end_connection, path))
 		return false;
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=100666,user_id=0,group_id=0,allow_other",
