@@ -266,12 +266,21 @@ static inline long aio_submit_one(aio_context_t ctx, struct iocb *iocb)
 	return io_submit(ctx, 1, &iocb);
 }
 
-/* Collects up to @nr events that are there now. */
+static inline bool aio_auto_threads(void);
+
+/*
+ * Collects up to @nr events that are there now. If all contexts are threaded those of requests
+ * that are done at once in a plain one come soon.
+ */
 static inline long aio_reap(aio_context_t ctx, struct io_event *events, long nr)
 {
-	struct timespec zero = { 0 };
+	struct timespec zero = { 0 }, soon = { 0, 100000000 };
+	static int threads = -1;
 
-	return io_getevents(ctx, 0, nr, events, &zero);
+	if (threads < 0)
+		threads = aio_auto_threads();
+	return threads ? io_getevents(ctx, nr, nr, events, &soon) :
+		io_getevents(ctx, 0, nr, events, &zero);
 }
 
 /* How many events are there now; they are gone afterwards. */
