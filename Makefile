@@ -14,7 +14,7 @@ export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test test-all test-tools kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri clean
+.PHONY: help run shell kernel test test-all test-tools kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri htmldocs clean
 
 # "make help TARGET" tells of the target, and does not make it.
 ifeq ($(firstword $(MAKECMDGOALS)),help)
@@ -30,7 +30,7 @@ else
 help:
 	@scripts/help
 
-run shell kernel lint diff-test test-debug test-all test-tools bench bench-check test-install miri:
+run shell kernel lint diff-test test-debug test-all test-tools bench bench-check test-install miri htmldocs:
 	@scripts/$@
 
 test:

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Which of checkpatch's types do not hold here, for scripts/lint and scripts/series.
+
+ignored=(
+	FILE_PATH_CHANGES	# MAINTAINERS is not part of the overlay
+	COMMIT_MESSAGE		# a patch file here is a diff below a short text
+	MISSING_SIGN_OFF	# signed off when mailed
+	NO_AUTHOR_SIGN_OFF	# likewise
+)
+
+# ... and for the selftests, which are programs:
+ignored_in_tests=(
+	VOLATILE		# user space has no READ_ONCE()
+	MACRO_ARG_REUSE		# macros of tests are used with constants
+	ENOSYS			# here it is what is expected of numbers of no system call
+)
+
+# ... and for trace events, whose form is that of all others in the kernel:
+ignored_in_events=(
+	OPEN_ENDED_LINE
+	PARENTHESIS_ALIGNMENT
+)
+
+# The types to ignore for a patch that touches these files of the kernel tree, or for them.
+ignored_types()
+{
+	local file
+	local -a types=("${ignored[@]}")
+	for file in "$@"; do
+		case $file in
+		tools/testing/*) types+=("${ignored_in_tests[@]}") ;;
+		include/trace/*) types+=("${ignored_in_events[@]}") ;;
+		esac
+	done
+	printf '%s\n' "${types[@]}" | sort -u | paste -sd,
+}
