@@ -85,14 +85,9 @@ impl CancelList {
                 .byte_add(T::OFFSET)
                 .cast::<CancelNode>()
         };
-        let _guard = self.lock.lock();
-        let linked = node.is_linked() && core::ptr::eq(node.list(), self);
 
-        if linked {
-            // SAFETY: The lock is held, and the node in this list.
-            unsafe { self.remove_locked(node) };
-        }
-        linked
+        // The lock is held already if the function of another operation ends this one.
+        self.remove_linked(node).is_some()
     }
 
     /// Calls `f` while nobody can be cancelled.
