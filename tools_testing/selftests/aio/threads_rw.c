@@ -472,6 +472,33 @@ TEST_F(part, only_read_and_write)
 	close(fd);
 }
 
+/*
+ * A file without positions takes any, and looks at each buffer by itself: what is read
+ * is more than there is from the position on.
+ */
+TEST_F(part, largest_position)
+{
+	char path[] = "/tmp/aio_largest_XXXXXX";
+	struct inotify_event events[2] = { 0 };
+	struct iovec iov[2] = {
+		{ &events[0], sizeof(events[0]) }, { &events[1], sizeof(events[1]) },
+	};
+	int file = mkstemp(path), fd = inotify_init1(IN_CLOEXEC);
+
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, inotify_add_watch(fd, path, IN_MODIFY | IN_ATTRIB));
+	ASSERT_EQ(1, write(file, "x", 1));
+	ASSERT_EQ(0, fchmod(file, 0644));
+	aio_prep(&self->iocb, IOCB_CMD_PREADV, fd, iov, 2, LLONG_MAX - sizeof(events[0]));
+	EXPECT_DONE(self->ctx, &self->iocb, sizeof(events));
+	EXPECT_EQ(IN_MODIFY, events[0].mask);
+	EXPECT_EQ(IN_ATTRIB, events[1].mask);
+	unlink(path);
+	close(fd);
+	close(file);
+}
+
 /* A terminal, in both directions, that nobody waits at. */
 TEST_F(part, terminal)
 {
