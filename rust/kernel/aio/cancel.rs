@@ -298,11 +298,14 @@ impl CancelList {
     #[inline(never)]
     fn cancel_by_index<'a>(
         &'a self,
-        mut guard: SpinLockIrqSaveGuard<'a, ()>,
+        guard: SpinLockIrqSaveGuard<'a, ()>,
         id: u64,
         max: usize,
     ) -> Result {
         let mut new = None;
+        // In this order they are dropped: an index that is not needed after all is freed without the
+        // lock.
+        let mut guard = guard;
 
         loop {
             // SAFETY: The lock is held, and no other reference to it is alive.
