@@ -820,15 +820,22 @@ static inline void *aio_destroy_thread(void *arg)
 	return NULL;
 }
 
-/* Starts @fn and waits until it sleeps in system call @nr. */
+/* Starts @fn and waits until it sleeps in system call @nr; false if it comes back before. */
 static inline bool aio_start_blocked(struct aio_caller *c, void *(*fn)(void *),
 				     long nr)
 {
+	int i;
+
 	c->tid = 0;
 	c->done = false;
 	if (pthread_create(&c->thread, NULL, fn, c))
 		return false;
-	return aio_wait_blocked(&c->tid, nr);
+	for (i = 0; i < 20000 && !c->done; i++) {
+		if (c->tid && aio_is_blocked(getpid(), c->tid, nr))
+			return true;
+		aio_sleep_ms(1);
+	}
+	return false;
 }
 
 static inline long aio_join(struct aio_caller *c)

@@ -663,7 +663,7 @@ static void *creator(void *arg)
 
 TEST_F(observe, all_at_once)
 {
-	long rounds = aio_long() ? 2000 : 100;
+	long rounds = aio_long() ? 2000 : 40;
 	pthread_t threads[5];
 	void *ret;
 	int i;
