@@ -558,7 +558,7 @@ TEST_F(pinned, killed_in_a_fault)
 		self->iocbs[3].aio_buf = (uintptr_t)late;
 		_exit(io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx) ? 1 : 2);
 	}
-	for (i = 0; i < 5000 && !blocked; i++) {
+	for (i = 0; i < 20000 && !blocked; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid) {
 			if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
 				SKIP(return, "no userfaultfd");
