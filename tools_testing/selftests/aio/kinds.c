@@ -941,6 +941,7 @@ FIXTURE_SETUP(kinds)
 	int i;
 
 	NEED_SETUP2();
+	FOR_PLAIN("when something is done is a matter of time");
 	/* So that all that are submitted at once have no room. */
 	if (!aio_poll_disk_make(&disk, 4))
 		SKIP(return, "no null_blk disk that can be polled (needs root and configfs)");
