@@ -18,6 +18,22 @@ use core::ptr::NonNull;
 /// # Invariants
 ///
 /// `ptr` is valid, and this value owns a reference of it.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::eventfd::EventFd;
+///
+/// // This is no descriptor of anything.
+/// assert_eq!(EventFd::from_fd(-1).err(), Some(EBADF));
+///
+/// /// Tells whoever waits for an eventfd of the current process.
+/// fn tell(fd: i32) -> Result {
+///     EventFd::from_fd(fd)?.signal();
+///     Ok(())
+/// }
+/// # assert_eq!(tell(-1), Err(EBADF));
+/// ```
 pub struct EventFd {
     ptr: NonNull<bindings::eventfd_ctx>,
 }

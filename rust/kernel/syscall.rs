@@ -42,6 +42,23 @@ pub enum TimeLayout {
 /// # Errors
 ///
 /// `EFAULT` if there is no readable memory.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     sync::threshold::Timeout,
+///     syscall::{
+///         timeout_from_user,
+///         TimeLayout, //
+///     },
+///     uaccess::UserPtr,
+/// };
+///
+/// let never = timeout_from_user(UserPtr::from_addr(0), TimeLayout::Time64)?;
+/// assert!(never == Timeout::Never);
+/// # Ok::<(), Error>(())
+/// ```
 #[doc(alias = "get_timespec64")]
 #[inline]
 pub fn timeout_from_user(ptr: UserPtr, layout: TimeLayout) -> Result<Timeout> {

@@ -24,6 +24,26 @@ fn current_table() -> *mut bindings::files_struct {
 ///
 /// If so, [`LocalFile::fget()`] would return the same file, unless it was opened with `O_PATH`;
 /// this takes no reference. Somebody who shares the table may close the descriptor at any time.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     fs::{
+///         is_open_as,
+///         LocalFile, //
+///     },
+///     sync::aref::ARef,
+/// };
+///
+/// /// The file of a descriptor, which is looked up only if it is another than the last one.
+/// fn file_of(fd: u32, last: ARef<LocalFile>) -> Result<ARef<LocalFile>> {
+///     if is_open_as(&last, fd) {
+///         return Ok(last);
+///     }
+///     Ok(LocalFile::fget(fd)?)
+/// }
+/// ```
 #[doc(alias = "files_lookup_fd_raw")]
 #[inline]
 pub fn is_open_as(file: &LocalFile, fd: u32) -> bool {

@@ -6,6 +6,22 @@ use super::LocalFile;
 use crate::bindings;
 
 /// The file system and the inode of an open file.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::fs::{
+///     FileId,
+///     LocalFile, //
+/// };
+///
+/// /// Whether two descriptions are of one file.
+/// fn same_file(a: &LocalFile, b: &LocalFile) -> bool {
+///     let (a, b) = (FileId::of(a), FileId::of(b));
+///
+///     a.dev == b.dev && a.ino == b.ino
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     /// The device number of the file system, as the kernel writes it (`MKDEV()`).

@@ -23,6 +23,26 @@ use crate::{
 /// # Invariants
 ///
 /// The file has an `fsync` operation.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     error::to_result,
+///     fs::{
+///         FsyncFile,
+///         LocalFile, //
+///     },
+/// };
+///
+/// /// What `fdatasync(2)` does.
+/// fn fdatasync(fd: u32) -> Result {
+///     let file = FsyncFile::new(LocalFile::fget(fd)?)?;
+///
+///     to_result(file.sync(true))
+/// }
+/// # assert_eq!(fdatasync(u32::MAX), Err(EBADF));
+/// ```
 pub struct FsyncFile(ARef<LocalFile>);
 
 // SAFETY: Flushing a file does not use its position, so it is no problem that the thread that has

@@ -31,6 +31,26 @@ use core::ptr::{
 /// # Invariants
 ///
 /// The file is open for reading, is a regular file or a block device, and has a page cache.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::fs::{
+///     LocalFile,
+///     Pending,
+///     ReadaheadFile, //
+/// };
+///
+/// /// Reads the beginning of a file ahead, and returns how much of it is there already.
+/// fn begin(fd: u32) -> Result<i64> {
+///     let file = ReadaheadFile::new(LocalFile::fget(fd)?)?;
+///     let len = file.size().min(file.chunk() as i64);
+///
+///     file.start(0, len)?;
+///     Ok(file.cached_to(0, len, Pending::Skip))
+/// }
+/// # assert_eq!(begin(u32::MAX), Err(EBADF));
+/// ```
 pub struct ReadaheadFile(ARef<LocalFile>);
 
 // SAFETY: What is read is told by the caller: the position of the file is not used, so it is no

@@ -11,6 +11,22 @@ use crate::{
 use core::ffi::c_int;
 
 /// A flag of an address space, which is clear in a new one, and after `fork(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::mm::{
+///     flags::MmFlag,
+///     Mm, //
+/// };
+///
+/// /// Says something once for each address space.
+/// fn warn_once(mm: &Mm) {
+///     if !MmFlag::AIO_MEMLOCK.test_and_set(mm) {
+///         pr_warn!("more memory is locked than RLIMIT_MEMLOCK allows\n");
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct MmFlag(c_int);
 

@@ -68,6 +68,27 @@ impl From<Exceeded> for ChargeError {
 /// # Invariants
 ///
 /// `nr_pages` are counted in the `locked_vm` of `mm` for this value.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::mm::{
+///     locked_vm::{
+///         ChargeError,
+///         Limit,
+///         LockedVm, //
+///     },
+///     Mm, //
+/// };
+///
+/// /// Charges 16 pages; they are given back when the value is dropped.
+/// fn charge(mm: &Mm) -> Result<LockedVm> {
+///     LockedVm::charge(mm, 16, Limit::Rlimit).map_err(|error| match error {
+///         ChargeError::Exceeded(_) => EAGAIN,
+///         ChargeError::Killed => EINTR,
+///     })
+/// }
+/// ```
 #[must_use = "the pages are given back when it is dropped"]
 pub struct LockedVm {
     mm: ARef<Mm>,

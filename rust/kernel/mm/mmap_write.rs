@@ -18,6 +18,22 @@ use crate::{
 /// # Invariants
 ///
 /// This guard owns the lock.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::mm::{
+///     mmap_write::MmapWriteGuard,
+///     Mm, //
+/// };
+///
+/// /// How much is locked, when nobody can change it.
+/// fn locked(mm: &Mm) -> Result<usize> {
+///     let guard = MmapWriteGuard::lock_killable(mm)?;
+///
+///     Ok(guard.locked_vm())
+/// }
+/// ```
 #[must_use = "the lock unlocks immediately when the guard is unused"]
 pub struct MmapWriteGuard<'a> {
     mm: &'a Mm,

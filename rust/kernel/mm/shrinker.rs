@@ -15,6 +15,38 @@ use crate::{
 };
 
 /// Something that keeps memory which it can do without.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     mm::shrinker::Shrink,
+///     sync::atomic::{
+///         Atomic,
+///         Relaxed, //
+///     },
+/// };
+///
+/// /// A number of things that could be made again.
+/// struct Store(Atomic<usize>);
+///
+/// impl Shrink for Store {
+///     fn count(&self) -> usize {
+///         self.0.load(Relaxed)
+///     }
+///
+///     fn scan(&self, nr: usize) -> usize {
+///         let freed = nr.min(self.0.load(Relaxed));
+///
+///         self.0.fetch_sub(freed, Relaxed);
+///         freed
+///     }
+/// }
+///
+/// let store = Store(Atomic::new(5));
+/// assert_eq!(store.scan(2), 2);
+/// assert_eq!(store.count(), 3);
+/// ```
 pub trait Shrink: Sync + 'static {
     /// Returns about how many objects could be freed; 0 if there are none.
     ///

@@ -60,6 +60,34 @@ pub enum WaitStep {
 ///
 /// Whoever provides what they wait for tells how much there is; only those are woken for whom it is
 /// enough.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::sync::{
+///     atomic::{
+///         Atomic,
+///         Relaxed, //
+///     },
+///     new_threshold_queue,
+///     threshold::{
+///         Timeout,
+///         WaitStep, //
+///     },
+/// };
+///
+/// let queue = KBox::pin_init(new_threshold_queue!(), GFP_KERNEL)?;
+/// let there = Atomic::new(2usize);
+///
+/// there.fetch_add(1, Relaxed);
+/// queue.wake(there.load(Relaxed));
+/// // Three are wanted, and three are there.
+/// queue.wait(Timeout::Never, 3, || match there.load(Relaxed) {
+///     n if n >= 3 => WaitStep::Done,
+///     n => WaitStep::Sleep(3 - n),
+/// });
+/// # Ok::<(), Error>(())
+/// ```
 #[pin_data]
 pub struct ThresholdQueue {
     #[pin]

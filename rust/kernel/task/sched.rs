@@ -12,6 +12,29 @@ use crate::{
 /// Lets other tasks run, if it is time for that.
 ///
 /// Must be called in a context that may sleep.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::task::{
+///     cond_resched,
+///     fatal_signal_pending, //
+/// };
+///
+/// /// Does something long, unless the task is killed.
+/// fn each(n: usize, mut step: impl FnMut(usize)) -> Result {
+///     for i in 0..n {
+///         if fatal_signal_pending() {
+///             return Err(EINTR);
+///         }
+///         step(i);
+///         cond_resched();
+///     }
+///     Ok(())
+/// }
+/// # each(3, |_| ())?;
+/// # Ok::<(), Error>(())
+/// ```
 #[inline]
 pub fn cond_resched() {
     // SAFETY: May be called by any task; in a context that may not sleep it would warn.
