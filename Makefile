@@ -9,12 +9,13 @@ MAKEFLAGS += --no-print-directory
 VARIABLES := AIO ARCH BUILD CACHE KERNEL_SRC EXTRA_CONFIG ACCEL JOBS TESTS TEST_TIMEOUT AIO_TEST_LONG PARTS REPEAT BURN \
 	SEEDS WORDS SHRINK \
 	CASES RUNS OPS QDS PROFILE STRICT IMAGES MAPS RESULTS QEMU_PLUGIN UPDATE RATIOS \
+	BUILD_POINTS BASE SIGNOFF SERIES_VERSION \
 	DEBUG CPUS SEED THREADS KERNEL_IMAGE SECONDS_EACH SYSTEMS CHECKOUT
 export $(VARIABLES)
 $(foreach v,$(VARIABLES),\
 	$(if $($(v)),,$(eval unexport $(v))))
 
-.PHONY: help run shell kernel test test-all test-tools kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri htmldocs clean
+.PHONY: help run shell kernel test test-all test-tools kunit selftests spec-check diff-test test-clients test-debug bench bench-check lint unsafe-audit test-install miri doc htmldocs series check-all clean
 
 # "make help TARGET" tells of the target, and does not make it.
 ifeq ($(firstword $(MAKECMDGOALS)),help)
@@ -30,7 +31,7 @@ else
 help:
 	@scripts/help
 
-run shell kernel lint diff-test test-debug test-all test-tools bench bench-check test-install miri htmldocs:
+run shell kernel lint diff-test test-debug test-all test-tools bench bench-check test-install miri doc htmldocs series check-all:
 	@scripts/$@
 
 test:

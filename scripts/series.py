@@ -129,13 +129,18 @@ def statements(lines, path):
 
 def difference(old, new, path):
     """A list of pieces: lines that stay (old, None), and changes (old lines, new lines)."""
-    done = subprocess.run(["diff", "-U0", old, new], capture_output=True, text=True, check=False)
+    # git's differences begin and end where functions do.
+    done = subprocess.run(["git", "diff", "--no-index", "--no-ext-diff", "--no-color", "--indent-heuristic", "-U0",
+                           "--src-prefix=a/", "--dst-prefix=b/", old, new],
+                          capture_output=True, text=True, check=False)
     before = pathlib.Path(old).read_text().splitlines(keepends=True)
     pieces, at = [], 0
     hunk = None
     hunks = []
-    for line in done.stdout.splitlines(keepends=True)[2:]:
+    for line in done.stdout.splitlines(keepends=True):
         match = re.match(r"@@ -(\d+)(?:,(\d+))? \+", line)
+        if not match and hunk is None:
+            continue
         if match:
             count = int(match[2]) if match[2] is not None else 1
             # Where nothing is taken away, the number is that of the line before.
