@@ -2180,7 +2180,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = { { "cell", 1, NULL, 'C' }, { 0 } };
 	static const char * const caches[] = { "kioctx", "aio_kiocb" };
 	long inodes, objects[2], nr, now, pinned;
-	unsigned long ops = aio_long() ? 20000 : 7000, seed = 1;
+	unsigned long ops = aio_long() ? 20000 : is_32bit_pointer() ? 4000 : 7000, seed = 1;
 	unsigned int nr_workers = 8, cells, patience = 120, i;
 	struct aio_slow_disk slow = { 0 }, polled = { 0 };
 	char *only = NULL, *dir = NULL;
