@@ -16,15 +16,22 @@
  * which nothing makes fail; the other tests do that with bad pointers. Work items
  * are not part of the calling thread.
  *
+ * With io_setup2() the pages of iocbs and buffers are not there before, so that pinning
+ * them fails, too; what is pinned is a part of what must not leak.
+ *
  * The errors:
  *
  * io_setup()		ENOMEM
+ * io_setup2()		ENOMEM; EFAULT: the id can't be copied
  * io_submit()		EAGAIN: no memory for the request; EFAULT: iocb or vector can't
  *			be copied; ENOMEM: vector, credentials, the operation's own
  * io_getevents()	EFAULT
  * io_pgetevents()	EFAULT
  * io_cancel()		none
  * io_destroy()		none
+ *
+ * On a threaded context, where a thread or what it needs can't be made, what a plain context
+ * can do is done so, or io_submit() says EAGAIN or ENOMEM, and the next one finds a thread.
  * mremap()		ENOMEM
  * fork()		ENOMEM, EAGAIN
  */
@@ -32,8 +39,9 @@
 #include <stdarg.h>
 #include <sys/wait.h>
 #include "../kselftest.h"
-#include "aio_test.h"
+#include "aio_ext_test.h"
 
+#define AUTO_THREADS	"/proc/sys/fs/aio-auto-threads"
 #define DEBUGFS		"/sys/kernel/debug"
 #define MANY		1000000000LL
 #define MOST_POINTS	2000
@@ -147,6 +155,7 @@ struct state {
 	long long locked;
 	int rings;
 	int fds;
+	long long pinned;
 };
 
 static int count_fds(void)
@@ -158,9 +167,13 @@ static int count_fds(void)
 	return n;
 }
 
+/* Only where something is pinned: to bring the numbers of all processors together takes time. */
+static bool look_at_pins;
+
 static struct state look(void)
 {
-	return (struct state){ aio_nr(), aio_locked(getpid()), aio_maps(0, NULL), count_fds() };
+	return (struct state){ aio_nr(), aio_locked(getpid()), aio_maps(0, NULL), count_fds(),
+			       look_at_pins ? aio_pinned() : 0 };
 }
 
 static void compare(const struct state *a, const struct state *b, unsigned int n, const char *when)
@@ -173,6 +186,9 @@ static void compare(const struct state *a, const struct state *b, unsigned int n
 		wrong("point %u, %s: %d rings mapped, there were %d", n, when, b->rings, a->rings);
 	if (a->fds != b->fds)
 		wrong("point %u, %s: %d files open, there were %d", n, when, b->fds, a->fds);
+	if (b->pinned > a->pinned && !aio_pinned_back_to(a->pinned))
+		wrong("point %u, %s: %lld pages pinned, there were %lld", n, when, aio_pinned(),
+		      a->pinned);
 }
 
 /* ------------------------------------------------------ the calls */
@@ -180,11 +196,14 @@ static void compare(const struct state *a, const struct state *b, unsigned int n
 struct world {
 	/* One that must stay usable, and one for the call. */
 	aio_context_t ctx, own;
-	int file, ro, null, event, pipe[2], disk;
+	int file, ro, null, event, pipe[2], disk, cached, mem;
 	char *buf;
 	struct iocb iocb[3];
 	struct iovec vec[40];
 	struct io_event *events;
+	/* For contexts of io_setup2(). */
+	struct iocb *array;
+	char *area;
 	int parameter;
 };
 
@@ -244,6 +263,226 @@ static void after_setup(struct world *w, long ret, enum source failed, unsigned 
 		return;
 	}
 	roundtrip(w, w->own, n);
+	ret = io_destroy(w->own);
+	if (ret)
+		wrong("point %u: io_destroy(): %ld", n, ret);
+}
+
+#define ARRAY_NR	8
+#define AREA_PAGES	64
+#define ALL_KINDS	(USERIOCB | FIXEDBUFS | IOPOLL)
+
+/* Flags of io_setup2(); whether the iocbs are in pages that are not there yet. */
+enum { NEW_ARRAY = 0x100, ON_DISK = 0x200 };
+
+static bool before_setup2(struct world *w)
+{
+	int flags = w->parameter & ALL_KINDS, i;
+
+	if (!aio_has_setup2())
+		return false;
+	w->own = 0;
+	if (w->parameter & NEW_ARRAY) {
+		madvise(w->array, PAGE, MADV_DONTNEED);
+		return true;
+	}
+	for (i = 0; i < ARRAY_NR; i++)
+		aio_prep(&w->array[i], IOCB_CMD_PREAD, w->file,
+			 w->area + i * AREA_PAGES / ARRAY_NR * PAGE,
+			 (i % 4) * AREA_PAGES / ARRAY_NR / 3 * PAGE, 0);
+	/* Not the first one, which is used. */
+	w->array[0].aio_nbytes = 512;
+	if (flags & FIXEDBUFS)
+		madvise(w->area, AREA_PAGES * PAGE, MADV_DONTNEED);
+	return true;
+}
+
+static long call_setup2(struct world *w)
+{
+	unsigned int flags = w->parameter & ALL_KINDS;
+
+	return io_setup2(ARRAY_NR, flags, flags & USERIOCB ? w->array : NULL, &w->own);
+}
+
+static void after_setup2(struct world *w, long ret, enum source failed, unsigned int n)
+{
+	struct io_event event = { 0 };
+
+	if (ret) {
+		if (w->own)
+			wrong("point %u: io_setup2() failed with %ld, but has stored an id", n, ret);
+		return;
+	}
+	if (w->parameter & USERIOCB && !(w->parameter & (IOPOLL | NEW_ARRAY))) {
+		ret = aio_run_index(w->own, 0, &event);
+		if (ret != 1 || event.res != 512 || event.obj)
+			wrong("point %u: the context does not work: %ld, res %lld", n, ret,
+			      (long long)event.res);
+	}
+	ret = io_destroy(w->own);
+	if (ret)
+		wrong("point %u: io_destroy(): %ld", n, ret);
+}
+
+/* A request to a context of one of the kinds. */
+static bool before_submit2(struct world *w)
+{
+	int i;
+
+	if (w->parameter & ON_DISK && w->disk < 0)
+		return false;
+	if (!before_setup2(w))
+		return false;
+	for (i = 0; i < ARRAY_NR; i++)
+		aio_prep(&w->array[i], IOCB_CMD_PREAD,
+			 w->parameter & ON_DISK ? w->disk : w->file,
+			 w->area + i * PAGE, PAGE, i * PAGE);
+	return !call_setup2(w);
+}
+
+static long call_submit2(struct world *w)
+{
+	unsigned long names[2] = { 1, 2 };
+
+	if (!(w->parameter & USERIOCB)) {
+		names[0] = (unsigned long)&w->array[1];
+		names[1] = (unsigned long)&w->array[2];
+	}
+	return aio_submit_indices(w->own, 2, names);
+}
+
+static void after_submit2(struct world *w, long ret, enum source failed, unsigned int n)
+{
+	struct timespec ts = { 20, 0 };
+	struct io_event events[4];
+	long got = 0, expected = ret > 0 ? ret : 0, i;
+
+	if (ret == 0 || ret > 2)
+		wrong("point %u: io_submit() returned %ld", n, ret);
+	if (expected)
+		got = io_getevents(w->own, expected, 4, events, &ts);
+	if (got != expected)
+		wrong("point %u: %ld events of %ld requests", n, got, expected);
+	for (i = 0; i < got; i++) {
+		long long res = events[i].res;
+
+		if (res != PAGE && (failed == SOURCES ||
+				    (res != -EFAULT && res != -ENOMEM && res != -EIO &&
+				     res != -EAGAIN)))
+			wrong("point %u: event with %lld", n, res);
+	}
+	ret = io_destroy(w->own);
+	if (ret)
+		wrong("point %u: io_destroy(): %ld", n, ret);
+}
+
+/* ------------------------------------------------------ threaded contexts */
+
+/* What is submitted. */
+enum { WRITE_MEM, BEHIND_A_WRITE, SYNC_BEHIND, READ_PIPE, READ_DISK, SYNC_FILE, OPEN_PATH };
+
+static bool setup_threaded(aio_context_t *ctx)
+{
+	long long old = aio_read_number(AUTO_THREADS);
+	long ret;
+
+	*ctx = 0;
+	if (old < 0 || aio_write_text(AUTO_THREADS, "1"))
+		return false;
+	ret = io_setup(16, ctx);
+	aio_write_text(AUTO_THREADS, old ? "1" : "0");
+	return !ret;
+}
+
+/* How many requests that are. */
+static int prepare_threaded(struct world *w)
+{
+	struct iocb *iocb = w->iocb;
+
+	switch (w->parameter) {
+	case BEHIND_A_WRITE:
+	case SYNC_BEHIND:
+	case WRITE_MEM:
+		aio_prep(&iocb[0], IOCB_CMD_PWRITE, w->mem, w->buf, PAGE, 0);
+		aio_prep(&iocb[1], IOCB_CMD_PREAD, w->mem, w->buf + PAGE, PAGE, 0);
+		if (w->parameter == SYNC_BEHIND)
+			aio_prep(&iocb[1], IOCB_CMD_FSYNC, w->mem, NULL, 0, 0);
+		return w->parameter == WRITE_MEM ? 1 : 2;
+	case READ_PIPE:
+		aio_prep(&iocb[0], IOCB_CMD_PREAD, w->pipe[0], w->buf, 1, 0);
+		return 1;
+	case READ_DISK:
+		if (w->cached < 0)
+			return 0;
+		posix_fadvise(w->cached, 0, 0, POSIX_FADV_DONTNEED);
+		aio_prep(&iocb[0], IOCB_CMD_PREAD, w->cached, w->buf, PAGE, 0);
+		return 1;
+	case SYNC_FILE:
+		aio_prep(&iocb[0], IOCB_CMD_FSYNC, w->file, NULL, 0, 0);
+		return 1;
+	default:
+		aio_prep(&iocb[0], IOCB_CMD_OPENAT, AT_FDCWD, "/dev/null", 0, O_RDWR);
+		return 1;
+	}
+}
+
+/* What the event of such a request may say. */
+static bool good_result(struct world *w, const struct io_event *event, bool failure)
+{
+	const struct iocb *iocb = (const struct iocb *)(uintptr_t)event->obj;
+	long long res = event->res;
+
+	if (res < 0)
+		return failure && (res == -ENOMEM || res == -EFAULT || res == -EIO);
+	if (iocb->aio_lio_opcode == IOCB_CMD_OPENAT)
+		return !close(res);
+	return res == (long long)iocb->aio_nbytes;
+}
+
+/* In a pool that is there: a read of an empty pipe keeps it. */
+static bool before_threaded(struct world *w)
+{
+	struct iocb *keep = &w->iocb[2];
+
+	if (!setup_threaded(&w->own))
+		return false;
+	aio_prep(keep, IOCB_CMD_PREAD, w->pipe[0], w->events, 1, 0);
+	if (prepare_threaded(w) && aio_submit_one(w->own, keep) == 1)
+		return true;
+	io_destroy(w->own);
+	return false;
+}
+
+static long call_threaded(struct world *w)
+{
+	struct iocb *list[] = { &w->iocb[0], &w->iocb[1] };
+	bool two = w->parameter == BEHIND_A_WRITE || w->parameter == SYNC_BEHIND;
+
+	return io_submit(w->own, two ? 2 : 1, list);
+}
+
+static void after_threaded(struct world *w, long ret, enum source failed, unsigned int n)
+{
+	struct timespec ts = { 20, 0 };
+	struct io_event events[2];
+	long got = 0, i;
+
+	if (ret == 1 && w->parameter == READ_PIPE) {
+		ret = io_cancel(w->own, &w->iocb[0], &events[0]);
+		if (ret != -EINPROGRESS)
+			wrong("point %u: io_cancel(): %ld", n, ret);
+		got = io_getevents(w->own, 1, 2, events, &ts);
+		if (got != 1 || events[0].res != -EINTR)
+			wrong("point %u: %ld events of a request that was cancelled", n, got);
+	} else if (ret > 0) {
+		got = io_getevents(w->own, ret, 2, events, &ts);
+		if (got != ret)
+			wrong("point %u: %ld events of %ld requests", n, got, ret);
+		for (i = 0; i < got; i++)
+			if (!good_result(w, &events[i], failed != SOURCES))
+				wrong("point %u: event with %lld", n, (long long)events[i].res);
+	}
+	/* It ends the one that keeps the pool, too. */
 	ret = io_destroy(w->own);
 	if (ret)
 		wrong("point %u: io_destroy(): %ld", n, ret);
@@ -522,6 +761,35 @@ static int exit_child(struct world *w, unsigned int n, bool fresh)
 	return 0;
 }
 
+/* A process that has no threads yet. @w->parameter is what it does first. */
+static int first_thread_child(struct world *w, unsigned int n)
+{
+	struct timespec ts = { 20, 0 };
+	struct io_event event;
+	aio_context_t ctx;
+	long ret, i;
+
+	if (!setup_threaded(&ctx) || !prepare_threaded(w))
+		return 10;
+	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (nth_fd < 0)
+		return 11;
+	arm(n);
+	ret = aio_submit_one(ctx, &w->iocb[0]);
+	disarm();
+	if (ret != 1 && ret != -EAGAIN && ret != -ENOMEM && ret != -EFAULT)
+		return 12;
+	if (ret == 1 && (io_getevents(ctx, 1, 1, &event, &ts) != 1 ||
+			 !good_result(w, &event, true)))
+		return 13;
+	/* What was not to be had is there now. */
+	for (i = 0; i < 2; i++)
+		if (aio_submit_one(ctx, &w->iocb[0]) != 1 ||
+		    io_getevents(ctx, 1, 1, &event, &ts) != 1 || !good_result(w, &event, false))
+			return 14;
+	return ret == 1 ? 0 : 1;
+}
+
 static const struct test tests[] = {
 #define SETUP_ERRORS	{ { ENOMEM }, { ENOMEM }, { EFAULT } }
 	{ "io_setup: one page", before_setup, call_setup, after_setup, 1, { 1 }, SETUP_ERRORS },
@@ -536,6 +804,17 @@ static const struct test tests[] = {
 	{ "io_setup: 16 more contexts", before_setup, call_setup, after_setup, 16 << 16 | 1, { 1 },
 	  SETUP_ERRORS },
 	{ "io_setup: no more contexts", before_setup, call_setup, after_setup, 1, { 1 },
+	  SETUP_ERRORS },
+	{ "io_setup2: plain", before_setup2, call_setup2, after_setup2, 0, { 1 }, SETUP_ERRORS },
+	{ "io_setup2: USERIOCB", before_setup2, call_setup2, after_setup2, USERIOCB, { 1 },
+	  SETUP_ERRORS },
+	{ "io_setup2: USERIOCB, no page", before_setup2, call_setup2, after_setup2,
+	  USERIOCB | NEW_ARRAY, { 1, 1 }, SETUP_ERRORS },
+	{ "io_setup2: FIXEDBUFS", before_setup2, call_setup2, after_setup2,
+	  USERIOCB | FIXEDBUFS, { 4, 10 }, SETUP_ERRORS },
+	{ "io_setup2: IOPOLL", before_setup2, call_setup2, after_setup2, IOPOLL, { 3 },
+	  SETUP_ERRORS },
+	{ "io_setup2: all three", before_setup2, call_setup2, after_setup2, ALL_KINDS, { 5, 10 },
 	  SETUP_ERRORS },
 #define SUBMIT_ERRORS	{ { EAGAIN, ENOMEM }, { EAGAIN, ENOMEM }, { EFAULT } }
 #define SUBMIT(name, parameter, copies) \
@@ -569,6 +848,25 @@ static const struct test tests[] = {
 	SUBMIT("POLL, not ready", IOCB_CMD_POLL | NEVER, 1),
 	SUBMIT("POLL, not ready, eventfd", IOCB_CMD_POLL | NEVER | RESFD, 1),
 	SUBMIT("POLL, not ready, two", IOCB_CMD_POLL | NEVER | TWICE, 1),
+#define SUBMIT2(name, parameter, least) \
+	{ "io_submit: " name, before_submit2, call_submit2, after_submit2, parameter, \
+	  { least }, SUBMIT_ERRORS }
+	SUBMIT2("USERIOCB", USERIOCB, 1),
+	SUBMIT2("USERIOCB, disk", USERIOCB | ON_DISK, 1),
+	SUBMIT2("FIXEDBUFS", USERIOCB | FIXEDBUFS, 1),
+	SUBMIT2("FIXEDBUFS, disk", USERIOCB | FIXEDBUFS | ON_DISK, 1),
+	SUBMIT2("IOPOLL, disk", IOPOLL | ON_DISK, 1),
+	SUBMIT2("all three, disk", ALL_KINDS | ON_DISK, 1),
+#define THREADED(name, parameter) \
+	{ "threaded: " name, before_threaded, call_threaded, after_threaded, parameter, \
+	  { 1 }, SUBMIT_ERRORS }
+	THREADED("write to memory", WRITE_MEM),
+	THREADED("read behind a write", BEHIND_A_WRITE),
+	THREADED("FSYNC behind a write", SYNC_BEHIND),
+	THREADED("read of a pipe", READ_PIPE),
+	THREADED("read of a disk", READ_DISK),
+	THREADED("FSYNC", SYNC_FILE),
+	THREADED("OPENAT", OPEN_PATH),
 #define READ_ERRORS	{ { 0 }, { EFAULT }, { EFAULT } }
 	{ "io_getevents", before_getevents, call_getevents, after_getevents, 3, { 0, 0, 2 },
 	  READ_ERRORS },
@@ -616,6 +914,7 @@ static void run(const struct test *test, struct world *w, long inodes)
 	int i;
 
 	bad = false;
+	look_at_pins = test->call == call_setup2 || test->call == call_submit2;
 	/*
 	 * Not each call allocates the same, since caches are filled in between, and
 	 * checkers of the kernel have memory of their own. So a point may be passed
@@ -692,26 +991,38 @@ static void run(const struct test *test, struct world *w, long inodes)
 }
 
 /* What a process does that does not come back, seen from its parent. */
-static void run_child(const char *name, struct world *w, bool fresh)
+enum life { END, FIRST_CONTEXT, FIRST_WRITE, FIRST_OPEN };
+
+static void run_child(const char *name, struct world *w, enum life life)
 {
 	unsigned int points[SOURCES] = { 0 }, survived = 0, n;
-	struct state before = look(), after;
+	struct state before, after;
 	int status, i, quiet = 0;
 
 	bad = false;
+	if (life >= FIRST_WRITE && access(AUTO_THREADS, W_OK)) {
+		ksft_test_result_skip("%s: not possible here\n", name);
+		return;
+	}
+	look_at_pins = false;
+	before = look();
 	what_failed();
 	for (n = 1; n < MOST_POINTS && quiet < 3; n++) {
 		enum source failed;
 		pid_t pid = fork();
 
+		if (!pid && life >= FIRST_WRITE) {
+			w->parameter = life == FIRST_WRITE ? WRITE_MEM : OPEN_PATH;
+			_exit(first_thread_child(w, n));
+		}
 		if (!pid)
-			_exit(exit_child(w, n, fresh));
+			_exit(exit_child(w, n, life == FIRST_CONTEXT));
 		if (pid < 0 || waitpid(pid, &status, 0) != pid) {
 			wrong("point %u: %s", n, strerror(errno));
 			break;
 		}
 		failed = what_failed();
-		if (status && !(fresh && status == 1 << 8 && failed != SOURCES))
+		if (status && !(life != END && status == 1 << 8 && failed != SOURCES))
 			wrong("point %u: the process ended with %x", n, status);
 		/* The end of a process is over a little later than it can be seen. */
 		for (i = 0; i < 500; i++) {
@@ -751,7 +1062,7 @@ int main(void)
 {
 	const int n = ARRAY_SIZE(tests);
 	struct aio_slow_disk slow = { 0 };
-	struct world w = { .disk = -1 };
+	struct world w = { .disk = -1, .cached = -1 };
 	struct state before, after;
 	long inodes;
 	int i;
@@ -759,22 +1070,28 @@ int main(void)
 	ksft_print_header();
 	if (geteuid() || !can_inject())
 		ksft_exit_skip("no fail-nth, failslab, fail_page_alloc, fail_usercopy\n");
-	ksft_set_plan(n + 3);
+	ksft_set_plan(n + 5);
 	in_line = aio_is_rust();
 
 	w.file = aio_disk_file(O_RDWR);
+	w.mem = aio_mem_file();
 	w.event = eventfd(0, EFD_NONBLOCK);
 	w.null = open("/dev/null", O_RDWR);
 	w.buf = aio_pages(64 * PAGE, PROT_READ | PROT_WRITE);
 	w.events = aio_pages(PAGE, PROT_READ | PROT_WRITE);
+	w.array = aio_pages(PAGE, PROT_READ | PROT_WRITE);
+	w.area = aio_pages(AREA_PAGES * PAGE, PROT_READ | PROT_WRITE);
 	if (w.file < 0 || w.event < 0 || pipe(w.pipe) || w.buf == MAP_FAILED ||
-	    w.events == MAP_FAILED || ftruncate(w.file, 1 << 20) || io_setup(32, &w.ctx))
+	    w.events == MAP_FAILED || w.array == MAP_FAILED || w.area == MAP_FAILED ||
+	    ftruncate(w.file, 1 << 20) || io_setup(32, &w.ctx))
 		ksft_exit_fail_msg("no world: %s\n", strerror(errno));
 	memset(w.buf, 1, 64 * PAGE);
 	if (pwrite(w.file, w.buf, 64 * PAGE, 0) != 64 * PAGE)
 		ksft_exit_fail_msg("can't write: %s\n", strerror(errno));
 	if (aio_slow_disk_make(&slow, 1))
 		w.disk = open(slow.dev, O_RDWR | O_DIRECT);
+	if (w.disk >= 0)
+		w.cached = open(slow.dev, O_RDONLY);
 
 	inodes = aio_ring_inodes();
 	knobs(true);
@@ -782,8 +1099,10 @@ int main(void)
 	before = look();
 	for (i = 0; i < n; i++)
 		run(&tests[i], &w, inodes);
-	run_child("io_setup: first of a process", &w, true);
-	run_child("exit", &w, false);
+	run_child("io_setup: first of a process", &w, FIRST_CONTEXT);
+	run_child("exit", &w, END);
+	run_child("threaded: first write", &w, FIRST_WRITE);
+	run_child("threaded: first OPENAT", &w, FIRST_OPEN);
 	knobs(false);
 	after = look();
 
@@ -797,6 +1116,8 @@ int main(void)
 	ksft_test_result(!bad, "nothing is left\n");
 	if (w.disk >= 0)
 		close(w.disk);
+	if (w.cached >= 0)
+		close(w.cached);
 	aio_slow_disk_remove(&slow);
 	ksft_finished();
 }
