@@ -156,11 +156,13 @@ static inline bool aio_poll_disk_fill(const struct aio_slow_disk *disk, unsigned
 {
 	const size_t size = 1 << 20;
 	unsigned int i;
+	int fd, status;
 	char *buf;
-	int fd;
 
-	if (access("/proc/config.gz", R_OK) ||
-	    system("gzip -dc /proc/config.gz | grep -qx CONFIG_DEBUG_ATOMIC_SLEEP=y"))
+	/* Only if it is certain that nobody looks. */
+	status = system("c=$(gzip -dc /proc/config.gz) || exit 2; "
+			"echo \"$c\" | grep -qx CONFIG_DEBUG_ATOMIC_SLEEP=y");
+	if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 1)
 		return true;
 	fd = open(disk->dev, O_WRONLY | O_DIRECT);
 	if (fd < 0)
