@@ -208,6 +208,7 @@ impl Pool {
             threads: 0,
             spawning: 0,
             idle: 0,
+            short: false,
             users: 0,
             dead: false,
         };
@@ -239,15 +240,15 @@ impl Pool {
                 Some(pool) => pool,
                 None => table::set_pool(context, identity, Self::new(identity)?),
             };
-            let has_thread = pool.state.with(|s| {
+            let found = pool.state.with(|s| {
                 if s.dead {
                     return None;
                 }
                 s.users += 1;
                 // One that is being made may turn out not to be possible.
-                Some(s.threads > s.spawning)
+                Some((s.threads > s.spawning, s.short && s.idle == 0))
             });
-            let Some(has_thread) = has_thread else {
+            let Some((has_thread, short)) = found else {
                 continue;
             };
             // From here on its threads don't leave because there is nothing to do.
@@ -259,6 +260,9 @@ impl Pool {
                     return Err(EAGAIN);
                 }
                 ticket.0.spawn()?;
+            } else if short && ticket.0.has_view_of_current() {
+                // Those that there are may be busy for ever, and it may be possible now.
+                let _ = ticket.0.spawn();
             }
             return Ok(ticket);
         }
@@ -292,6 +296,7 @@ impl Pool {
         self.state.with(|s| {
             s.threads -= usize::from(result.is_err());
             s.spawning -= 1;
+            s.short = result.is_err();
         });
         result
     }
@@ -328,7 +333,7 @@ impl Pool {
                                 self.die();
                             }
                             // If it is not possible, what comes next waits until this thread is
-                            // back.
+                            // back, or who submits something can make one.
                             let _ = self.spawn();
                         }
                     } else if wake {

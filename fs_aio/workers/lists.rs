@@ -87,6 +87,8 @@ pub(super) struct State {
     /// How many of them are being made; some may be there already, or have left.
     pub(super) spawning: usize,
     pub(super) idle: usize,
+    /// The last attempt to make one has failed.
+    pub(super) short: bool,
     /// How many operations there are, wherever they are.
     pub(super) users: usize,
     /// Its threads leave, or have left.

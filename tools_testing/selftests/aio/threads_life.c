@@ -784,6 +784,54 @@ TEST_F(life, limit_of_processes)
 	EXPECT_EQ(0, await_child(pid));
 }
 
+/* The only thread that there may be sits in a read. Then there may be more. */
+static void short_child(int tty)
+{
+	struct rlimit lim = { 2, 10 };
+	int mem = aio_mem_file(), i;
+	struct io_event events[2];
+	aio_context_t ctx = 0;
+	struct iocb iocb[3];
+	char c;
+
+	if (setup_threaded(4, &ctx) || setrlimit(RLIMIT_NPROC, &lim) ||
+	    setresgid(54322, 54322, 54322) || setresuid(54322, 54322, 54322))
+		_exit(1);
+	aio_prep(&iocb[0], IOCB_CMD_PREAD, tty, &c, 1, 0);
+	for (i = 1; i < 3; i++)
+		aio_prep(&iocb[i], IOCB_CMD_PWRITE, mem, "x", 1, i);
+	if (aio_submit_one(ctx, &iocb[0]) != 1 || aio_submit_one(ctx, &iocb[1]) != 1)
+		_exit(2);
+	aio_sleep_ms(50);
+	if (aio_drain(ctx) || tasks_of(getpid()).all != 2)
+		_exit(3);
+	lim.rlim_cur = lim.rlim_max;
+	if (setrlimit(RLIMIT_NPROC, &lim) || aio_submit_one(ctx, &iocb[2]) != 1)
+		_exit(4);
+	/* What waits already is done, too. */
+	if (await_events(ctx, events, 2) != 2 || events[0].res != 1 || events[1].res != 1)
+		_exit(5);
+	_exit(aio_drain(ctx) ? 6 : 0);
+}
+
+TEST_F(life, limit_is_raised)
+{
+	struct ends tty;
+	pid_t pid;
+
+	if (geteuid())
+		SKIP(return, "is for root");
+	if (threads_plain())
+		SKIP(return, "a plain context waits in io_submit()");
+	ASSERT_TRUE(ends_open(&tty, ENDS_PTY, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		short_child(tty.in);
+	EXPECT_EQ(0, await_child(pid));
+	ends_close(&tty);
+}
+
 static volatile sig_atomic_t timers_left;
 
 /* Only so many: on a slow machine nothing could ever be done between two of them. */
