@@ -10,8 +10,8 @@
 //! # Cancelling
 //!
 //! That is done with the lock of the context's list held, so nothing ends there: what waits is
-//! taken out of its list, and a work item of the pool abandons it; what a thread does is
-//! interrupted; of all else it is noted, for whoever has it.
+//! taken out of its list, or from its page, and a work item of the pool abandons it; what a thread
+//! does is interrupted; of all else it is noted, for whoever has it.
 
 use crate::{
     ops::threaded::RwJob,
@@ -86,6 +86,13 @@ pub(crate) trait Perform: Sized + Send + Sync + 'static {
         Some(this)
     }
 
+    /// Takes it back from where the file has parked it, if it is there.
+    ///
+    /// Called with locks held.
+    fn take_back(_this: &Carried<Self>) -> Option<SlabArc<Carried<Self>>> {
+        None
+    }
+
     /// Returns what there is of a result if the operation is given up.
     fn partial(&self) -> Option<isize> {
         None
@@ -155,13 +162,18 @@ impl_has_cancel_node! {
 impl<J: Perform> Cancellable for Carried<J> {
     fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
-        if !self.pool().cancel(&self.links) {
-            // Whoever takes it from here sees the mark: it takes this lock after that.
-            self.thread.with(|thread| {
-                if let Some(thread) = thread {
-                    io_thread::interrupt(thread);
-                }
-            });
+        if self.pool().cancel(&self.links) {
+            return;
+        }
+        // Whoever takes it from here sees the mark: it takes this lock after that.
+        self.thread.with(|thread| {
+            if let Some(thread) = thread {
+                io_thread::interrupt(thread);
+            }
+        });
+        // Who parks it has done so before it took the lock, or looks for the mark afterwards.
+        if let Some(this) = J::take_back(self) {
+            self.pool().abandon(this);
         }
     }
 }

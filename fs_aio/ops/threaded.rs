@@ -172,6 +172,12 @@ impl Perform for RwJob {
             this = match creds.scoped(|| SharedKiocb::carry_on(this, how)) {
                 Progress::InFlight(this) => {
                     this.handing_on();
+                    // Who has cancelled it may have been too early to find it at its page.
+                    if this.is_given_up() {
+                        if let Some(parked) = Self::take_back(&this) {
+                            Carried::give_up(parked);
+                        }
+                    }
                     return Carried::put(this);
                 }
                 Progress::Interrupted(this) => {
@@ -227,6 +233,10 @@ impl Perform for RwJob {
             let _ = cancel::cancel(this.context(), this.inner_name());
         }
         Some(this)
+    }
+
+    fn take_back(this: &Carried<Self>) -> Option<SlabArc<Carried<Self>>> {
+        SharedKiocb::take_back(this)
     }
 
     fn partial(&self) -> Option<isize> {

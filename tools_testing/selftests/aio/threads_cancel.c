@@ -400,6 +400,199 @@ TEST_F(frozen, destroy)
 	EXPECT_GE(BLOCK, after.st_size);
 }
 
+/* ------------------------------------------------------ reads that wait for a page */
+
+#define PAGES	16
+
+FIXTURE(page) {
+	struct aio_slow_disk disk;
+	int fd;
+	aio_context_t ctx;
+	struct iocb iocb[PAGES], *list[PAGES];
+	char *buf;
+	long long pos;
+};
+
+FIXTURE_VARIANT(page) {
+	/* How long the disk takes, and how often it is tried. */
+	int ms, rounds;
+};
+
+FIXTURE_VARIANT_ADD(page, slow) { .ms = 1000, .rounds = 12 };
+FIXTURE_VARIANT_ADD(page, fast) { .ms = 2, .rounds = 100 };
+
+FIXTURE_SETUP(page)
+{
+	int i;
+
+	NEED_THREADS();
+	if (!aio_slow_disk_make(&self->disk, variant->ms))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+	self->fd = open(self->disk.dev, O_RDONLY);
+	ASSERT_LE(0, self->fd);
+	self->buf = aio_pages(PAGES * BLOCK, PROT_READ | PROT_WRITE);
+	for (i = 0; i < PAGES; i++)
+		self->list[i] = &self->iocb[i];
+	ASSERT_EQ(0, setup_threaded(PAGES, &self->ctx));
+}
+
+FIXTURE_TEARDOWN_PARENT(page)
+{
+	aio_slow_disk_remove(&self->disk);
+}
+
+static void page_prep(struct _test_data_page *self, int nr)
+{
+	int i;
+
+	/* Each page is read once. */
+	posix_fadvise(self->fd, 0, 0, POSIX_FADV_DONTNEED);
+	posix_fadvise(self->fd, 0, 0, POSIX_FADV_RANDOM);
+	memset(self->buf, 0xee, PAGES * BLOCK);
+	for (i = 0; i < nr; i++) {
+		self->pos = self->pos >= 60 << 20 ? 4 << 20 : self->pos + 16 * BLOCK;
+		aio_prep(&self->iocb[i], IOCB_CMD_PREAD, self->fd, self->buf + i * BLOCK, BLOCK,
+			 self->pos);
+	}
+}
+
+/* Whether what was asked for has come meanwhile. */
+static bool page_is_there(struct _test_data_page *self, int i)
+{
+	char c;
+	struct iovec iov = { &c, 1 };
+
+	return preadv2(self->fd, &iov, 1, self->iocb[i].aio_offset, RWF_NOWAIT) == 1;
+}
+
+/* The disk is at it. */
+static bool page_is_asked_for(struct _test_data_page *self)
+{
+	return EVENTUALLY(aio_disk_stat(self->disk.dev, "inflight", 0) > 0);
+}
+
+/* The event is there before the page; if a machine is too slow to see that, it has more tries. */
+TEST_F_TIMEOUT(page, cancelled, 300)
+{
+	int round, early = 0;
+	long ret;
+
+	if (variant->ms < 100)
+		return;
+	for (round = 0; round < variant->rounds && !early; round++) {
+		page_prep(self, 1);
+		ASSERT_EQ(1, io_submit(self->ctx, 1, self->list));
+		ASSERT_TRUE(page_is_asked_for(self));
+		aio_sleep_ms(20);
+		ret = io_cancel(self->ctx, &self->iocb[0], NULL);
+		if (ret == -EINVAL) {
+			EXPECT_NEXT(self->ctx, &self->iocb[0], BLOCK);
+			continue;
+		}
+		EXPECT_EQ(-EINPROGRESS, ret);
+		EXPECT_NEXT(self->ctx, &self->iocb[0], -EINTR);
+		early = !page_is_there(self, 0);
+		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb[0], NULL));
+		/* The page comes, and nobody is there who would take it. */
+		EXPECT_TRUE(EVENTUALLY(page_is_there(self, 0)));
+		EXPECT_NO_EVENT(self->ctx);
+		EXPECT_EQ((char)0xee, self->buf[0]);
+	}
+	EXPECT_EQ(1, early);
+	EXPECT_EQ(0, io_destroy(self->ctx));
+}
+
+TEST_F_TIMEOUT(page, destroyed, 300)
+{
+	int round, early = 0;
+
+	if (variant->ms < 100)
+		return;
+	for (round = 0; round < variant->rounds && !early; round++) {
+		page_prep(self, 4);
+		ASSERT_EQ(4, io_submit(self->ctx, 4, self->list));
+		ASSERT_TRUE(page_is_asked_for(self));
+		aio_sleep_ms(20);
+		EXPECT_EQ(0, io_destroy(self->ctx));
+		early = !page_is_there(self, 3);
+		self->ctx = 0;
+		ASSERT_EQ(0, setup_threaded(PAGES, &self->ctx));
+	}
+	EXPECT_EQ(1, early);
+}
+
+TEST_F_TIMEOUT(page, end_of_process, 300)
+{
+	int round, early = 0, status;
+	pid_t pid;
+
+	if (variant->ms < 100)
+		return;
+	for (round = 0; round < variant->rounds && early < 2; round++) {
+		page_prep(self, 4);
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			self->ctx = 0;
+			if (setup_threaded(PAGES, &self->ctx) ||
+			    io_submit(self->ctx, 4, self->list) != 4 || !page_is_asked_for(self))
+				_exit(1);
+			aio_sleep_ms(20);
+			if (round & 1)
+				_exit(0);
+			kill(getpid(), SIGKILL);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(round & 1 ? 0 : SIGKILL, status);
+		early += !page_is_there(self, 3);
+	}
+	EXPECT_EQ(2, early);
+}
+
+/* Cancelled as the pages come: each has one event, and what that says is true. */
+TEST_F_TIMEOUT(page, race, 300)
+{
+	int round, i, done = 0, rounds = variant->rounds * (aio_long() ? 10 : 1);
+	struct io_event events[PAGES];
+
+	if (variant->ms >= 100)
+		return;
+	for (round = 0; round < rounds; round++) {
+		unsigned int seen = 0;
+
+		page_prep(self, PAGES);
+		ASSERT_EQ(PAGES, io_submit(self->ctx, PAGES, self->list));
+		if (round % 4)
+			aio_sleep_ms(round % 4);
+		for (i = 0; i < PAGES; i++) {
+			long ret = io_cancel(self->ctx, &self->iocb[i], NULL);
+
+			ASSERT_TRUE(ret == -EINPROGRESS || ret == -EINVAL) {
+				TH_LOG("io_cancel: %ld", ret);
+			}
+		}
+		ASSERT_EQ(PAGES, await_events(self->ctx, events, PAGES));
+		EXPECT_EQ(0, aio_drain(self->ctx));
+		if (round % 8 == 0)
+			aio_sleep_ms(5);
+		for (i = 0; i < PAGES; i++) {
+			int nr = (struct iocb *)(uintptr_t)events[i].obj - self->iocb;
+			bool all = events[i].res == BLOCK;
+
+			ASSERT_TRUE(all || events[i].res == -EINTR) {
+				TH_LOG("result %lld", (long long)events[i].res);
+			}
+			EXPECT_EQ(all ? 0 : (char)0xee, self->buf[nr * BLOCK]);
+			EXPECT_EQ(all ? 0 : (char)0xee, self->buf[nr * BLOCK + BLOCK - 1]);
+			seen |= 1U << nr;
+			done += all;
+		}
+		EXPECT_EQ((1U << PAGES) - 1, seen);
+	}
+	TH_LOG("%d of %d were read", done, rounds * PAGES);
+	EXPECT_EQ(0, io_destroy(self->ctx));
+}
+
 /* ------------------------------------------------------ io_destroy() and exit */
 
 static bool submit_thousand(aio_context_t ctx, struct iocb *iocb, char *buf, struct ends *e)

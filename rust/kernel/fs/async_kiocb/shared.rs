@@ -53,12 +53,15 @@ use core::{
 const LEFT: u32 = 1;
 /// The page that it was parked at is there.
 const WOKEN: u32 = 2;
+/// It was taken back.
+const TAKEN: u32 = 4;
 
 /// A read or write that is carried on.
 ///
 /// # Invariants
 ///
-/// Who has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared.
+/// Who has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared. While `parked`
+/// is `LEFT`, `waitq` is in the queue of its folio, or was taken out by who holds the lock of that.
 #[pin_data]
 pub struct SharedKiocb {
     #[pin]
@@ -311,7 +314,7 @@ impl SharedKiocb {
             // SAFETY: The wait queue entry was initialised by `begin()`; what is read here is
             // written by the file before it returns.
             if how == How::Park && !unsafe { (*shared.waitq.get()).folio }.is_null() {
-                // Nobody may carry it on before this task has left the file.
+                // Nobody may carry it on, or take it back, before this task has left the file.
                 if shared.parked.fetch_add(LEFT, Full) & WOKEN != 0 {
                     shared.ended();
                     T::unparked(this);
@@ -394,6 +397,32 @@ impl SharedKiocb {
         unsafe { bindings::INIT_LIST_HEAD(&raw mut (*entry).entry) };
     }
 
+    /// Takes back an operation that is parked: [`SharedRw::unparked()`] is not called then.
+    ///
+    /// Returns the reference that it has had there, or nothing if it is not parked: then it was not
+    /// yet, or its page is there. Who wants it in neither case leaves a mark before, and looks for
+    /// that after [`carry_on()`](Self::carry_on) and in `unparked()`. May be called in any context,
+    /// without the lock of a wait queue.
+    pub fn take_back<T: SharedRw>(this: &T) -> Option<SlabArc<T>> {
+        let shared = Self::of(this);
+
+        shared.parked.cmpxchg(LEFT, LEFT | TAKEN, Full).ok()?;
+        let waitq = shared.waitq.get();
+
+        // INVARIANT: It is in no queue any longer.
+        //
+        // SAFETY: By the type invariants the entry was queued. Whoever wakes it now sees that it
+        // was taken back, so nobody else clears `busy` and uses it. When this returns, it is out
+        // of the queue, and its function is over.
+        unsafe { bindings::folio_lock_async_cancel(waitq) };
+        // SAFETY: `begin()` has set it, and nobody changes it.
+        let owner: *mut T = unsafe { (*waitq).wait.private.cast() };
+
+        shared.ended();
+        // SAFETY: The reference of the entry: `woken()` leaves it to who has taken it back.
+        Some(unsafe { SlabArc::from_raw(owner.cast_const()) })
+    }
+
     /// Calls the function of a file that has only the simple one.
     fn call_simple(&self) -> isize {
         let file = self.kiocb.file().as_ptr();
@@ -444,8 +473,9 @@ impl SharedKiocb {
         // SAFETY: The reference of the entry keeps the operation.
         let shared = Self::of(unsafe { &*owner });
 
-        if shared.parked.fetch_add(WOKEN, Full) & LEFT != 0 {
-            // SAFETY: The reference of the entry; who has parked it has left.
+        if shared.parked.fetch_add(WOKEN, Full) == LEFT {
+            // SAFETY: The reference of the entry; who has parked it has left, and nobody has taken
+            // it back.
             let this = unsafe { SlabArc::from_raw(owner.cast_const()) };
 
             shared.ended();
