@@ -7,6 +7,7 @@
  * interrupted by what completes; and credentials are those of the submission.
  */
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include "../kselftest_harness.h"
 #include "aio_thread_test.h"
 
@@ -32,6 +33,43 @@ FIXTURE_TEARDOWN(own)
 {
 	EXPECT_EQ(0, aio_drain(self->ctx));
 	ends_close(&self->e);
+}
+
+/* ------------------------------------------------------ signals that are read */
+
+/* What is sent to the process, before and after the submission. */
+TEST_F(own, signalfd)
+{
+	struct signalfd_siginfo info;
+	sigset_t set;
+	int sfd, i;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	sfd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (sfd < 0)
+		SKIP(return, "no signalfd");
+	aio_prep(&self->iocb, IOCB_CMD_PREAD, sfd, &info, sizeof(info), 0);
+	for (i = 0; i < 10; i++) {
+		memset(&info, 0, sizeof(info));
+		if (i & 1)
+			ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		if (!(i & 1)) {
+			if (i & 2)
+				EXPECT_NO_EVENT(self->ctx);
+			ASSERT_EQ(0, kill(getpid(), SIGUSR1));
+		}
+		EXPECT_NEXT(self->ctx, &self->iocb, sizeof(info));
+		EXPECT_EQ(SIGUSR1, info.ssi_signo);
+		EXPECT_EQ(getpid(), info.ssi_pid);
+	}
+	/* One that has nothing to read can be cancelled. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	EXPECT_NEXT(self->ctx, &self->iocb, -EINTR);
+	close(sfd);
 }
 
 /* ------------------------------------------------------ signals of writes */
