@@ -270,17 +270,20 @@ static inline bool aio_auto_threads(void);
 
 /*
  * Collects up to @nr events that are there now. If all contexts are threaded those of requests
- * that are done at once in a plain one come soon.
+ * that are done at once in a plain one come soon, if there are threads that could do them.
  */
 static inline long aio_reap(aio_context_t ctx, struct io_event *events, long nr)
 {
 	struct timespec zero = { 0 }, soon = { 0, 100000000 };
 	static int threads = -1;
+	struct stat st;
 
 	if (threads < 0)
 		threads = aio_auto_threads();
-	return threads ? io_getevents(ctx, nr, nr, events, &soon) :
-		io_getevents(ctx, 0, nr, events, &zero);
+	/* "." and "..", and the caller. */
+	if (threads && !stat("/proc/self/task", &st) && st.st_nlink > 3)
+		return io_getevents(ctx, nr, nr, events, &soon);
+	return io_getevents(ctx, 0, nr, events, &zero);
 }
 
 /* How many events are there now; they are gone afterwards. */
