@@ -318,13 +318,17 @@ impl<J: Perform> Carried<J> {
             return Self::enqueue(this);
         };
         let (pool, second) = (this.pool().clone(), this.clone());
-        let id = this.links.id();
+        let (id, begins) = (this.links.id(), begin.is_some());
+
+        if begins {
+            second.count_order(1);
+        }
         let order = pool.enqueue_behind(this, id, key, begin, |this| {
             this.ordered.store(true, Relaxed);
         });
 
-        if order == Order::First {
-            second.count_order(1);
+        if begins && order != Order::First {
+            second.count_order(-1);
         }
         Self::put(second);
     }

@@ -27,7 +27,8 @@ pub(crate) struct Threads {
     /// space.
     #[pin]
     pools: SpinLock<[Option<Arc<Pool>>; Self::POOLS]>,
-    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not counted yet.
+    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not there yet, or
+    /// any longer.
     orders: Atomic<isize>,
 }
 
@@ -64,7 +65,7 @@ impl Threads {
         drop(old);
     }
 
-    /// Counts orders.
+    /// Counts orders. One that begins is counted before it is there.
     pub(crate) fn count_order(&self, by: isize) {
         self.orders.fetch_add(by, Relaxed);
     }
