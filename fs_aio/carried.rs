@@ -22,7 +22,7 @@ use crate::{
         Order,
         Pool,
         Reservation,
-        Ticket, //
+        Submitter, //
     },
 };
 use kernel::{
@@ -31,7 +31,6 @@ use kernel::{
         CancelNode,
         Cancellable, //
     },
-    cred::Credential,
     prelude::*,
     slab::{
         impl_dismantle,
@@ -77,7 +76,7 @@ impl Backing for Memory {
 
 /// What is done in an operation.
 pub(crate) trait Perform: Sized + Send + Sync + 'static {
-    /// Does it, in the name of the submitter, see [`Carried::creds()`]. To be ended with
+    /// Does it, in the name of the submitter, see [`Carried::submitter()`]. To be ended with
     /// [`Carried::end()`], or handed on.
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread);
 
@@ -110,18 +109,19 @@ pub(crate) struct Carried<J> {
     links: JobLinks,
     #[pin]
     cancel: CancelNode,
-    ticket: Ticket,
-    creds: ARef<Credential>,
-    submitter: ARef<Task>,
+    submitter: Arc<Submitter>,
     class: Class,
     /// What operations on the same data have in common.
     key: Option<Key>,
     /// It is a part of an order.
     ordered: AtomicFlag,
     cancelled: AtomicFlag,
-    /// Who is doing it.
+    /// Who is doing it, to be interrupted.
     #[pin]
     thread: SpinLockIrqSave<Option<ARef<Task>>>,
+    /// The same, as a number, which is changed with that lock held: for who asks whether it is the
+    /// current task.
+    doer: Atomic<usize>,
     /// What will be in the event.
     result: Atomic<isize>,
 }
@@ -134,14 +134,13 @@ impl_dismantle! {
             job,
             links,
             cancel,
-            ticket,
-            creds,
             submitter,
             class,
             key,
             ordered,
             cancelled,
             thread,
+            doer,
             result
         }
     }
@@ -182,7 +181,10 @@ impl<J: Perform> Job for Carried<J> {
     fn run(this: SlabArc<Self>, thread: &IoThread) {
         let current = ARef::from(&**current!());
 
-        this.thread.with(|place| *place = Some(current));
+        this.thread.with(|place| {
+            this.doer.store(current.as_ptr() as usize, Relaxed);
+            *place = Some(current);
+        });
         if this.is_given_up() {
             return Self::give_up(this);
         }
@@ -211,7 +213,7 @@ impl<J: Perform> Carried<J> {
     pub(crate) fn new<I: PinInit<J>>(
         memory: SlabSlot<Memory>,
         head: Head,
-        ticket: Ticket,
+        submitter: Arc<Submitter>,
         class: Class,
         key: Option<Key>,
         job: I,
@@ -222,14 +224,13 @@ impl<J: Perform> Carried<J> {
             head,
             links <- JobLinks::new(),
             cancel <- CancelNode::new(obj),
-            ticket,
-            creds: Credential::current(),
-            submitter: ARef::from(&**current!()),
+            submitter,
             class,
             key,
             ordered: AtomicFlag::new(false),
             cancelled: AtomicFlag::new(false),
             thread <- new_spinlock_irqsave!(None, "aio::thread"),
+            doer: Atomic::new(0),
             result: Atomic::new(0),
         });
         let this = memory
@@ -250,12 +251,16 @@ impl<J: Perform> Carried<J> {
     /// Returns whether nobody waits for operations on the same data, so that it need not; and
     /// nobody is to wait for it, if not `begins`.
     pub(crate) fn may_begin(&self, begins: bool) -> bool {
-        !begins && self.key.is_none_or(|key| !self.pool().is_behind(key))
+        let (Some(key), Some(threads)) = (self.key, self.context().threads()) else {
+            return !begins;
+        };
+
+        !begins && !threads.is_behind(|| key)
     }
 
     /// Returns the pool.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        self.ticket.pool()
+        self.submitter.pool()
     }
 
     /// Returns the context.
@@ -268,12 +273,12 @@ impl<J: Perform> Carried<J> {
         core::ptr::from_ref(self) as u64
     }
 
-    /// Returns the credentials of the submitter.
+    /// Returns the submitter.
     ///
-    /// They are to be used for each attempt alone: what a thread does for itself in between, task
-    /// work above all, it has to do with its own.
-    pub(crate) fn creds(&self) -> &ARef<Credential> {
-        &self.creds
+    /// Its credentials are to be used for each attempt alone: what a thread does for itself in
+    /// between, task work above all, it has to do with its own.
+    pub(crate) fn submitter(&self) -> &Arc<Submitter> {
+        &self.submitter
     }
 
     /// Returns the links, for lists of the pool.
@@ -288,17 +293,27 @@ impl<J: Perform> Carried<J> {
 
     /// The current thread is about to hand the operation on: it is not interrupted for that any
     /// longer.
+    #[inline]
     pub(crate) fn handing_on(&self) {
-        let current = current!().as_ptr() as usize;
+        // What the current task has stored there, it sees. If somebody else has, that has the lock,
+        // or had it: nobody interrupts the current task any longer.
+        if self.doer.load(Relaxed) == current!().as_ptr() as usize {
+            self.hand_on();
+        }
+    }
 
-        self.thread.with(|thread| {
+    #[cold]
+    fn hand_on(&self) {
+        let current = current!().as_ptr() as usize;
+        // It is dropped without the lock.
+        let _task = self.thread.with(|thread| {
             // Somebody else may have it already.
-            if thread
-                .as_ref()
-                .is_some_and(|task| task.as_ptr() as usize == current)
-            {
-                *thread = None;
+            let task = thread.take_if(|task| task.as_ptr() as usize == current);
+
+            if task.is_some() {
+                self.doer.store(0, Relaxed);
             }
+            task
         });
     }
 
@@ -339,7 +354,7 @@ impl<J: Perform> Carried<J> {
         const SIGXFSZ: u32 = 25;
 
         for signal in [SIGPIPE, SIGXFSZ] {
-            thread.forward_signal(signal, &self.submitter);
+            thread.forward_signal(signal, self.submitter.task());
         }
     }
 
@@ -362,13 +377,21 @@ impl<J: Perform> Carried<J> {
         // Afterwards nobody is cancelling it.
         self.context().cancel.leave(self);
         self.handing_on();
+        // It was set before anybody could take the operation out of a list.
+        if self.ordered.load(Relaxed) {
+            self.ended_in_order();
+        }
+        // Whoever posts the event sees it, because the reference is given up after it.
+        self.result.store(result, Relaxed);
+    }
+
+    #[cold]
+    fn ended_in_order(&self) {
         if let (true, Some(key)) = (self.ordered.xchg(false, Full), self.key) {
             if self.pool().next_behind(self.links.id(), key) {
                 self.count_order(-1);
             }
         }
-        // Whoever posts the event sees it, because the reference is given up after it.
-        self.result.store(result, Relaxed);
     }
 
     /// Counts the orders that there are in the context.

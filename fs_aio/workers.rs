@@ -20,13 +20,10 @@
 
 use crate::{
     carried,
-    context::Context,
-    ops::threaded,
-    table, //
+    ops::threaded, //
 };
 use kernel::{
     prelude::*,
-    rbtree::RBTree,
     slab::{
         AnyJob,
         Job,
@@ -36,8 +33,11 @@ use kernel::{
     },
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            AtomicFlag,
+            Relaxed,
+            Release, //
         },
         new_spinlock_irqsave,
         new_wait_queue,
@@ -49,17 +49,9 @@ use kernel::{
         Entry,
         Table, //
     },
-    task::{
-        io_thread::{
-            self,
-            Identity, //
-        },
-        IoThread, //
-    },
-    time::{
-        msecs_to_jiffies,
-        Instant,
-        Jiffies, //
+    task::io_thread::{
+        self,
+        Identity, //
     },
     workqueue::{
         self,
@@ -71,6 +63,9 @@ use kernel::{
 };
 
 mod lists;
+mod running;
+mod submitter;
+mod thread;
 mod threads;
 pub(crate) use self::lists::{
     Class,
@@ -78,17 +73,15 @@ pub(crate) use self::lists::{
     Order,
     Reservation, //
 };
+pub(crate) use self::submitter::{
+    Submission,
+    Submitter, //
+};
 pub(crate) use self::threads::Threads;
 use lists::{
-    max_running,
     State,
-    Waiting,
-    STUCK,
-    STUCK_MSECS, //
+    Waiting, //
 };
-
-/// So long a thread waits for something to do before it leaves.
-const IDLE_MSECS: u32 = 5000;
 
 /// `fs.aio-auto-threads`: whether contexts that are made are threaded.
 static AUTO: Atomic<i32> = Atomic::new(0);
@@ -125,28 +118,14 @@ pub(crate) fn init(module: &'static ThisModule) -> Result {
     SYSCTLS.register(c"fs", module)
 }
 
-/// What a thread is to do.
-enum Next {
-    /// This, in this slot if it has one; perhaps there should be another thread, or one should be
-    /// woken.
-    Run {
-        job: AnyJob,
-        slot: Option<usize>,
-        spawn: bool,
-        wake: bool,
-    },
-    /// Nothing, for now.
-    Wait(Jiffies),
-    /// It leaves.
-    Leave,
-}
-
 /// The threads of a process.
 #[pin_data]
 pub(crate) struct Pool {
     identity: Identity,
     #[pin]
     state: SpinLockIrqSave<State>,
+    /// [`State::dead`], for who does not have the lock.
+    dead: AtomicFlag,
     /// Threads that wait for something to do.
     #[pin]
     idle: WaitQueue,
@@ -170,102 +149,21 @@ impl WorkItem for Pool {
     }
 }
 
-/// An operation that a pool is to carry on.
-pub(crate) struct Ticket(Arc<Pool>);
-
-impl Ticket {
-    /// Returns the pool.
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.0
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.state.with(|s| {
-            s.users -= 1;
-            // What has never had a thread may be of use for nobody else, see `ticket()`.
-            s.dead |= s.users == 0 && s.threads == 0;
-        });
-    }
-}
-
 impl Pool {
     /// A pool for the process of the current task, without threads.
     fn new(identity: Identity) -> Result<Arc<Self>> {
-        let mut running = KVec::new();
-
-        for _ in 0..max_running() + STUCK {
-            running.push(None, GFP_KERNEL)?;
-        }
-        let state = State {
-            storage: JobList::new(),
-            others: JobList::new(),
-            behind: RBTree::new(),
-            parked: JobList::new(),
-            cancelled: JobList::new(),
-            running,
-            threads: 0,
-            spawning: 0,
-            idle: 0,
-            short: false,
-            users: 0,
-            dead: false,
-        };
+        let state = State::new()?;
 
         Arc::pin_init(
             pin_init!(Self {
                 identity,
                 state <- new_spinlock_irqsave!(state, "aio::pool"),
+                dead: AtomicFlag::new(false),
                 idle <- new_wait_queue!("aio::idle"),
                 work <- new_work!("aio::pool"),
             }),
             GFP_KERNEL,
         )
-    }
-
-    /// Returns the pool of the current process, which has a thread, for one operation.
-    ///
-    /// May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`IoThread::spawn()`] if there is no thread, and none can be made; `ENOMEM`. `EAGAIN`
-    /// if the first one is just being made for somebody who has other files or directories.
-    pub(crate) fn ticket(context: &Context) -> Result<Ticket> {
-        let identity = Identity::current();
-
-        loop {
-            let pool = match table::find_pool(context, identity) {
-                Some(pool) => pool,
-                None => table::set_pool(context, identity, Self::new(identity)?),
-            };
-            let found = pool.state.with(|s| {
-                if s.dead {
-                    return None;
-                }
-                s.users += 1;
-                // One that is being made may turn out not to be possible.
-                Some((s.threads > s.spawning, s.short && s.idle == 0))
-            });
-            let Some((has_thread, short)) = found else {
-                continue;
-            };
-            // From here on its threads don't leave because there is nothing to do.
-            let ticket = Ticket(pool);
-
-            if !has_thread {
-                // All threads of a pool are the same.
-                if !ticket.0.has_view_of_current() {
-                    return Err(EAGAIN);
-                }
-                ticket.0.spawn()?;
-            } else if short && ticket.0.has_view_of_current() {
-                // Those that there are may be busy for ever, and it may be possible now.
-                let _ = ticket.0.spawn();
-            }
-            return Ok(ticket);
-        }
     }
 
     /// Returns whether this is the pool of who has this identity, and can be used.
@@ -278,144 +176,18 @@ impl Pool {
         self.identity == Identity::current()
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state.with(|s| s.dead)
-    }
-
-    fn spawn(self: &Arc<Self>) -> Result {
-        let pool = self.clone();
-
-        self.state.with(|s| {
-            s.threads += 1;
-            s.spawning += 1;
-        });
-        let result = KBox::new(move |thread: &IoThread| pool.main(thread), GFP_KERNEL)
-            .map_err(Error::from)
-            .and_then(IoThread::spawn);
-
-        self.state.with(|s| {
-            s.threads -= usize::from(result.is_err());
-            s.spawning -= 1;
-            s.short = result.is_err();
-        });
-        result
-    }
-
-    /// What a thread does.
-    fn main(self: Arc<Self>, thread: &IoThread) {
-        let mut was_idle = false;
-        let mut waited = false;
-
-        thread.set_name_of_process("aio-wrk");
-        loop {
-            if thread.should_leave() {
-                self.die();
-            }
-            match self.next(was_idle, waited) {
-                Next::Leave => break,
-                Next::Wait(timeout) => {
-                    was_idle = true;
-                    waited = self.idle.wait_interruptible(timeout, || {
-                        self.state.with(|s| s.dead || s.has_work())
-                    }) == 0;
-                    continue;
-                }
-                Next::Run {
-                    job,
-                    slot,
-                    spawn,
-                    wake,
-                } => {
-                    if spawn {
-                        if self.spawn() == Err(ERESTARTNOINTR) {
-                            // The process was stopped, or frozen: that comes first.
-                            if thread.should_leave() {
-                                self.die();
-                            }
-                            // If it is not possible, what comes next waits until this thread is
-                            // back, or who submits something can make one.
-                            let _ = self.spawn();
-                        }
-                    } else if wake {
-                        self.idle.wake_one();
-                    }
-                    thread.work();
-                    job.run(thread);
-                    thread.work();
-                    if let Some(slot) = slot {
-                        self.state.with(|s| s.running[slot] = None);
-                    }
-                    (was_idle, waited) = (false, false);
-                }
-            }
-        }
-        // It may have been woken for what others can do.
-        self.idle.wake_one();
-    }
-
-    /// Finds something to do for a thread, which has waited, perhaps for long enough.
-    fn next(&self, was_idle: bool, waited: bool) -> Next {
-        self.state.with(|s| {
-            s.idle -= usize::from(was_idle);
-            if s.dead {
-                s.threads -= 1;
-                return Next::Leave;
-            }
-            let mut slot = None;
-            let mut job = s.others.pop_front();
-
-            if job.is_none() && !s.storage.is_empty() {
-                if let Some(place) = s.slot() {
-                    slot = place;
-                    job = s.storage.pop_front();
-                    if let Some(place) = place {
-                        s.running[place] = Some(Instant::now());
-                    }
-                }
-            }
-            if let Some(job) = job {
-                return Next::Run {
-                    job,
-                    slot,
-                    spawn: s.idle == 0,
-                    wake: s.has_work(),
-                };
-            }
-            // One waits as long as there are operations anywhere.
-            if waited && s.storage.is_empty() && (s.users == 0 || s.idle > 0) {
-                s.threads -= 1;
-                s.dead = s.threads == 0;
-                return Next::Leave;
-            }
-            s.idle += 1;
-            Next::Wait(msecs_to_jiffies(match s.storage.is_empty() {
-                true => IDLE_MSECS,
-                // What is stuck, by then does not count.
-                false => STUCK_MSECS,
-            }))
-        })
-    }
-
-    /// The threads leave, and what they have not begun ends.
+    /// Returns whether the threads leave, or have left.
     ///
-    /// May be called by any task of the process.
-    pub(crate) fn die(&self) {
-        self.state.with(|s| s.dead = true);
-        self.idle.wake_all();
-        io_thread::interrupt_all();
-        loop {
-            let job = self.state.with(|s| {
-                let any = s.storage.pop_front().or_else(|| s.others.pop_front());
-                let any = any.or_else(|| s.parked.pop_front());
+    /// A thread that was interrupted because of that sees it.
+    #[inline]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Acquire)
+    }
 
-                any.or_else(|| s.behind.values_mut().find_map(|w| w.list.pop_front()))
-            });
-
-            match job {
-                Some(job) => drop(job),
-                None => break,
-            }
-        }
+    /// With the lock held.
+    fn set_dead(&self, s: &mut State) {
+        s.dead = true;
+        self.dead.store(true, Release);
     }
 
     /// Adds an operation.
@@ -430,12 +202,12 @@ impl Pool {
                 Class::Storage => s.storage.push_back(job),
                 Class::Other => s.others.push_back(job),
             }
+            self.wake(s);
             None
         });
 
-        match refused {
-            None => self.idle.wake_one(),
-            Some(job) => self.abandon(job),
+        if let Some(job) = refused {
+            self.abandon(job);
         }
     }
 
@@ -476,13 +248,12 @@ impl Pool {
                 None => Order::None,
             };
             s.storage.push_back(job);
+            self.wake(s);
             (order, None)
         });
 
-        match refused {
-            Some(job) => self.abandon(job),
-            None if order != Order::Behind => self.idle.wake_one(),
-            None => {}
+        if let Some(job) = refused {
+            self.abandon(job);
         }
         order
     }
@@ -492,30 +263,26 @@ impl Pool {
     ///
     /// Returns whether there is none. May be called in any context.
     pub(crate) fn next_behind(&self, id: usize, key: Key) -> bool {
-        let (last, wake) = self.state.with(|s| {
+        self.state.with(|s| {
             let waiting = s.behind.get_mut(&key).filter(|waiting| waiting.head == id);
             // Others may be cancelled while they wait.
             let Some(waiting) = waiting else {
-                return (false, false);
+                return false;
             };
 
             match waiting.list.pop_front() {
                 Some(job) => {
                     waiting.head = job.id();
                     s.storage.push_back_any(job);
-                    (false, true)
+                    self.wake(s);
+                    false
                 }
                 None => {
                     s.behind.remove(&key);
-                    (true, false)
+                    true
                 }
             }
-        });
-
-        if wake {
-            self.idle.wake_one();
-        }
-        last
+        })
     }
 
     /// Returns whether operations with this key have to wait.

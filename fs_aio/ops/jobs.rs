@@ -25,9 +25,9 @@ use crate::{
     workers::{
         Class,
         Key,
-        Pool,
-        Threads,
-        Ticket, //
+        Submission,
+        Submitter,
+        Threads, //
     },
 };
 use kernel::{
@@ -48,6 +48,7 @@ use kernel::{
     },
     sync::{
         new_spinlock,
+        Arc,
         SpinLock, //
     },
     task::IoThread,
@@ -79,7 +80,7 @@ impl<T: Simple> Perform for Once<T> {
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread) {
         let job = this.job.job.lock().take();
         let result = match job {
-            Some(job) => job.run(this.creds(), &mut || {
+            Some(job) => job.run(this.submitter().creds(), &mut || {
                 if thread.should_leave() {
                     this.pool().die();
                 }
@@ -154,7 +155,7 @@ pub(crate) fn start<O: Observer>(
         Some(what) => {
             let key = Key::new(prepared.context(), data_id(prepared.file()));
 
-            if !threads.is_behind(key) {
+            if !threads.is_behind(|| key) {
                 return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
@@ -192,11 +193,11 @@ fn carry<T: Simple>(
     batch: &mut Batch<'_>,
 ) -> Result {
     match gather(head.context()) {
-        Ok((ticket, memory)) => {
+        Ok((submitter, memory)) => {
             let once = pin_init!(Once {
                 job <- new_spinlock!(Some(job), "aio::once"),
             });
-            let operation = Carried::new(memory, head, ticket, class, key, once);
+            let operation = Carried::new(memory, head, submitter, class, key, once);
 
             batch.started();
             Carried::enqueue_in_order(operation, None);
@@ -212,11 +213,11 @@ fn carry<T: Simple>(
     Ok(())
 }
 
-fn gather(context: &Context) -> Result<(Ticket, SlabSlot<carried::Memory>)> {
-    let ticket = Pool::ticket(context)?;
+fn gather(context: &Context) -> Result<(Arc<Submitter>, SlabSlot<carried::Memory>)> {
+    let submitter = Submission::new().submitter(context)?;
 
-    if !ticket.pool().has_view_of_current() {
+    if !submitter.pool().has_view_of_current() {
         return Err(EXDEV);
     }
-    Ok((ticket, SlabSlot::alloc(GFP_KERNEL_ACCOUNT)?))
+    Ok((submitter, SlabSlot::alloc(GFP_KERNEL_ACCOUNT)?))
 }

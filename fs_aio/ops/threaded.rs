@@ -29,8 +29,8 @@ use crate::{
     workers::{
         Class,
         Key,
-        Pool,
         Reservation,
+        Submission,
         Threads, //
     },
 };
@@ -167,9 +167,13 @@ impl Perform for RwJob {
         loop {
             let how = this.job.how();
 
-            let creds = this.creds().clone();
+            // It may be gone when it is no longer used.
+            let submitter = this.submitter().clone();
 
-            this = match creds.scoped(|| SharedKiocb::carry_on(this, how)) {
+            this = match submitter
+                .creds()
+                .scoped(|| SharedKiocb::carry_on(this, how))
+            {
                 Progress::InFlight(this) => {
                     this.handing_on();
                     // Who has cancelled it may have been too early to find it at its page.
@@ -390,7 +394,7 @@ pub(crate) fn start(
     let mut request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
     let abilities = request.op.kiocb.abilities(dir)?;
     let key = Key::new(request.context(), request.op.kiocb.data_id());
-    let in_order = abilities.storage && threads.is_behind(key);
+    let in_order = abilities.storage && threads.is_behind(|| key);
 
     if abilities.nonblock && !abilities.simple {
         // The program wants to know.
@@ -473,16 +477,19 @@ fn carry(
     Request::op_mut(&mut request).project().kiocb.set_waiting();
 
     let buffered_write = dir == Direction::Write && abilities.storage && !abilities.direct;
-    let gathered = Pool::ticket(request.context()).and_then(|ticket| {
-        let memory = SlabSlot::<carried::Memory>::alloc(GFP_KERNEL_ACCOUNT)?;
-        let reservation = match buffered_write {
-            true => Some(Reservation::new(GFP_KERNEL_ACCOUNT)?),
-            false => None,
-        };
+    let submission = Submission::new();
+    let gathered = submission
+        .submitter(request.context())
+        .and_then(|submitter| {
+            let memory = SlabSlot::<carried::Memory>::alloc(GFP_KERNEL_ACCOUNT)?;
+            let reservation = match buffered_write {
+                true => Some(Reservation::new(GFP_KERNEL_ACCOUNT)?),
+                false => None,
+            };
 
-        Ok((ticket, memory, reservation))
-    });
-    let (ticket, memory, reservation) = match gathered {
+            Ok((submitter, memory, reservation))
+        });
+    let (submitter, memory, reservation) = match gathered {
         Ok(gathered) => gathered,
         Err(_) if done > 0 => {
             trace::ended_at_once(&request, done as isize);
@@ -517,7 +524,7 @@ fn carry(
         misled: Atomic::new(0),
     });
     let key = abilities.storage.then_some(key);
-    let operation = Carried::new(memory, head, ticket, class, key, job);
+    let operation = Carried::new(memory, head, submitter, class, key, job);
 
     batch.started();
     begin(operation, tried.is_some(), reservation);

@@ -2,35 +2,16 @@
 
 //! What waits for the threads of a process, and which of it may run.
 
+use super::running::Running;
 use crate::context::Context;
 use kernel::{
-    percpu::num_possible_cpus,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNodeReservation, //
     },
-    slab::JobList,
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    },
+    slab::JobList, //
 };
-
-/// An operation that takes longer does not count as running.
-pub(super) const STUCK_MSECS: u32 = 1000;
-
-/// So many operations on storage run at a time, for each CPU.
-const PER_CPU: usize = 4;
-
-/// Returns how many operations on storage run at a time.
-pub(super) fn max_running() -> usize {
-    num_possible_cpus() as usize * PER_CPU
-}
-
-/// So many more may be stuck, and not count.
-pub(super) const STUCK: usize = 256;
 
 /// Who runs an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,9 +49,6 @@ pub(crate) struct Waiting {
 /// Memory for what may be needed to put an operation in order.
 pub(crate) type Reservation = RBTreeNodeReservation<Key, Waiting>;
 
-/// Where an operation on storage runs.
-pub(super) type Slot = Option<Instant<Monotonic>>;
-
 pub(super) struct State {
     pub(super) storage: JobList,
     pub(super) others: JobList,
@@ -80,41 +58,54 @@ pub(super) struct State {
     pub(super) parked: JobList,
     /// Operations that were cancelled.
     pub(super) cancelled: JobList,
-    /// Since when operations on storage run.
-    pub(super) running: KVec<Slot>,
+    pub(super) running: Running,
     /// How many there are, those included that are being made.
     pub(super) threads: usize,
     /// How many of them are being made; some may be there already, or have left.
     pub(super) spawning: usize,
+    /// How many were made and have not looked for something to do yet. One that is faster than who
+    /// has made it makes it -1.
+    pub(super) coming: isize,
     pub(super) idle: usize,
+    /// One of those that are idle is on its way, see [`thread`](super::thread).
+    pub(super) waking: bool,
     /// The last attempt to make one has failed.
     pub(super) short: bool,
-    /// How many operations there are, wherever they are.
+    /// How many submitters have operations, wherever those are.
     pub(super) users: usize,
     /// Its threads leave, or have left.
     pub(super) dead: bool,
 }
 
 impl State {
-    /// Returns whether an operation on storage may run, and where it is then counted.
-    pub(super) fn slot(&mut self) -> Option<Option<usize>> {
-        let max = max_running();
-        let occupied = self.running.iter().filter(|slot| slot.is_some()).count();
-
-        if occupied >= max {
-            let stuck = Delta::from_millis(STUCK_MSECS.into());
-            let counts = |slot: &&Slot| slot.is_some_and(|since| since.elapsed() < stuck);
-
-            if self.running.iter().filter(counts).count() >= max {
-                return None;
-            }
-        }
-        // If there is no place left, nearly all are stuck, and one more need not be counted.
-        Some(self.running.iter().position(Option::is_none))
+    /// There is nothing to do, and nobody who would do it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            storage: JobList::new(),
+            others: JobList::new(),
+            behind: RBTree::new(),
+            parked: JobList::new(),
+            cancelled: JobList::new(),
+            running: Running::new()?,
+            threads: 0,
+            spawning: 0,
+            coming: 0,
+            idle: 0,
+            waking: false,
+            short: false,
+            users: 0,
+            dead: false,
+        })
     }
 
-    pub(super) fn has_work(&mut self) -> bool {
-        !self.others.is_empty() || (!self.storage.is_empty() && self.slot().is_some())
+    /// Returns whether there is something that may be done now.
+    #[inline]
+    pub(super) fn has_work(&self) -> bool {
+        !self.others.is_empty() || (!self.storage.is_empty() && self.running.has_room())
     }
 }
 

@@ -72,13 +72,16 @@ impl Threads {
 
     /// Returns whether operations with this key have to wait for others.
     #[inline]
-    pub(crate) fn is_behind(&self, key: Key) -> bool {
-        self.orders.load(Relaxed) != 0
-            && self
-                .pools
-                .lock()
-                .iter()
-                .flatten()
-                .any(|pool| pool.is_behind(key))
+    pub(crate) fn is_behind(&self, key: impl FnOnce() -> Key) -> bool {
+        self.orders.load(Relaxed) != 0 && self.look_behind(key())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_behind(&self, key: Key) -> bool {
+        let pools = self.pools.lock();
+        let mut pools = pools.iter().flatten();
+
+        pools.any(|pool| pool.is_behind(key))
     }
 }

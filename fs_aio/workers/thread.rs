@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the threads of a process do.
+//!
+//! # Who is woken
+//!
+//! If there is something to do, and a thread waits, one is *on its way*: it was woken, or has not
+//! begun to wait, and looks at the lists before it sleeps again. As long as that is so, nobody
+//! wakes another one; whoever takes something, and leaves something, wakes the next one before it
+//! begins. So a thread that does not have to sleep in what it does takes all there is, and others
+//! are woken for none of it but the first.
+//!
+//! [`State::waking`] says that one is on its way. It is set with the lock of the pool held, and in
+//! the same section a thread is woken: if none was in the queue, then those that count as idle have
+//! not begun to wait. Whoever looks, and finds nothing, clears it with that lock held, as whoever
+//! stops being idle does. So it is never set when all that are idle sleep; and that it was cleared
+//! too early costs nothing but a thread that is woken in vain.
+
+use super::{
+    lists::State,
+    running::{
+        Place,
+        STUCK_MSECS, //
+    },
+    Pool,
+};
+use kernel::{
+    prelude::*,
+    slab::AnyJob,
+    sync::Arc,
+    task::{
+        io_thread,
+        IoThread, //
+    },
+    time::msecs_to_jiffies, //
+};
+
+/// So long a thread waits for something to do before it leaves.
+const IDLE_MSECS: u32 = 5000;
+
+/// What a thread has done before it looks for something to do.
+enum Before {
+    /// It was made.
+    Made,
+    /// It has waited, perhaps for long enough.
+    Waited { over: bool },
+    /// It has done something, in this place if it has one.
+    Worked(Option<Place>),
+}
+
+/// What a thread is to do.
+enum Next {
+    /// This, in this place if it has one; perhaps there should be another thread.
+    Run {
+        job: AnyJob,
+        place: Option<Place>,
+        spawn: bool,
+    },
+    /// Nothing, for now; perhaps something can't be done yet.
+    Wait { full: bool },
+    /// It leaves.
+    Leave,
+}
+
+impl Pool {
+    pub(super) fn spawn(self: &Arc<Self>) -> Result {
+        let pool = self.clone();
+
+        self.state.with(|s| {
+            s.threads += 1;
+            s.spawning += 1;
+        });
+        let result = KBox::new(move |thread: &IoThread| pool.main(thread), GFP_KERNEL)
+            .map_err(Error::from)
+            .and_then(IoThread::spawn);
+
+        self.state.with(|s| {
+            s.threads -= usize::from(result.is_err());
+            s.spawning -= 1;
+            // It is the thread that takes this back.
+            s.coming += isize::from(result.is_ok());
+            s.short = result.is_err();
+        });
+        result
+    }
+
+    /// What a thread does.
+    fn main(self: Arc<Self>, thread: &IoThread) {
+        let mut before = Before::Made;
+
+        thread.set_name_of_process("aio-wrk");
+        loop {
+            if current!().signal_pending() {
+                // That may take long.
+                before = self.away(before);
+                if thread.should_leave() {
+                    self.die();
+                }
+            }
+            match self.next(before) {
+                Next::Leave => break,
+                Next::Wait { full } => {
+                    let timeout = msecs_to_jiffies(match full {
+                        false => IDLE_MSECS,
+                        // What is stuck, by then does not count.
+                        true => STUCK_MSECS,
+                    });
+                    let left = self
+                        .idle
+                        .wait_interruptible(timeout, || self.state.with(|s| s.looks(full)));
+
+                    before = Before::Waited {
+                        over: left == 0 && !full,
+                    };
+                }
+                Next::Run { job, place, spawn } => {
+                    if spawn && self.spawn() == Err(ERESTARTNOINTR) {
+                        // The process was stopped, or frozen: that comes first.
+                        if thread.should_leave() {
+                            self.die();
+                        }
+                        // If it is not possible, what comes next waits until this thread is back,
+                        // or who submits something can make one.
+                        let _ = self.spawn();
+                    }
+                    thread.work();
+                    job.run(thread);
+                    thread.work();
+                    before = Before::Worked(place);
+                }
+            }
+        }
+    }
+
+    /// A thread may not look for something to do for some time: others have to.
+    fn away(&self, before: Before) -> Before {
+        self.state.with(|s| {
+            s.came(before);
+            if s.has_work() {
+                self.wake(s);
+            }
+        });
+        Before::Worked(None)
+    }
+
+    /// Finds something to do for a thread.
+    fn next(&self, before: Before) -> Next {
+        self.state.with(|s| {
+            let over = matches!(before, Before::Waited { over: true });
+
+            s.came(before);
+            if s.dead {
+                s.threads -= 1;
+                return Next::Leave;
+            }
+            let mut place = None;
+            let mut job = s.others.pop_front();
+
+            if job.is_none() && !s.storage.is_empty() && s.running.has_room() {
+                place = s.running.begin();
+                job = s.storage.pop_front();
+            }
+            if let Some(job) = job {
+                let spawn = s.idle == 0 && s.coming <= 0;
+
+                if s.has_work() {
+                    self.wake(s);
+                }
+                return Next::Run { job, place, spawn };
+            }
+            // One waits as long as there are operations anywhere.
+            if over && s.storage.is_empty() && (s.users == 0 || s.idle > 0) {
+                s.threads -= 1;
+                if s.threads == 0 {
+                    self.set_dead(s);
+                }
+                return Next::Leave;
+            }
+            s.idle += 1;
+            Next::Wait {
+                full: !s.storage.is_empty(),
+            }
+        })
+    }
+
+    /// Has a thread look for something to do, if one waits and none is on its way.
+    ///
+    /// May be called in any context.
+    #[inline]
+    pub(super) fn wake(&self, s: &mut State) {
+        if s.idle > 0 && !s.waking {
+            s.waking = true;
+            self.idle.wake_one();
+        }
+    }
+
+    /// The threads leave, and what they have not begun ends.
+    ///
+    /// May be called by any task of the process.
+    pub(crate) fn die(&self) {
+        self.state.with(|s| self.set_dead(s));
+        self.idle.wake_all();
+        io_thread::interrupt_all();
+        loop {
+            let job = self.state.with(|s| {
+                let any = s.storage.pop_front().or_else(|| s.others.pop_front());
+                let any = any.or_else(|| s.parked.pop_front());
+
+                any.or_else(|| s.behind.values_mut().find_map(|w| w.list.pop_front()))
+            });
+
+            match job {
+                Some(job) => drop(job),
+                None => break,
+            }
+        }
+    }
+}
+
+impl State {
+    /// A thread has done something else so far.
+    fn came(&mut self, before: Before) {
+        match before {
+            Before::Made => self.coming -= 1,
+            Before::Waited { .. } => {
+                self.idle -= 1;
+                self.waking = false;
+            }
+            Before::Worked(Some(place)) => self.running.end(place),
+            Before::Worked(None) => {}
+        }
+    }
+
+    /// Returns whether a thread that waits has to do anything; `full` is how it came to that.
+    fn looks(&mut self, full: bool) -> bool {
+        let finds = self.dead
+            || self.has_work()
+            // It has to look again sooner.
+            || (!full && !self.storage.is_empty());
+
+        if !finds {
+            self.waking = false;
+        }
+        finds
+    }
+}
