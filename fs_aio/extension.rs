@@ -11,14 +11,16 @@ use crate::{
     },
     limits,
     ops::{
-        self,
         polled as polled_rw,
         rw::{
             self,
             Shape,
             Transfer, //
         },
-        threaded, //
+        threaded::{
+            self,
+            Origin, //
+        },
     },
     polled::Polled,
     request::Prepared,
@@ -32,6 +34,7 @@ use crate::{
     },
     workers::{
         self,
+        Submission,
         Threads, //
     },
 };
@@ -356,6 +359,20 @@ impl Extension {
         self.buffers.as_ref()
     }
 
+    /// Returns the number of the buffer that an iocb is about, if they are pinned.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a vector of them.
+    #[inline(always)]
+    fn fixed(&self, name: AnyName, shape: Shape) -> Result<Option<u32>> {
+        match (&self.buffers, shape) {
+            (None, _) => Ok(None),
+            (Some(_), Shape::One) => Ok(Some(name.number as u32)),
+            (Some(_), Shape::Vector { .. }) => Err(EINVAL),
+        }
+    }
+
     /// Returns the reads and writes that are polled for, if they are.
     #[inline]
     pub(crate) fn polled(&self) -> Option<&Arc<Polled>> {
@@ -427,16 +444,9 @@ impl Kind for &Extension {
         (dir, shape): (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        let fixed = match (&self.buffers, shape) {
-            (None, _) => None,
-            (Some(_), Shape::One) => Some(name.number as u32),
-            (Some(_), Shape::Vector { .. }) => return Err(EINVAL),
-        };
+        let fixed = self.fixed(name, shape)?;
 
         match &self.polled {
-            None if self.threaded => {
-                threaded::start(&self.threads, prepared, iocb, (dir, shape), fixed, batch)
-            }
             None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
             Some(polled) => {
                 let transfer = Transfer::new(iocb, dir, shape, fixed);
@@ -445,7 +455,61 @@ impl Kind for &Extension {
             }
         }
     }
+}
 
+/// A submission to a threaded context.
+#[derive(Clone, Copy)]
+pub(crate) struct Threaded<'a> {
+    extension: &'a Extension,
+    origin: Origin<'a>,
+}
+
+impl<'a> Threaded<'a> {
+    #[inline(always)]
+    pub(crate) fn new(
+        extension: &'a Extension,
+        threads: &'a Threads,
+        submission: &'a Submission,
+    ) -> Self {
+        Self {
+            extension,
+            origin: Origin {
+                threads,
+                submission,
+            },
+        }
+    }
+}
+
+impl Kind for Threaded<'_> {
+    type Name = AnyName;
+    type Observer = Nobody;
+
+    #[inline(always)]
+    fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
+        self.extension.name(array, nr, abi)
+    }
+
+    #[inline(always)]
+    fn iocb(self, name: AnyName, to: &mut MaybeUninit<Iocb>) -> Result<&Iocb> {
+        self.extension.iocb(name, to)
+    }
+
+    #[inline(always)]
+    fn start_rw<O: Observer>(
+        self,
+        prepared: Prepared,
+        iocb: &Iocb,
+        name: AnyName,
+        how: (Direction, Shape),
+        batch: &mut Batch<'_>,
+    ) -> Result {
+        let fixed = self.extension.fixed(name, how.1)?;
+
+        threaded::start::<O>(self.origin, prepared, iocb, how, fixed, batch)
+    }
+
+    #[cfg(CONFIG_AIO_THREAD)]
     #[inline(always)]
     fn start_other<O: Observer>(
         self,
@@ -454,11 +518,6 @@ impl Kind for &Extension {
         compat: bool,
         batch: &mut Batch<'_>,
     ) -> Result {
-        #[cfg(CONFIG_AIO_THREAD)]
-        if let Some(threads) = self.threads() {
-            return jobs::start::<O>(threads, iocb, name, compat, batch);
-        }
-        let _ = compat;
-        ops::start_other::<O>(iocb, name, batch)
+        jobs::start::<O>(self.origin, iocb, name, compat, batch)
     }
 }

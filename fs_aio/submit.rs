@@ -5,7 +5,10 @@
 use crate::{
     batch::Batch,
     context::Context,
-    extension::Extension,
+    extension::{
+        Extension,
+        Threaded, //
+    },
     kind::{
         Kind,
         Plain, //
@@ -14,7 +17,8 @@ use crate::{
     trace::{
         self,
         Observing, //
-    }, //
+    },
+    workers::Submission, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -105,11 +109,33 @@ fn submit_to_extended(
     iocbs: UserPtr,
     abi: Abi,
 ) -> Result<usize> {
+    let submit = || match extension.threads() {
+        None => submit_extended(extension, extension, context, nr, iocbs, abi),
+        Some(threads) => {
+            let submission = Submission::new();
+            let kind = Threaded::new(extension, threads, &submission);
+
+            submit_threaded(kind, context, nr, iocbs, abi)
+        }
+    };
+
     if nr > PLUG_THRESHOLD {
-        plugged(|| submit_extended(extension, extension, context, nr, iocbs, abi))
+        plugged(submit)
     } else {
-        submit_extended(extension, extension, context, nr, iocbs, abi)
+        submit()
     }
+}
+
+/// Submits to a threaded context.
+#[inline(never)]
+fn submit_threaded<K: Kind>(
+    kind: K,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    submit_batch(kind, context, nr, iocbs, abi)
 }
 
 #[inline(never)]
@@ -142,9 +168,15 @@ fn submit_observed(
     let nr = asked.min(context.ring.nr_events() as usize);
     let submit = || match context.extension() {
         None => submit_batch(Observing(Plain), context, nr, iocbs, abi),
-        Some(extension) => {
-            submit_extended(extension, Observing(extension), context, nr, iocbs, abi)
-        }
+        Some(extension) => match extension.threads() {
+            None => submit_extended(extension, Observing(extension), context, nr, iocbs, abi),
+            Some(threads) => {
+                let submission = Submission::new();
+                let kind = Threaded::new(extension, threads, &submission);
+
+                submit_threaded(Observing(kind), context, nr, iocbs, abi)
+            }
+        },
     };
 
     trace::submission(context, asked, || {

@@ -9,7 +9,8 @@ use super::{
         What, //
     },
     path::PathJob,
-    readahead::Readahead, //
+    readahead::Readahead,
+    threaded::Origin, //
 };
 use crate::{
     batch::Batch,
@@ -26,8 +27,7 @@ use crate::{
         Class,
         Key,
         Submission,
-        Submitter,
-        Threads, //
+        Submitter, //
     },
 };
 use kernel::{
@@ -129,7 +129,7 @@ impl Simple for Flush {
 /// being started; `ERESTARTNOINTR` or `EINTR` if a signal keeps a thread from being made.
 #[inline(never)]
 pub(crate) fn start<O: Observer>(
-    threads: &Threads,
+    origin: Origin<'_>,
     iocb: &Iocb,
     name: AnyName,
     compat: bool,
@@ -139,7 +139,7 @@ pub(crate) fn start<O: Observer>(
         let head = batch.prepare_head(iocb, name)?;
         let job = PathJob::copy_in(iocb, compat)?;
 
-        return carry(head, Class::Other, None, job, batch);
+        return carry(origin.submission, head, Class::Other, None, job, batch);
     }
 
     let what = match iocb.opcode() {
@@ -155,7 +155,7 @@ pub(crate) fn start<O: Observer>(
         Some(what) => {
             let key = Key::new(prepared.context(), data_id(prepared.file()));
 
-            if !threads.is_behind(|| key) {
+            if !origin.threads.is_behind(|| key) {
                 return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
@@ -163,7 +163,16 @@ pub(crate) fn start<O: Observer>(
             let file = FsyncFile::new(file)?;
 
             batch.give_back(memory);
-            carry(head, Class::Storage, Some(key), Flush { file, what }, batch)
+            let flush = Flush { file, what };
+
+            carry(
+                origin.submission,
+                head,
+                Class::Storage,
+                Some(key),
+                flush,
+                batch,
+            )
         }
         None => {
             let (memory, file, head) = prepared.into_parts();
@@ -177,7 +186,7 @@ pub(crate) fn start<O: Observer>(
                     head.post_late(result);
                     Ok(())
                 }
-                None => carry(head, Class::Storage, None, job, batch),
+                None => carry(origin.submission, head, Class::Storage, None, job, batch),
             }
         }
     }
@@ -186,13 +195,14 @@ pub(crate) fn start<O: Observer>(
 /// Has a thread do it, if there is one whose files and directories are those of the submitter;
 /// otherwise it is done here.
 fn carry<T: Simple>(
+    submission: &Submission,
     head: Head,
     class: Class,
     key: Option<Key>,
     job: T,
     batch: &mut Batch<'_>,
 ) -> Result {
-    match gather(head.context()) {
+    match gather(submission, head.context()) {
         Ok((submitter, memory)) => {
             let once = pin_init!(Once {
                 job <- new_spinlock!(Some(job), "aio::once"),
@@ -213,8 +223,11 @@ fn carry<T: Simple>(
     Ok(())
 }
 
-fn gather(context: &Context) -> Result<(Arc<Submitter>, SlabSlot<carried::Memory>)> {
-    let submitter = Submission::new().submitter(context)?;
+fn gather(
+    submission: &Submission,
+    context: &Context,
+) -> Result<(Arc<Submitter>, SlabSlot<carried::Memory>)> {
+    let submitter = submission.submitter(context)?;
 
     if !submitter.pool().has_view_of_current() {
         return Err(EXDEV);

@@ -34,7 +34,9 @@ use kernel::{
         FileId,
         HasFixedBuffers,
         Issued,
-        LocalFile, //
+        LocalFile,
+        Settings,
+        Trying, //
     },
     prelude::*,
     slab::{
@@ -166,11 +168,10 @@ pub(crate) fn start<O: Observer>(
 /// Makes a request of it, which has not called the file, and was started when
 /// [`Request::started()`] says.
 ///
-/// [`start()`] does the same in place, where what this returns need not go through memory.
-///
 /// # Errors
 ///
 /// Of those of [`start()`], the ones for the priority and the flags.
+#[inline(always)]
 pub(super) fn prepare(
     prepared: Prepared,
     iocb: &Iocb,
@@ -207,6 +208,27 @@ fn set_up(
         _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
     }
     kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)
+}
+
+/// The same for an operation on `file` that is no request.
+pub(super) fn settings(
+    file: &LocalFile,
+    iocb: &Iocb,
+    dir: Direction,
+    batch: &mut Batch<'_>,
+) -> Result<Settings> {
+    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
+    let mut settings;
+
+    match iocb.flags() & IOCB_FLAG_IOPRIO {
+        0 => settings = Settings::new(file, eventfd, batch.ioprio()),
+        _ => {
+            settings = Settings::new(file, eventfd, 0);
+            settings.set_ioprio(iocb.reqprio())?;
+        }
+    }
+    settings.set_rw_flags(file, iocb.rw_flags(), dir)?;
+    Ok(settings)
 }
 
 /// What is read or written, and where.
@@ -256,20 +278,22 @@ impl Transfer {
         }
     }
 
-    /// Calls the file, which was asked not to wait; returns how many bytes it was asked for, too.
+    /// Calls the file, which is asked not to wait; returns how many bytes it was asked for, too.
+    #[inline(always)]
     pub(super) fn try_issue<O>(
         self,
         request: UniqueSlabArc<Request<O>>,
+        trying: Trying,
     ) -> Result<(Issued<Request<O>>, usize)>
     where
         Request<O>: AsyncRw + HasFixedBuffers,
     {
         match self.fixed {
-            None => AsyncKiocb::try_issue(request, self.dir, self.buffers()),
+            None => AsyncKiocb::try_issue(request, self.dir, trying, self.buffers()),
             Some(index) => {
-                let addr = UserPtr::from_addr(self.addr);
+                let (index, addr) = (index as usize, UserPtr::from_addr(self.addr));
 
-                AsyncKiocb::try_issue_fixed(request, self.dir, index as usize, addr, self.len)
+                AsyncKiocb::try_issue_fixed(request, self.dir, trying, index, addr, self.len)
             }
         }
     }

@@ -6,37 +6,15 @@
 //! [`Carried`] operation, and goes on where it belongs: to the wait queue of a file that can be
 //! polled, to the page that it waits for, or to a thread.
 
-use super::rw::{
-    self,
-    Rw,
-    Shape,
-    Transfer, //
-};
 use crate::{
-    batch::Batch,
     cancel,
     carried::{
-        self,
         Carried,
         Perform, //
-    },
-    request::{
-        HasFile,
-        Prepared,
-        Request, //
-    },
-    trace,
-    workers::{
-        Class,
-        Key,
-        Reservation,
-        Submission,
-        Threads, //
     },
 };
 use kernel::{
     aio::{
-        abi::Iocb,
         cancel::CancelList,
         poll::{
             impl_has_async_poll,
@@ -52,7 +30,6 @@ use kernel::{
         AsyncRw,
         HasFixedBuffers,
         How,
-        Issued,
         Progress,
         SharedKiocb,
         SharedRw, //
@@ -64,8 +41,7 @@ use kernel::{
         KmemCache,
         SlabArc,
         SlabArcInner,
-        SlabSlot,
-        UniqueSlabArc, //
+        SlabSlot, //
     },
     sync::{
         atomic::{
@@ -79,6 +55,12 @@ use kernel::{
         Direction,
         FixedBuffers, //
     },
+};
+
+mod start;
+pub(crate) use self::start::{
+    start,
+    Origin, //
 };
 
 const AGAIN: isize = -(kernel::bindings::EAGAIN as isize);
@@ -134,6 +116,16 @@ impl RwJob {
             _ if done > 0 => done,
             other => other,
         }
+    }
+
+    /// Returns whether an operation whose outcome is `res` goes on.
+    fn goes_on(&self, res: isize) -> bool {
+        let shared = &self.shared;
+        let end = shared.pos_now();
+
+        res > 0
+            && shared.left() != 0
+            && goes_on(shared.dir(), shared.abilities(), shared.kiocb(), end)
     }
 
     /// Returns how the file is to be called in a thread.
@@ -206,22 +198,11 @@ impl Perform for RwJob {
                 Progress::Ended(this, res) => {
                     this.forward_signals(thread);
 
-                    let (job, shared) = (&this.job, &this.job.shared);
-                    let end = shared.pos_now();
-
                     // Who may wait does all that can be done, but for a signal.
                     let cut = how != How::Wait || current!().signal_pending();
 
-                    if res <= 0
-                        || !cut
-                        || shared.left() == 0
-                        || this.is_given_up()
-                        || !goes_on(shared.dir(), shared.abilities(), shared.kiocb(), end)
-                    {
-                        let result = match job.partial() {
-                            Some(done) => done,
-                            None => res,
-                        };
+                    if !cut || this.is_given_up() || !this.job.goes_on(res) {
+                        let result = this.job.partial().unwrap_or(res);
 
                         return Carried::end_in_thread(this, result, thread);
                     }
@@ -372,198 +353,5 @@ impl PollOwner for Readiness {
         if let Some(operation) = RwJob::unpark(operation) {
             Carried::enqueue(operation);
         }
-    }
-}
-
-/// Starts a read or write in a threaded context, on the pinned buffer with the number `fixed` if
-/// there is one.
-///
-/// # Errors
-///
-/// Those of [`rw::start()`], but that files need not have more than the simple functions; what is
-/// said at [`carry()`].
-pub(crate) fn start(
-    threads: &Threads,
-    prepared: Prepared,
-    iocb: &Iocb,
-    (dir, shape): (Direction, Shape),
-    fixed: Option<u32>,
-    batch: &mut Batch<'_>,
-) -> Result {
-    let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let mut request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
-    let abilities = request.op.kiocb.abilities(dir)?;
-    let key = Key::new(request.context(), request.op.kiocb.data_id());
-    let in_order = abilities.storage && threads.is_behind(|| key);
-
-    if abilities.nonblock && !abilities.simple {
-        // The program wants to know.
-        if in_order {
-            trace::ended_at_once(&request, AGAIN);
-            batch.complete(request, AGAIN);
-            return Ok(());
-        }
-        return in_place(transfer.issue(request)?, batch);
-    }
-    if !abilities.tries || abilities.direct || in_order {
-        return carry(request, transfer, &abilities, None, key, batch);
-    }
-    Request::op_mut(&mut request)
-        .project()
-        .kiocb
-        .set_trying(dir, &abilities);
-
-    match transfer.try_issue(request)? {
-        (Issued::Complete(request, res), len) => {
-            let end = transfer.pos + res as i64;
-            let short =
-                res > 0 && (res as usize) < len && goes_on(dir, &abilities, &request.op.kiocb, end);
-            let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
-
-            if short || refused {
-                let done = if short { res as usize } else { 0 };
-
-                return carry(request, transfer, &abilities, Some(done), key, batch);
-            }
-            trace::ended_at_once(&request, res);
-            batch.complete(request, res);
-        }
-        (issued, _) => return in_place(issued, batch),
-    }
-    Ok(())
-}
-
-fn in_place(issued: Issued<Request<Rw>>, batch: &mut Batch<'_>) -> Result {
-    match issued {
-        Issued::Complete(request, res) => {
-            trace::ended_at_once(&request, res);
-            batch.complete(request, res)
-        }
-        Issued::Queued(submission) => batch.queued(submission.into_inner()),
-    }
-    Ok(())
-}
-
-/// A request would have to wait: it becomes an operation that is carried on. `tried` is how many
-/// bytes are done, if the file was called.
-///
-/// Without a thread it is done as on a plain context.
-///
-/// # Errors
-///
-/// If the file was not called, those of [`rw::start()`] for the buffers and the range in the file.
-/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a
-/// signal keeps one from being made.
-#[cold]
-#[inline(never)]
-fn carry(
-    mut request: UniqueSlabArc<Request<Rw>>,
-    transfer: Transfer,
-    abilities: &Abilities,
-    tried: Option<usize>,
-    key: Key,
-    batch: &mut Batch<'_>,
-) -> Result {
-    let dir = transfer.dir();
-    let done = tried.unwrap_or(0);
-    let buffers = transfer.owned()?;
-
-    if tried.is_none() {
-        request
-            .op
-            .kiocb
-            .verify(dir, transfer.pos, buffers.len(), abilities)?;
-    }
-    Request::op_mut(&mut request).project().kiocb.set_waiting();
-
-    let buffered_write = dir == Direction::Write && abilities.storage && !abilities.direct;
-    let submission = Submission::new();
-    let gathered = submission
-        .submitter(request.context())
-        .and_then(|submitter| {
-            let memory = SlabSlot::<carried::Memory>::alloc(GFP_KERNEL_ACCOUNT)?;
-            let reservation = match buffered_write {
-                true => Some(Reservation::new(GFP_KERNEL_ACCOUNT)?),
-                false => None,
-            };
-
-            Ok((submitter, memory, reservation))
-        });
-    let (submitter, memory, reservation) = match gathered {
-        Ok(gathered) => gathered,
-        Err(_) if done > 0 => {
-            trace::ended_at_once(&request, done as isize);
-            batch.complete(request, done as isize);
-            return Ok(());
-        }
-        Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
-        Err(_) if abilities.simple => return Err(EAGAIN),
-        Err(_) => return in_place(transfer.issue_again(request), batch),
-    };
-
-    let settings = request.op.kiocb.settings();
-    let ((parts, head), slot) = request.dismantle();
-
-    batch.give_back(slot);
-    let class = match abilities.storage {
-        true => Class::Storage,
-        false => Class::Other,
-    };
-    let shared = SharedKiocb::new(
-        Rw::file(parts),
-        settings,
-        *abilities,
-        dir,
-        transfer.pos,
-        buffers,
-        done,
-    );
-    let job = pin_init!(RwJob {
-        shared <- shared,
-        waits: AtomicFlag::new(false),
-        misled: Atomic::new(0),
-    });
-    let key = abilities.storage.then_some(key);
-    let operation = Carried::new(memory, head, submitter, class, key, job);
-
-    batch.started();
-    begin(operation, tried.is_some(), reservation);
-    Ok(())
-}
-
-/// Sends an operation on its way.
-fn begin(operation: SlabArc<Carried<RwJob>>, tried: bool, reservation: Option<Reservation>) {
-    let abilities = *operation.job.shared.abilities();
-
-    if abilities.polls && tried {
-        if let Some(operation) = RwJob::park(operation) {
-            Carried::enqueue(operation);
-        }
-    } else if !abilities.storage || operation.may_begin(reservation.is_some()) {
-        if !abilities.direct || !abilities.tries {
-            return Carried::enqueue(operation);
-        }
-        // What the device does by itself stays with it.
-        match SharedKiocb::carry_on(operation, How::Try) {
-            Progress::InFlight(operation) => Carried::put(operation),
-            Progress::Interrupted(operation) => Carried::enqueue(operation),
-            Progress::Ended(operation, res) => {
-                let (job, shared) = (&operation.job, &operation.job.shared);
-                let end = shared.pos_now();
-                let short = res > 0
-                    && shared.left() != 0
-                    && goes_on(shared.dir(), &abilities, shared.kiocb(), end);
-
-                if short || res == AGAIN || res == EOPNOTSUPP.to_errno() as isize {
-                    job.waits.store(true, Relaxed);
-                    return Carried::enqueue(operation);
-                }
-                let result = job.partial().unwrap_or(res);
-
-                Carried::end(operation, result);
-            }
-        }
-    } else {
-        Carried::enqueue_in_order(operation, reservation);
     }
 }

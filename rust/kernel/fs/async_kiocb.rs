@@ -45,9 +45,12 @@ mod aligned;
 mod carry;
 pub use self::carry::{
     data_id,
+    is_direct,
+    verify_rw,
     Abilities,
     How,
-    Settings, //
+    Settings,
+    Trying, //
 };
 
 mod shared;
@@ -482,12 +485,6 @@ impl AsyncKiocb {
         to_result(unsafe {
             bindings::rw_verify_area(dir.rw(), (*kiocb).ki_filp, &raw const (*kiocb).ki_pos, len)
         })
-    }
-
-    /// The same for another position.
-    fn verify_area_at(&self, dir: Direction, pos: i64, len: usize) -> Result {
-        // SAFETY: The file is valid.
-        to_result(unsafe { bindings::rw_verify_area(dir.rw(), self.file().as_ptr(), &pos, len) })
     }
 
     /// Other operations may be running already, so the system call can't be restarted.

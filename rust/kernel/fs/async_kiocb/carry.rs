@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     bindings,
+    error::to_result,
     fs::LocalFile,
     prelude::*,
     slab::UniqueSlabArc,
@@ -71,14 +72,75 @@ pub struct Settings {
     ioprio: u16,
 }
 
-impl AsyncKiocb {
-    /// Returns what can be expected of the file.
+impl Settings {
+    /// Those of an operation on `file`, with this priority.
+    ///
+    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
+    #[inline]
+    pub fn new(file: &LocalFile, eventfd: bool, ioprio: u16) -> Self {
+        let extra = if eventfd {
+            bindings::IOCB_EVENTFD as i32
+        } else {
+            0
+        };
+        // SAFETY: The file is valid. Its field is read as C does.
+        let flags = unsafe { (*file.as_ptr()).f_iocb_flags } as i32;
+
+        Self {
+            flags: flags | extra,
+            ioprio,
+        }
+    }
+
+    /// Sets the I/O priority.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncKiocb::set_ioprio()`].
+    pub fn set_ioprio(&mut self, prio: u16) -> Result {
+        // SAFETY: There are no requirements.
+        to_result(unsafe { bindings::ioprio_check_cap(i32::from(prio as i16)) })?;
+        self.ioprio = prio;
+        Ok(())
+    }
+
+    /// Sets the `RWF_*` flags of an operation on `file`, whose settings these are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncKiocb::set_rw_flags()`].
+    #[inline]
+    pub fn set_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
+        if flags == 0 {
+            return Ok(());
+        }
+        self.set_some_rw_flags(file, flags, dir)
+    }
+
+    #[cold]
+    fn set_some_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
+        let mut kiocb = bindings::kiocb {
+            ki_filp: file.as_ptr(),
+            ki_flags: self.flags,
+            ..pin_init::zeroed()
+        };
+
+        // SAFETY: The structure is valid, and so is the file, which is all that is looked at.
+        to_result(unsafe { bindings::kiocb_set_rw_flags(&raw mut kiocb, flags, dir.rw()) })?;
+        self.flags = kiocb.ki_flags & !bindings::IOCB_HIPRI;
+        Ok(())
+    }
+}
+
+impl Abilities {
+    /// Returns what can be expected of a file, for an operation with these settings.
     ///
     /// # Errors
     ///
     /// `EBADF` if it is not open for this, `EINVAL` if it can't do it in any way.
-    pub fn abilities(&self, dir: Direction) -> Result<Abilities> {
-        let file = self.file().as_ptr();
+    pub fn of(file: &LocalFile, settings: Settings, dir: Direction) -> Result<Self> {
+        let flags = settings.flags;
+        let file = file.as_ptr();
         // SAFETY: The file is valid; none of these change, but `f_flags`, which is read once.
         let (mode, ops, f_flags) = unsafe {
             (
@@ -87,13 +149,11 @@ impl AsyncKiocb {
                 (&raw const (*file).f_flags).read_volatile(),
             )
         };
-        // SAFETY: The structure is valid, and nobody changes the flags now.
-        let flags = unsafe { (*self.inner.get()).ki_flags };
         // SAFETY: The file is valid. The type of its inode never changes.
         let i_mode = u32::from(unsafe { (*bindings::file_inode(file)).i_mode });
         let kind = i_mode & bindings::S_IFMT;
-        let storage = kind == bindings::S_IFREG || kind == bindings::S_IFBLK;
-        let direct = flags & bindings::IOCB_DIRECT as i32 != 0;
+        let storage = is_storage(kind);
+        let direct = storage && flags & bindings::IOCB_DIRECT as i32 != 0;
         let (needed, iter, simple) = match dir {
             Direction::Read => (
                 bindings::FMODE_READ,
@@ -114,12 +174,9 @@ impl AsyncKiocb {
             return Err(EINVAL);
         }
         let nowait = mode & bindings::FMODE_NOWAIT != 0;
-        // Buffered writes need more than others.
-        let buffered_write = dir == Direction::Write && storage && !direct;
-        let waits = buffered_write
-            && (kind == bindings::S_IFBLK || ops.fop_flags & bindings::FOP_BUFFER_WASYNC == 0);
+        let waits = dir == Direction::Write && storage && !direct && write_waits(kind, ops);
 
-        Ok(Abilities {
+        Ok(Self {
             tries: iter && nowait && !waits,
             parks: iter
                 && dir == Direction::Read
@@ -137,6 +194,78 @@ impl AsyncKiocb {
         })
     }
 
+    /// Returns how a file with these is tried.
+    pub fn trying(&self, dir: Direction) -> Trying {
+        Trying(trying(dir, self.storage, self.direct))
+    }
+}
+
+/// Returns whether it is a regular file or a block device.
+#[inline(always)]
+fn is_storage(kind: u32) -> bool {
+    kind == bindings::S_IFREG || kind == bindings::S_IFBLK
+}
+
+/// Returns whether a buffered write of a regular file or a block device may wait in spite of
+/// `IOCB_NOWAIT`: it needs more than others.
+#[inline(always)]
+fn write_waits(kind: u32, ops: &bindings::file_operations) -> bool {
+    kind == bindings::S_IFBLK || ops.fop_flags & bindings::FOP_BUFFER_WASYNC == 0
+}
+
+/// How a file is asked not to wait, see [`How::Try`].
+#[derive(Clone, Copy)]
+pub struct Trying(i32);
+
+impl AsyncKiocb {
+    /// Returns what can be expected of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Abilities::of()`].
+    pub fn abilities(&self, dir: Direction) -> Result<Abilities> {
+        Abilities::of(self.file(), self.settings(), dir)
+    }
+
+    /// Returns how the file is tried, if it is open for the operation, can be tried, does not bypass
+    /// the page cache, and the program has not asked for `EAGAIN`: what most operations are.
+    ///
+    /// To be asked before the file is called.
+    #[inline(always)]
+    pub fn trying(&self, dir: Direction) -> Option<Trying> {
+        let file = self.file().as_ptr();
+        // SAFETY: The file is valid; neither field changes.
+        let (mode, ops) = unsafe { ((*file).f_mode, &*(*file).f_op) };
+        // SAFETY: The structure is valid, and nobody changes the flags now.
+        let flags = unsafe { (*self.inner.get()).ki_flags };
+        let (needed, there) = match dir {
+            Direction::Read => (bindings::FMODE_READ, ops.read_iter.is_some()),
+            Direction::Write => (bindings::FMODE_WRITE, ops.write_iter.is_some()),
+        };
+        let needed = needed | bindings::FMODE_NOWAIT;
+        let asked = bindings::IOCB_NOWAIT | bindings::IOCB_DIRECT as i32;
+
+        if mode & needed != needed || !there || flags & asked != 0 {
+            return None;
+        }
+        // SAFETY: The file is valid. The type of its inode never changes.
+        let i_mode = u32::from(unsafe { (*bindings::file_inode(file)).i_mode });
+        let kind = i_mode & bindings::S_IFMT;
+        let storage = is_storage(kind);
+
+        if !storage {
+            // SAFETY: The file is valid; the field is read once.
+            let f_flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
+
+            if f_flags & bindings::O_NONBLOCK != 0 {
+                return None;
+            }
+        } else if dir == Direction::Write && write_waits(kind, ops) {
+            return None;
+        }
+        Some(Trying(trying(dir, storage, false)))
+    }
+
     /// Checks that the file allows the operation, on so many bytes at this position.
     ///
     /// To be called before it is carried on for the first time, if it was not tried before.
@@ -146,11 +275,7 @@ impl AsyncKiocb {
     /// `EINVAL` if the position is negative or the end of the range is, what the security module
     /// says, and others.
     pub fn verify(&self, dir: Direction, pos: i64, len: usize, abilities: &Abilities) -> Result {
-        match abilities.simple {
-            // The function that is called does it.
-            true => Ok(()),
-            false => self.verify_area_at(dir, pos, len),
-        }
+        verify_rw(self.file(), dir, pos, len, abilities)
     }
 
     /// Returns whether the current process may write beyond this position of a file.
@@ -197,13 +322,7 @@ impl AsyncKiocb {
         })
     }
 
-    /// Asks the file not to wait, see [`How::Try`].
-    pub fn set_trying(self: Pin<&mut Self>, dir: Direction, abilities: &Abilities) {
-        // SAFETY: By the type invariants, `&mut self` is exclusive.
-        unsafe { (*self.inner.get()).ki_flags |= trying(dir, abilities.storage, abilities.direct) };
-    }
-
-    /// Takes [`set_trying()`](Self::set_trying) back.
+    /// Takes back that the file was asked not to wait.
     pub fn set_waiting(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants, `&mut self` is exclusive.
         unsafe { (*self.inner.get()).ki_flags &= !NOT_WAITING };
@@ -225,30 +344,31 @@ impl AsyncKiocb {
         !holds_off || unsafe { bindings::kiocb_start_write_trylock(kiocb) }
     }
 
-    /// Starts the operation as [`issue()`](Self::issue), but does not wait for a file system that
-    /// is frozen: the outcome is `EAGAIN` then. To be called after
-    /// [`set_trying()`](Self::set_trying).
+    /// Starts the operation as [`issue()`](Self::issue), but asks the file not to wait: the outcome
+    /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is that
+    /// of this operation.
     ///
     /// Returns how many bytes the buffers have, too.
     ///
     /// # Errors
     ///
-    /// Those of [`issue()`](Self::issue).
-    #[inline(never)]
+    /// Those of [`issue()`](Self::issue) that have nothing to do with the file.
+    #[inline(always)]
     pub fn try_issue<T: AsyncRw>(
         this: UniqueSlabArc<T>,
         dir: Direction,
+        trying: Trying,
         buffers: Buffers,
     ) -> Result<(Issued<T>, usize)> {
         let mut fast = FastArray::uninit();
         let mut space = IterSpace::uninit();
         let me = Self::of(&*this);
-
-        me.check_access(dir)?;
         let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
         let len = iter.len();
-        me.verify_area(dir, len)?;
 
+        me.verify_area(dir, len)?;
+        // SAFETY: The structure is valid, and nobody else uses it.
+        unsafe { (*me.inner.get()).ki_flags |= trying.0 };
         // SAFETY: The structure is valid, and so is its file.
         if !unsafe { Self::try_start(me.inner.get(), dir) } {
             return Ok((Issued::Complete(this, EAGAIN.to_errno() as isize), len));
@@ -264,6 +384,7 @@ impl AsyncKiocb {
     pub fn try_issue_fixed<T: AsyncRw + HasFixedBuffers>(
         this: UniqueSlabArc<T>,
         dir: Direction,
+        trying: Trying,
         index: usize,
         addr: UserPtr,
         len: usize,
@@ -271,13 +392,14 @@ impl AsyncKiocb {
         let mut space = IterSpace::uninit();
         let me = Self::of(&*this);
 
-        me.check_access(dir)?;
         this.fixed_buffers()
             .ok_or(EFAULT)?
             .range(index, addr, len)?
             .init_iter(&mut space, dir);
         me.verify_area(dir, len)?;
 
+        // SAFETY: The structure is valid, and nobody else uses it.
+        unsafe { (*me.inner.get()).ki_flags |= trying.0 };
         // SAFETY: The structure is valid, and so is its file.
         if !unsafe { Self::try_start(me.inner.get(), dir) } {
             return Ok((Issued::Complete(this, EAGAIN.to_errno() as isize), len));
@@ -305,6 +427,35 @@ impl AsyncKiocb {
     pub fn file_ref(&self) -> ARef<LocalFile> {
         self.file().into()
     }
+}
+
+/// Checks that a file allows an operation, see [`AsyncKiocb::verify()`].
+///
+/// # Errors
+///
+/// Those of [`AsyncKiocb::verify()`].
+pub fn verify_rw(
+    file: &LocalFile,
+    dir: Direction,
+    pos: i64,
+    len: usize,
+    abilities: &Abilities,
+) -> Result {
+    if abilities.simple {
+        // The function that is called does it.
+        return Ok(());
+    }
+    // SAFETY: The file is valid.
+    to_result(unsafe { bindings::rw_verify_area(dir.rw(), file.as_ptr(), &pos, len) })
+}
+
+/// Returns whether a file bypasses the page cache, if it has one.
+#[inline]
+pub fn is_direct(file: &LocalFile) -> bool {
+    // SAFETY: The file is valid. Its field is read as C does.
+    let flags = unsafe { (*file.as_ptr()).f_iocb_flags };
+
+    flags & bindings::IOCB_DIRECT != 0
 }
 
 /// Returns what names the data of a file: the same for two files only if they are the same data, as
