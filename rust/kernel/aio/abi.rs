@@ -4,6 +4,30 @@
 //!
 //! C headers: [`include/uapi/linux/aio_abi.h`](srctree/include/uapi/linux/aio_abi.h),
 //! [`include/uapi/linux/aio_ext.h`](srctree/include/uapi/linux/aio_ext.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use core::mem::MaybeUninit;
+//! use kernel::{
+//!     aio::abi::{
+//!         opcode,
+//!         Iocb, //
+//!     },
+//!     uaccess::UserPtr,
+//! };
+//!
+//! /// How many bytes a program wants to be read.
+//! fn wanted(iocb: UserPtr) -> Result<u64> {
+//!     let mut copy = MaybeUninit::uninit();
+//!     let iocb = Iocb::from_user(iocb, &mut copy)?;
+//!
+//!     match iocb.opcode() {
+//!         opcode::PREAD => Ok(iocb.nbytes()),
+//!         _ => Err(EINVAL),
+//!     }
+//! }
+//! ```
 
 use crate::{
     bindings,

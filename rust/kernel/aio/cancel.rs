@@ -11,6 +11,55 @@
 //! the list, before it returns: what a list holds for its task, that task does not wait for.
 //!
 //! C header: [`include/linux/aio.h`](srctree/include/linux/aio.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     aio::cancel::{
+//!         impl_has_cancel_node,
+//!         CancelList,
+//!         CancelNode,
+//!         Cancellable, //
+//!     },
+//!     sync::atomic::{
+//!         AtomicFlag,
+//!         Relaxed, //
+//!     },
+//! };
+//!
+//! #[pin_data]
+//! struct Operation {
+//!     #[pin]
+//!     node: CancelNode,
+//!     stop: AtomicFlag,
+//! }
+//!
+//! impl_has_cancel_node! {
+//!     impl HasCancelNode for Operation { self.node }
+//! }
+//!
+//! impl Cancellable for Operation {
+//!     fn cancel(&self) {
+//!         self.stop.store(true, Relaxed);
+//!     }
+//! }
+//!
+//! let list = KBox::pin_init(CancelList::new(), GFP_KERNEL)?;
+//! let init = pin_init!(Operation {
+//!     node <- CancelNode::new(7),
+//!     stop: AtomicFlag::new(false),
+//! });
+//! let operation = KBox::pin_init(init, GFP_KERNEL)?;
+//!
+//! list.enter(operation.as_ref());
+//! assert_eq!(list.cancel(8, 1), Err(EINVAL));
+//! assert_eq!(list.cancel(7, 1), Ok(()));
+//! assert!(operation.stop.load(Relaxed));
+//! // It is out of the list by now.
+//! assert!(!list.leave(&*operation));
+//! # Ok::<(), Error>(())
+//! ```
 
 use crate::{
     bindings,

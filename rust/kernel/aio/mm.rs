@@ -4,6 +4,40 @@
 //!
 //! `struct mm_struct` has the head of the table, `mm_init_aio()` in `kernel/fork.c` initialises it,
 //! and `exit_aio()` is called for its end.
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     aio::mm::{
+//!         table,
+//!         ContextUser,
+//!         CurrentMm,
+//!         TheContexts, //
+//!     },
+//!     sync::rcu,
+//! };
+//!
+//! /// Finds a context of the current process, and keeps its end from being completed.
+//! fn find<T: TheContexts>(
+//!     mm: CurrentMm<'_>,
+//!     index: usize,
+//! ) -> Option<ContextUser<'_, T::Context>> {
+//!     let rcu = rcu::read_lock();
+//!     let found = table::<T>(mm).get(index, &rcu)?;
+//!
+//!     found.try_use(&rcu)
+//! }
+//!
+//! /// Takes it out of the table, so that nobody finds it any longer, and begins its end.
+//! fn end<T: TheContexts>(mm: CurrentMm<'_>, index: usize) {
+//!     let removed = table::<T>(mm).lock().remove(index);
+//!
+//!     if let Some(context) = removed {
+//!         context.shutdown();
+//!     }
+//! }
+//! ```
 
 use crate::{
     bindings,

@@ -21,6 +21,28 @@
 //! callback and the work item decide that with the lock of the queue held.
 //!
 //! C header: [`include/linux/poll.h`](srctree/include/linux/poll.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     aio::poll::{
+//!         AsyncPoll,
+//!         PollOwner,
+//!         Polled, //
+//!     },
+//!     slab::UniqueSlabArc,
+//! };
+//!
+//! /// Returns the events that are there, if there are some. Otherwise `T::complete()` will be
+//! /// called.
+//! fn start<T: PollOwner>(operation: UniqueSlabArc<T>) -> Result<Option<u16>> {
+//!     match AsyncPoll::start(operation, true)? {
+//!         Polled::Ready(_operation, events) => Ok(Some(events)),
+//!         Polled::Waiting(_submission) => Ok(None),
+//!     }
+//! }
+//! ```
 
 use super::cancel::{
     CancelList,

@@ -4,6 +4,32 @@
 //!
 //! The file itself is C's, in `fs/aio/observe.c`. It has a reference to the `mm_struct`, but none
 //! that keeps the address space: whoever reads is never the one who ends it.
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     aio::{
+//!         mm,
+//!         proc::ShownContexts, //
+//!     },
+//!     mm::Mm,
+//!     seq_file::SeqFile,
+//!     sync::rcu,
+//! };
+//!
+//! /// What is read from the file while no context comes or goes.
+//! fn show_all<T: ShownContexts>(mm: &Mm, seq: &SeqFile) {
+//!     let rcu = rcu::read_lock();
+//!     let mut from = 0;
+//!
+//!     T::show_header(seq);
+//!     while let Some((index, context)) = mm::next::<T>(mm, from, &rcu) {
+//!         T::show(&context, false, seq);
+//!         from = index + 1;
+//!     }
+//! }
+//! ```
 
 use super::mm::{
     self,

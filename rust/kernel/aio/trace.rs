@@ -6,6 +6,25 @@
 //! function, called where one of the `*_on()` says so.
 //!
 //! C header: [`include/trace/events/aio.h`](srctree/include/trace/events/aio.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::aio::trace;
+//!
+//! /// Does something for `asked` iocbs, and tells who wants to know how long it took.
+//! fn observed(ctx: usize, asked: usize, f: impl FnOnce() -> isize) -> isize {
+//!     if !trace::submissions_on() {
+//!         return f();
+//!     }
+//!     let begun = trace::now();
+//!     let ret = f();
+//!
+//!     trace::submit(ctx, asked, ret, trace::now().wrapping_sub(begun) as u64);
+//!     ret
+//! }
+//! # assert_eq!(observed(0, 2, || 1), 1);
+//! ```
 
 use crate::{
     fs::FileId,

@@ -6,6 +6,20 @@
 //! [`AsyncKiocb`] is the `struct kiocb` of those who call them.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{fs::*, slab::UniqueSlabArc, uaccess::UserPtr, uio::*};
+//!
+//! /// Returns the result, if it is there. Otherwise `T::complete()` will be called with it.
+//! fn read<T: AsyncRw>(op: UniqueSlabArc<T>, addr: UserPtr, len: usize) -> Result<Option<isize>> {
+//!     match AsyncKiocb::issue(op, Direction::Read, Buffers::One { addr, len })? {
+//!         Issued::Complete(_op, result) => Ok(Some(result)),
+//!         Issued::Queued(_submission) => Ok(None),
+//!     }
+//! }
+//! ```
 
 use crate::{
     bindings,

@@ -9,6 +9,29 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`fs/internal.h`](srctree/fs/internal.h),
 //! [`include/linux/audit.h`](srctree/include/linux/audit.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     error::to_result,
+//!     fs::path::{
+//!         unlinkat,
+//!         DelayedName, //
+//!     },
+//!     uaccess::UserPtr,
+//! };
+//!
+//! /// The first half of `unlinkat(2)`, in the task that asks for it.
+//! fn prepare(path: UserPtr) -> Result<DelayedName> {
+//!     DelayedName::from_user(path)
+//! }
+//!
+//! /// The second half, in the task that does it.
+//! fn unlink(dir: i32, path: DelayedName) -> Result {
+//!     to_result(unlinkat(dir, &path.complete()))
+//! }
+//! ```
 
 use crate::{
     bindings,

@@ -10,6 +10,54 @@
 //! C headers: [`include/linux/pseudo_fs.h`](srctree/include/linux/pseudo_fs.h),
 //! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h),
 //! [`include/linux/migrate.h`](srctree/include/linux/migrate.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     fs::File,
+//!     mm::{
+//!         shared_pages::{
+//!             NewSharedPages,
+//!             PseudoFs,
+//!             SharedPages,
+//!             SharedPagesType, //
+//!         },
+//!         MmWithUser, //
+//!     },
+//! };
+//!
+//! static FS: PseudoFs = PseudoFs::new(c"counters", c"[counter]", c"counters_inode", 0x636f756e);
+//!
+//! /// A number that a process and the kernel share.
+//! enum Counter {}
+//!
+//! impl SharedPagesType for Counter {
+//!     fn fs() -> &'static PseudoFs {
+//!         &FS
+//!     }
+//!
+//!     fn moved(_mm: &MmWithUser, _file: &File, _start: usize, _len: usize) -> Result {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! /// A page for the current process, and its address there.
+//! fn counter() -> Result<(Pin<KBox<SharedPages<()>>>, usize)> {
+//!     let pages = NewSharedPages::<Counter>::new(1)?;
+//!     // It stays until the process unmaps it.
+//!     let addr = pages.map(None)?.leave().addr();
+//!
+//!     Ok((KBox::pin_init(SharedPages::new(pages, ()), GFP_KERNEL)?, addr))
+//! }
+//!
+//! /// Sets the number, which the process may change as well.
+//! fn set(counter: &SharedPages<()>, number: u32) {
+//!     counter.with_producer(|producer| producer.pages().write_u32_release(0, number));
+//! }
+//! # // The file system was not mounted.
+//! # assert_eq!(counter().err(), Some(ENOMEM));
+//! ```
 
 use crate::{
     fs::File,

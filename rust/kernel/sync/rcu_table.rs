@@ -7,6 +7,45 @@
 //! removed with the lock held. A table that is full is replaced by a larger copy.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::sync::{
+//!     rcu,
+//!     rcu_table::{
+//!         RcuPointer,
+//!         RcuTable, //
+//!     },
+//! };
+//!
+//! /// Adds a value, and returns its index.
+//! fn add<P: RcuPointer>(table: &RcuTable<'_, P>, value: P) -> Result<usize> {
+//!     let mut at = 0;
+//!
+//!     table
+//!         .insert(value, |index, _value| at = index)
+//!         .map_err(|_value| ENOMEM)?;
+//!     Ok(at)
+//! }
+//!
+//! /// Looks a value up, without a lock.
+//! fn with<P: RcuPointer, R>(
+//!     table: &RcuTable<'_, P>,
+//!     index: usize,
+//!     f: impl FnOnce(P::Borrowed<'_>) -> R,
+//! ) -> Option<R> {
+//!     let rcu = rcu::read_lock();
+//!     let found = table.get(index, &rcu)?;
+//!
+//!     Some(f(found))
+//! }
+//!
+//! /// Removes it. Who has found it before may use it until a grace period has passed.
+//! fn remove<P: RcuPointer>(table: &RcuTable<'_, P>, index: usize) -> Option<P> {
+//!     table.lock().remove(index)
+//! }
+//! ```
 
 use crate::{
     alloc::{

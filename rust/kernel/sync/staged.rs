@@ -19,6 +19,82 @@
 //! the last user has gone, when no new work can be started.
 //!
 //! C header: [`include/linux/percpu-refcount.h`](srctree/include/linux/percpu-refcount.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     slab::{
+//!         Backing,
+//!         KmemCache, //
+//!     },
+//!     sync::{
+//!         new_spinlock_irqsave,
+//!         staged::{
+//!             EndedWork,
+//!             InFlight,
+//!             Staged,
+//!             StagedInner,
+//!             StagedList,
+//!             StagedOwner,
+//!             StagedUser, //
+//!         },
+//!         SpinLockIrqSave, //
+//!     },
+//! };
+//!
+//! /// Something that requests are sent to.
+//! #[pin_data]
+//! struct Session {
+//!     #[pin]
+//!     ended: SpinLockIrqSave<EndedWork<Session>>,
+//! }
+//!
+//! enum Sessions {}
+//!
+//! static CACHE: KmemCache<Sessions> = KmemCache::new(c"doc_sessions");
+//! static ALL: StagedList<Session> = StagedList::new();
+//!
+//! impl Backing for Sessions {
+//!     type Largest = StagedInner<Session>;
+//!     const CACHE: &'static KmemCache<Self> = &CACHE;
+//! }
+//!
+//! impl Staged for Session {
+//!     type Backing = Sessions;
+//!     const ALL: &'static StagedList<Self> = &ALL;
+//!
+//!     fn with_ended<R: Send>(&self, f: impl FnOnce(&mut EndedWork<Self>) -> R + Send) -> R {
+//!         self.ended.with(f)
+//!     }
+//!
+//!     fn users_gone(&self) {
+//!         // Here requests would be cancelled.
+//!     }
+//!
+//!     fn drained(&self) {
+//!         // Here somebody would be told.
+//!     }
+//! }
+//!
+//! /// The caches and lists are made when the system boots.
+//! fn open() -> Result<StagedOwner<Session>> {
+//!     StagedOwner::new(|ended| {
+//!         pin_init!(Session {
+//!             ended <- new_spinlock_irqsave!(ended),
+//!         })
+//!     })
+//! }
+//!
+//! /// What this returns keeps the session until the answer has come.
+//! fn send(session: &StagedUser<Session>) -> InFlight<Session> {
+//!     session.start_work()
+//! }
+//!
+//! fn close(session: StagedOwner<Session>) {
+//!     session.shutdown();
+//! }
+//! ```
 
 use crate::{
     prelude::*,
