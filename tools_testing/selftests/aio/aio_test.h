@@ -170,7 +170,7 @@ static inline long aio_record_call(enum aio_call call, long ret, long a, long b)
 /* @a and @b are those of the arguments that are plain numbers. */
 static inline long aio_recorded(enum aio_call call, long ret, long a, long b)
 {
-	const unsigned int room = sizeof(aio_record.later) / sizeof(aio_record.later[0]);
+	const unsigned int room = ARRAY_SIZE(aio_record.later);
 
 	if (!aio_record.on)
 		return ret;

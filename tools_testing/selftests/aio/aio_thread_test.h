@@ -22,7 +22,7 @@
 #include "aio_ext_test.h"
 
 #ifndef AIO_RING_COMPAT_THREADED
-#define AIO_RING_COMPAT_THREADED	(1U << 1)
+#define AIO_RING_COMPAT_THREADED	0x2
 #endif
 
 #define AUTO_THREADS	"/proc/sys/fs/aio-auto-threads"

@@ -512,7 +512,7 @@ static void ranges(struct __test_metadata *_metadata, struct _test_data_fixedbuf
 	const size_t edges[] = { start, start + 1, start + self->page - start % self->page,
 				 HUGE - 1, HUGE, HUGE + 1, HUGE + self->page, start + len - 1,
 				 start + len };
-	const size_t n = sizeof(edges) / sizeof(edges[0]);
+	const size_t n = ARRAY_SIZE(edges);
 	struct iocb *iocb = &self->iocbs[0];
 	static char *want;
 	static int fd;

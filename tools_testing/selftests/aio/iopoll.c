@@ -35,6 +35,7 @@ FIXTURE_VARIANT_ADD(iopoll, useriocb) { .flags = IOPOLL | USERIOCB, .depth = 256
 FIXTURE_VARIANT_ADD(iopoll, all) {
 	.flags = IOPOLL | USERIOCB | FIXEDBUFS, .depth = 256
 };
+
 FIXTURE_VARIANT_ADD(iopoll, little_room) {
 	.flags = IOPOLL | USERIOCB | FIXEDBUFS, .depth = 4
 };
@@ -368,7 +369,7 @@ TEST_F(iopoll, large_requests)
 	munmap(big, len);
 }
 
-static bool mkfs(const char *fs, const char *dev, char *dir)
+static bool make_fs(const char *fs, const char *dev, char *dir)
 {
 	char cmd[256];
 
@@ -409,7 +410,7 @@ TEST_F(iopoll, ext4)
 
 	if (!aio_long() && variant->flags == (IOPOLL | USERIOCB))
 		SKIP(return, "the other kinds do, without AIO_TEST_LONG");
-	if (!mkfs("ext4", self->disk.dev, dir))
+	if (!make_fs("ext4", self->disk.dev, dir))
 		SKIP(return, "no mkfs.ext4");
 	file_that_grows(_metadata, self, dir);
 	EXPECT_EQ(0, umount(dir)) TH_LOG("%s", strerror(errno));
@@ -425,7 +426,7 @@ TEST_F(iopoll, xfs)
 	if (!aio_long() && (variant->flags == IOPOLL || variant->depth == 4))
 		SKIP(return, "the other kinds do, without AIO_TEST_LONG");
 	ASSERT_TRUE(aio_poll_disk_make_mb(&disk, variant->depth, 512));
-	if (!mkfs("xfs", disk.dev, dir)) {
+	if (!make_fs("xfs", disk.dev, dir)) {
 		aio_slow_disk_remove(&disk);
 		SKIP(return, "no mkfs.xfs, or no XFS");
 	}

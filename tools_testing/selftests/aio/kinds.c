@@ -80,7 +80,7 @@ static const struct kind {
 	{ "all three", USERIOCB | FIXEDBUFS | IOPOLL },
 };
 
-#define KINDS	(sizeof(kinds) / sizeof(kinds[0]))
+#define KINDS	ARRAY_SIZE(kinds)
 
 /* A sequence that runs. */
 static struct run {
@@ -266,7 +266,7 @@ static const struct rule {
 	  "only the buffer of the iocb is pinned" },
 };
 
-#define RULES	(sizeof(rules) / sizeof(rules[0]))
+#define RULES	ARRAY_SIZE(rules)
 
 /* Others, which are in the code: see where they are counted. */
 enum { KEY, CANCEL, ROOM, OTHERS };
@@ -541,8 +541,8 @@ static void make(struct request *r, unsigned int slot)
 	*r = (struct request){ .slot = slot, .log = run.nr_log++ };
 	if (percent(12))
 		r->wrong = 1 + below(WRONGS - 1);
-	r->file = files[below(sizeof(files) / sizeof(files[0]))];
-	aio_prep(iocb, opcodes[below(sizeof(opcodes) / sizeof(opcodes[0]))], 0, NULL, 0, 0);
+	r->file = files[below(ARRAY_SIZE(files))];
+	aio_prep(iocb, opcodes[below(ARRAY_SIZE(opcodes))], 0, NULL, 0, 0);
 	/* Some of all sectors, some of all bytes. */
 	if (r->file == DISK || r->file == DISK_RO || percent(50)) {
 		at = below(OWN / 512) * 512;

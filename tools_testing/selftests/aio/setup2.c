@@ -136,7 +136,7 @@ TEST_F(setup2, what_the_ring_says)
 	};
 	unsigned int i;
 
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		aio_context_t ctx = 0;
 		__u32 want = 1;
 

@@ -215,8 +215,8 @@ TEST_F(useriocb, parts_of_a_buffer)
 
 	if (!(variant->flags & FIXEDBUFS))
 		SKIP(return, "this is about pinned buffers");
-	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
-		for (j = 0; j < sizeof(lens) / sizeof(lens[0]); j++) {
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		for (j = 0; j < ARRAY_SIZE(lens); j++) {
 			iocb->aio_buf = (uintptr_t)self->dst + 9 + at[i];
 			iocb->aio_nbytes = lens[j];
 			iocb->aio_offset = 77;
