@@ -310,7 +310,8 @@ static void after_setup2(struct world *w, long ret, enum source failed, unsigned
 
 	if (ret) {
 		if (w->own)
-			wrong("point %u: io_setup2() failed with %ld, but has stored an id", n, ret);
+			wrong("point %u: io_setup2() failed with %ld, but has stored an id",
+			      n, ret);
 		return;
 	}
 	if (w->parameter & USERIOCB && !(w->parameter & (IOPOLL | NEW_ARRAY))) {

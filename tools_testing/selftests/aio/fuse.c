@@ -10,7 +10,8 @@
  * and by somebody else; what the file system answers is what the event says; a
  * request that is not answered keeps its context and its process, but no one
  * else; flushes that have not begun can be cancelled, and are at the end of the
- * context and of the process, and those that hang keep no worker of others; events come in the order in which requests end; a reader is woken by the
+ * context and of the process, and those that hang keep no worker of others;
+ * events come in the order in which requests end; a reader is woken by the
  * request that makes its number full.
  *
  * Needs root and FUSE.

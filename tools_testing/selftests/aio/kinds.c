@@ -655,7 +655,7 @@ static void make(struct request *r, unsigned int slot)
 	if (is_write(r))
 		fill(own, AROUND, iocb->aio_data);
 	if (verbose)
-		printf("# %u %s: slot %u, log %u: opcode %u, %s, wrong %u, at %zd, %llu bytes, offset %lld\n",
+		printf("# %u %s: slot %u log %u: op %u, %s, wrong %u, at %zd, %llu bytes at %lld\n",
 		       run.step, run.kind->name, slot, r->log, iocb->aio_lio_opcode,
 		       file_names[r->file], r->wrong, (ssize_t)(iocb->aio_buf - (uintptr_t)own),
 		       (unsigned long long)iocb->aio_nbytes, (long long)iocb->aio_offset);
@@ -924,7 +924,8 @@ static void compare(const struct run *plain)
 
 		if (!memcmp(a, b, sizeof(*a)))
 			continue;
-		wrong("outcome %u: refused %ld res %lld/%lld data %llx hash %llx; plain: refused %ld res %lld/%lld data %llx hash %llx",
+		/* Refused with, res and res2, data, hash. */
+		wrong("outcome %u: %ld %lld/%lld %llx %llx; plain: %ld %lld/%lld %llx %llx",
 		      i, b->refused, b->res, b->res2, (unsigned long long)b->data,
 		      (unsigned long long)b->hash, a->refused, a->res, a->res2,
 		      (unsigned long long)a->data, (unsigned long long)a->hash);

@@ -1430,7 +1430,8 @@ static int audited_calls(const char *dir, uid_t euid, bool all)
 			close(ret);
 		CHECK(ret == result);
 		if (strcmp(real, aio)) {
-			fprintf(stderr, "# call %zu:\n%s# and the operation:\n%s", i / 2, real, aio);
+			fprintf(stderr, "# call %zu:\n%s# and the operation:\n%s",
+				i / 2, real, aio);
 			return __LINE__;
 		}
 	}

@@ -1679,7 +1679,9 @@ static void op_sysctl(void)
 	char text[32];
 
 	if (common->can_memlock_sysctl && percent(70)) {
-		result(SYSCTL, aio_write_text(AIO_MEMLOCK, percent(70) ? "1" : percent(50) ? "2" : "0"), 0, EINTR);
+		const char *mode = percent(70) ? "1" : percent(50) ? "2" : "0";
+
+		result(SYSCTL, aio_write_text(AIO_MEMLOCK, mode), 0, EINTR);
 		return;
 	}
 	snprintf(text, sizeof(text), "%lld", max);
@@ -2322,7 +2324,8 @@ int main(int argc, char **argv)
 	ksft_test_result(good && now == nr, "aio-nr is what it was\n");
 
 	if (pinned < 0) {
-		ksft_test_result_skip("pinned pages are released: the kernel does not count them\n");
+		ksft_test_result_skip("pinned pages are released: %s\n",
+				      "the kernel does not count them");
 	} else {
 		good = back_to(measure_pinned, NULL, pinned, &now);
 		if (!good)
