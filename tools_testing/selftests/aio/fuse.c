@@ -149,7 +149,8 @@ static bool server_start(struct server *s, const char *path)
 {
 	char options[64];
 
-	s->fd = server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	s->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	server_fd = s->fd;
 	if (s->fd < 0 || pthread_atfork(NULL, NULL, close_server) ||
 	    !aio_guard(end_connection, path))
 		return false;
