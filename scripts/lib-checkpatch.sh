@@ -15,6 +15,7 @@ ignored_in_tests=(
 	VOLATILE		# user space has no READ_ONCE()
 	MACRO_ARG_REUSE		# macros of tests are used with constants
 	ENOSYS			# here it is what is expected of numbers of no system call
+	BIT_MACRO		# user space has no BIT()
 	MACRO_WITH_FLOW_CONTROL	# SKIP() and ASSERT_*() return, and so does what is made of them
 )
 

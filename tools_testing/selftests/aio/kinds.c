@@ -108,7 +108,7 @@ static int disk_fd[3];
 static unsigned int failures;
 static bool verbose;
 
-static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
+static __printf(1, 2) void wrong(const char *format, ...)
 {
 	va_list args;
 
@@ -161,8 +161,10 @@ static void fill(void *p, size_t len, __u64 seed)
 	__u64 *word = p;
 	size_t i;
 
-	for (i = 0; i < len / 8; i++)
-		word[i] = seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	for (i = 0; i < len / 8; i++) {
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		word[i] = seed;
+	}
 }
 
 static __u64 hash_of(const void *p, size_t len)
@@ -314,7 +316,7 @@ static void event(const struct io_event *e, bool by_hand, bool ordered)
 	if (by_hand || !has(USERIOCB))
 		obj = (obj - (unsigned long)iocbs) / sizeof(struct iocb);
 	if (obj >= SLOTS || !run.slots[obj].busy || run.slots[obj].by_hand != by_hand) {
-		wrong("an event of no request: obj %llx res %lld", (unsigned long long)e->obj,
+		wrong("nothing in flight has this name: obj %llx res %lld", (unsigned long long)e->obj,
 		      (long long)e->res);
 		return;
 	}
@@ -587,10 +589,14 @@ static void make(struct request *r, unsigned int slot)
 		/* Whether others have filled or emptied these is a matter of time. */
 		if (r->file >= PIPE_R && r->file <= SOCK_B)
 			r->file = MEM;
-		iocb->aio_nbytes = iocb->aio_offset = 0;
+		iocb->aio_nbytes = 0;
+		iocb->aio_offset = 0;
 	}
-	if (is_opcode(r, FSYNCS))
-		iocb->aio_buf = iocb->aio_nbytes = iocb->aio_offset = 0;
+	if (is_opcode(r, FSYNCS)) {
+		iocb->aio_buf = 0;
+		iocb->aio_nbytes = 0;
+		iocb->aio_offset = 0;
+	}
 	if (is_opcode(r, RW)) {
 		if (percent(5))
 			iocb->aio_rw_flags = RWF_DSYNC;
