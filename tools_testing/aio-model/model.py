@@ -830,9 +830,129 @@ class Poll(Model):
             raise Broken("nothing can wake the request any longer")
 
 
+# ---------------------------------------------------------------- threads that are woken
+
+class Wakes(Model):
+    """The threads of a pool, in fs/aio/workers/thread.rs, and who adds operations: each of
+    those ends only when all have begun, so all must be found. Other threads there are
+    enough of; one that has waited long enough may leave."""
+
+    name = "wakes"
+    mistakes = {
+        "who takes one of several wakes nobody": 1,
+        "who no longer waits is still on its way": 1,
+        "who finds nothing is still on its way": 1,
+        "no look between the queue and sleep": 1,
+    }
+    THREADS = ("thread1", "thread2", "thread3")
+    ADDS = {"submitter1": 1, "submitter2": 1}
+
+    def initial(self):
+        v = {"work": 0, "idle": 0, "waking": False, "queue": (), "begun": 0, "ended": 0}
+        v["left"] = False
+        for t in self.THREADS:
+            v.update({f"running {t}": True, f"over {t}": False, f"patient {t}": t == "thread1"})
+        v.update({f"left {t}": n for t, n in self.ADDS.items()})
+        return State(self.THREADS + tuple(self.ADDS), v, {})
+
+    def wake_one(self, s):
+        if s.v["queue"]:
+            t, *rest = s.v["queue"]
+            s.v["queue"] = tuple(rest)
+            s.v[f"running {t}"] = True
+
+    def wake(self, s):
+        if s.v["idle"] and not s.v["waking"]:
+            s.v["waking"] = True
+            self.wake_one(s)
+
+    def steps(self, thread):
+        return self.submitter() if thread in self.ADDS else self.worker()
+
+    def submitter(self):
+        def start(s, t):
+            if not s.v[f"left {t}"]:
+                return goto(s, t, "end")
+            s.v[f"left {t}"] -= 1
+            s.v["work"] += 1
+            self.wake(s)
+            return goto(s, t, "start")
+
+        return {"start": start}
+
+    def worker(self):
+        def came(s):
+            s.v["idle"] -= 1
+            if not self.has("who no longer waits is still on its way"):
+                s.v["waking"] = False
+
+        def look(s, t, over=False):
+            if s.v["work"]:
+                s.v["work"] -= 1
+                s.v["begun"] += 1
+                if s.v["work"] and not self.has("who takes one of several wakes nobody"):
+                    self.wake(s)
+                return goto(s, t, "run")
+            # If there were fewer than operations, they would make another.
+            if over and s.v["idle"] and not s.v["left"]:
+                s.v["left"] = True
+                return goto(s, t, "end")
+            s.v["idle"] += 1
+            return goto(s, t, "prepare")
+
+        def start(s, t):
+            return look(s, t)
+
+        def run(s, t):
+            if s.v["begun"] < sum(self.ADDS.values()):
+                return []
+            s.v["ended"] += 1
+            return goto(s, t, "start")
+
+        def prepare(s, t):
+            if t not in s.v["queue"]:
+                s.v["queue"] += (t,)
+            s.v[f"running {t}"] = False
+            if self.has("no look between the queue and sleep"):
+                return goto(s, t, "sleep")
+            return goto(s, t, "ready")
+
+        def ready(s, t):
+            if s.v["work"]:
+                return goto(s, t, "finish")
+            if not self.has("who finds nothing is still on its way"):
+                s.v["waking"] = False
+            return goto(s, t, "finish" if s.v[f"over {t}"] else "sleep")
+
+        def sleep(s, t):
+            found = []
+            if s.v[f"running {t}"]:
+                found += goto(s.copy(), t, "prepare")
+            elif s.v[f"patient {t}"]:
+                # It is woken by nobody. Once, and one thread, is enough.
+                new = s.copy()
+                new.v.update({f"running {t}": True, f"over {t}": True, f"patient {t}": False})
+                found += goto(new, t, "prepare")
+            return found
+
+        def finish(s, t):
+            s.v["queue"] = tuple(x for x in s.v["queue"] if x != t)
+            over, s.v[f"over {t}"] = s.v[f"over {t}"], False
+            s.v[f"running {t}"] = True
+            came(s)
+            return look(s, t, over)
+
+        return {"start": start, "run": run, "prepare": prepare, "ready": ready,
+                "sleep": sleep, "finish": finish}
+
+    def may_wait(self, state, thread):
+        return state.pc[thread] == "sleep" and state.v["ended"] == sum(self.ADDS.values())
+
+
 def variants():
     yield "ring", lambda m: [Ring(m)], Ring.mistakes
     yield "threshold", lambda m: [Threshold(m)], Threshold.mistakes
+    yield "wakes", lambda m: [Wakes(m)], Wakes.mistakes
     scenes = []
     for wakers in (("ready",), ("plain",), ("spurious",), ("free",), ("ready", "ready"),
                    ("ready", "plain"), ("plain", "plain"), ("spurious", "ready"),
