@@ -16,6 +16,7 @@ ignored_in_tests=(
 	MACRO_ARG_REUSE		# macros of tests are used with constants
 	ENOSYS			# here it is what is expected of numbers of no system call
 	BIT_MACRO		# user space has no BIT()
+	STRCPY			# nor strscpy()
 	MACRO_WITH_FLOW_CONTROL	# SKIP() and ASSERT_*() return, and so does what is made of them
 )
 
@@ -23,6 +24,11 @@ ignored_in_tests=(
 ignored_in_events=(
 	OPEN_ENDED_LINE
 	PARENTHESIS_ALIGNMENT
+)
+
+# ... and for the documents:
+ignored_in_documents=(
+	EMBEDDED_FILENAME	# a line of the log that names the page
 )
 
 # The types to ignore for a patch that touches these files of the kernel tree, or for them.
@@ -34,6 +40,7 @@ ignored_types()
 		case $file in
 		tools/testing/*) types+=("${ignored_in_tests[@]}") ;;
 		include/trace/*) types+=("${ignored_in_events[@]}") ;;
+		Documentation/*) types+=("${ignored_in_documents[@]}") ;;
 		esac
 	done
 	printf '%s\n' "${types[@]}" | sort -u | paste -sd,

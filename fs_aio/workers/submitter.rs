@@ -38,9 +38,9 @@ impl Submitter {
     ///
     /// # Errors
     ///
-    /// Those of [`IoThread::spawn()`](kernel::task::IoThread::spawn) if there is no thread, and none
-    /// can be made; `ENOMEM`. `EAGAIN` if the first one is just being made for somebody who has
-    /// other files or directories.
+    /// Those of [`IoThread::spawn()`](kernel::task::IoThread::spawn) if there is no thread, and
+    /// none can be made; `ENOMEM`. `EAGAIN` if the first one is just being made for somebody who
+    /// has other files or directories.
     fn new(context: &Context) -> Result<Arc<Self>> {
         let identity = Identity::current();
 

@@ -27,8 +27,8 @@ pub(crate) struct Threads {
     /// space.
     #[pin]
     pools: SpinLock<[Option<Arc<Pool>>; Self::POOLS]>,
-    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not there yet, or
-    /// any longer.
+    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not there yet,
+    /// or any longer.
     orders: Atomic<isize>,
 }
 

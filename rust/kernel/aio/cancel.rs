@@ -352,8 +352,8 @@ impl CancelList {
         max: usize,
     ) -> Result {
         let mut new = None;
-        // In this order they are dropped: an index that is not needed after all is freed without the
-        // lock.
+        // In this order they are dropped: an index that is not needed after all is freed without
+        // the lock.
         let mut guard = guard;
 
         loop {

@@ -233,11 +233,7 @@ TEST(plain_context)
 	aio_context_t ctx = 0;
 	struct iocb iocb;
 
-	if (has_threads()) {
-		ASSERT_EQ(0, setup_with("0", 8, &ctx));
-	} else {
-		ASSERT_EQ(0, io_setup(8, &ctx));
-	}
+	ASSERT_EQ(0, has_threads() ? setup_with("0", 8, &ctx) : io_setup(8, &ctx));
 	if (!has_threads() && aio_ring(ctx)->compat_features & AIO_RING_COMPAT_THREADED)
 		SKIP(return, "all contexts are threaded, and not root");
 	EXPECT_EQ(1, aio_ring(ctx)->compat_features);

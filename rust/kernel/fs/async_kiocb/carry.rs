@@ -227,8 +227,8 @@ impl AsyncKiocb {
         Abilities::of(self.file(), self.settings(), dir)
     }
 
-    /// Returns how the file is tried, if it is open for the operation, can be tried, does not bypass
-    /// the page cache, and the program has not asked for `EAGAIN`: what most operations are.
+    /// Returns how the file is tried, if it is open for the operation, can be tried, does not
+    /// bypass the page cache, and the program has not asked for `EAGAIN`: what most operations are.
     ///
     /// To be asked before the file is called.
     #[inline(always)]
@@ -345,8 +345,8 @@ impl AsyncKiocb {
     }
 
     /// Starts the operation as [`issue()`](Self::issue), but asks the file not to wait: the outcome
-    /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is that
-    /// of this operation.
+    /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is
+    /// that of this operation.
     ///
     /// Returns how many bytes the buffers have, too.
     ///

@@ -60,8 +60,9 @@ const TAKEN: u32 = 4;
 ///
 /// # Invariants
 ///
-/// Who has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared. While `parked`
-/// is `LEFT`, `waitq` is in the queue of its folio, or was taken out by who holds the lock of that.
+/// Who has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared. While
+/// `parked` is `LEFT`, `waitq` is in the queue of its folio, or was taken out by who holds the lock
+/// of that.
 #[pin_data]
 pub struct SharedKiocb {
     #[pin]
@@ -197,8 +198,8 @@ impl SharedKiocb {
     pub fn pos_now(&self) -> i64 {
         match self.abilities.pipe {
             true => self.pos,
-            // OVERFLOW: A file that checks the position itself, or has none, may have been asked for
-            // any, and each of several buffers is checked by itself.
+            // OVERFLOW: A file that checks the position itself, or has none, may have been asked
+            // for any, and each of several buffers is checked by itself.
             false => self.pos.wrapping_add(self.done() as i64),
         }
     }
