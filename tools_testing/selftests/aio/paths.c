@@ -248,6 +248,9 @@ TEST(plain_context)
 	prep_rename(&iocb, &info, AT_FDCWD, "/missing", AT_FDCWD, "/none", 0);
 	iocb.aio_fildes = 0;
 	EXPECT_REFUSED(ctx, &iocb, -EINVAL);
+	/* The descriptor is looked at first, and this is none. */
+	prep_open(&iocb, AT_FDCWD, "/", O_RDONLY, 0);
+	EXPECT_REFUSED(ctx, &iocb, -EBADF);
 	EXPECT_EQ(0, io_destroy(ctx));
 }
 
