@@ -316,8 +316,8 @@ static void event(const struct io_event *e, bool by_hand, bool ordered)
 	if (by_hand || !has(USERIOCB))
 		obj = (obj - (unsigned long)iocbs) / sizeof(struct iocb);
 	if (obj >= SLOTS || !run.slots[obj].busy || run.slots[obj].by_hand != by_hand) {
-		wrong("nothing in flight has this name: obj %llx res %lld", (unsigned long long)e->obj,
-		      (long long)e->res);
+		wrong("nothing in flight has this name: obj %llx res %lld",
+		      (unsigned long long)e->obj, (long long)e->res);
 		return;
 	}
 	slot = &run.slots[obj];
