@@ -31,12 +31,20 @@ ignored_in_documents=(
 	EMBEDDED_FILENAME	# a line of the log that names the page
 )
 
+# ... and for programs whose names have no ending, and patches that are data:
+ignored_in_programs=(EXECUTE_PERMISSIONS)
+ignored_in_data=(TRAILING_WHITESPACE)	# an empty line of a context is one space
+
 # The types to ignore for a patch that touches these files of the kernel tree, or for them.
 ignored_types()
 {
 	local file
 	local -a types=("${ignored[@]}")
 	for file in "$@"; do
+		case $file in
+		*.patch) types+=("${ignored_in_data[@]}") ;;
+		tools/testing/aio-tools/*) types+=("${ignored_in_programs[@]}") ;;
+		esac
 		case $file in
 		tools/testing/*) types+=("${ignored_in_tests[@]}") ;;
 		include/trace/*) types+=("${ignored_in_events[@]}") ;;

@@ -87,7 +87,8 @@ sysctl -q fs.aio-stats=0
 mountpoint -q $tracing || mount -t tracefs none $tracing
 if [ -d $tracing/events/aio ]; then
 	cd $tracing/events/aio/aio_submit || exit
-	say "echo 'ns > 1000000' >filter; echo 1 >enable; sleep 10; echo 0 >enable; grep aio_submit ../../../trace | head -3"
+	say "echo 'ns > 1000000' >filter; echo 1 >enable; sleep 10; echo 0 >enable; \
+grep aio_submit ../../../trace | head -3"
 	echo 0 >filter
 	cd /
 	job log /mnt/log/file --iodepth=4 --rw=write --bs=16k --fdatasync=4 --size=64M \

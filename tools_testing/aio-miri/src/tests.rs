@@ -277,7 +277,9 @@ fn contexts_end_while_they_are_used() {
 
             RcuTable::<'static, Entry>::from_raw((*mm).head.get(), &raw mut (*mm).lock)
         };
-        let all: Vec<_> = (0..6).map(|_| Arc::new(std::sync::atomic::AtomicBool::new(false))).collect();
+        let all: Vec<_> = (0..6)
+            .map(|_| Arc::new(std::sync::atomic::AtomicBool::new(false)))
+            .collect();
         let insert = {
             let all = all.clone();
 
