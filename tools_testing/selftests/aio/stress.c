@@ -2254,7 +2254,8 @@ int main(int argc, char **argv)
 	if (fd < 0 || ftruncate(fd, 1 << 20) || dup2(fd, FD_SHARED + 1) < 0)
 		ksft_exit_fail_msg("no file\n");
 	close(fd);
-	if (aio_slow_disk_make(&slow, 2)) {
+	/* null_blk's disks can be polled, if nobody says otherwise. */
+	if (aio_slow_disk_make(&slow, 2) && aio_poll_disk_fill(&slow, 64)) {
 		snprintf(common->disk, sizeof(common->disk), "%s", slow.dev);
 		fd = open(slow.dev, O_RDWR | O_DIRECT);
 		if (fd >= 0)
