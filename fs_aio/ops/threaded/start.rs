@@ -177,8 +177,11 @@ fn stopped(
     let dir = transfer.dir();
 
     Request::op_mut(&mut request).project().kiocb.set_waiting();
-    // It has them, or would not have been called.
-    let abilities = request.op.kiocb.abilities(dir)?;
+    // It has them, or would not have been called; what was started ends in an event in any case.
+    let Ok(abilities) = request.op.kiocb.abilities(dir) else {
+        end_at_once(request, res, batch);
+        return Ok(());
+    };
     let end = transfer.pos.wrapping_add(res as i64);
     let short = res > 0 && (res as usize) < len && goes_on(dir, &abilities, &request.op.kiocb, end);
     let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
@@ -333,7 +336,7 @@ fn start_direct(
 ///
 /// # Errors
 ///
-/// If the file was not called, those of [`rw::start()`] for the buffers and the range in the file.
+/// If nothing is done, those of [`rw::start()`] for the buffers and the range in the file.
 /// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a
 /// signal keeps one from being made.
 #[cold]
@@ -348,7 +351,15 @@ fn carry(
 ) -> Result {
     let dir = transfer.dir();
     let done = tried.unwrap_or(0);
-    let buffers = transfer.owned()?;
+    let buffers = match transfer.owned() {
+        Ok(buffers) => buffers,
+        // The array may have been changed meanwhile; what was read or written is the result.
+        Err(_) if done > 0 => {
+            end_at_once(request, done as isize, batch);
+            return Ok(());
+        }
+        Err(e) => return Err(e),
+    };
 
     if tried.is_none() {
         request
