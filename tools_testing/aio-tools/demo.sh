@@ -54,6 +54,7 @@ jobs+=($!)
 file=
 until [ -n "$file" ]; do
 	sleep 0.5
+	kill -0 "${jobs[0]}" || exit 1
 	for f in /proc/[0-9]*/aio; do
 		if [ "$(wc -l 2>/dev/null <"$f" || echo 0)" -gt 1 ]; then file=$f; fi
 	done
