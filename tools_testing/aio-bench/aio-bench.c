@@ -128,6 +128,7 @@ struct bench {
 #define USERIOCB	512	/* io_setup2(): the kernel has the iocbs mapped */
 #define FIXEDBUFS	1024	/* io_setup2(): the buffers stay pinned */
 #define THREADED	2048	/* made with fs.aio-auto-threads=1 */
+#define IDLE_THREAD	4096	/* the program has another thread, which does nothing */
 #define SETUP2		(USERIOCB | FIXEDBUFS)
 /* With IOPOLL, a case of AIO is one of io_setup2(), too. */
 
@@ -782,6 +783,8 @@ static bool has_setup2(void)
 	return io_setup2(1, ~0u, NULL, &c) != -ENOSYS;
 }
 
+static void pool_start(unsigned int nr);
+
 static void run_aio(const struct bench *b, unsigned int qd)
 {
 	unsigned int windows = b->flags & WORKER ? 8 * opt_windows : opt_windows;
@@ -794,6 +797,8 @@ static void run_aio(const struct bench *b, unsigned int qd)
 		resfd = eventfd(0, EFD_NONBLOCK);
 	fill_iocbs(b, qd);
 	set_up_context(b);
+	if (b->flags & IDLE_THREAD)
+		pool_start(1);
 	if ((b->flags & USER_REAP) && !usable_ring())
 		fail("the ring cannot be read");
 	if (b->target == WOKEN)
@@ -1963,6 +1968,8 @@ static const struct bench benches[] = {
 	URING("read-block-scattered-reg-poll", BLOCK, READ_FIXED, REGISTERED | IOPOLL | SCATTERED,
 	      "read, none are merged, registered, polled"),
 	AIO("read-warm", WARM, PREAD, 0, "PREAD 4 KiB, null_blk, buffered, cached"),
+	AIO("read-warm-thread", WARM, PREAD, IDLE_THREAD,
+	    "PREAD, null_blk, cached, a program with two threads"),
 	AIOT("read-warm", WARM, PREAD, 0, "PREAD, null_blk, buffered, cached, threaded"),
 	URING("read-warm", WARM, READ, 0, "read, null_blk, buffered, cached"),
 	AIO("read-warm-ext4", WARM_EXT4, PREAD, 0, "PREAD 4 KiB, ext4, cached"),
