@@ -337,8 +337,8 @@ fn start_direct(
 /// # Errors
 ///
 /// If nothing is done, those of [`rw::start()`] for the buffers and the range in the file.
-/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a
-/// signal keeps one from being made.
+/// `EAGAIN` if only a thread could do it, or it has to go behind another, and there is no thread;
+/// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 #[cold]
 #[inline(never)]
 fn carry(
@@ -378,6 +378,10 @@ fn carry(
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
         Err(_) if abilities.simple => return Err(EAGAIN),
+        // Here it would overtake what it has to go behind.
+        Err(_) if abilities.storage && origin.threads.is_behind(|| key_of(&request)) => {
+            return Err(EAGAIN);
+        }
         Err(_) => return in_place(transfer.issue_again(request), batch),
     };
 
