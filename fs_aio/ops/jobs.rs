@@ -8,7 +8,10 @@ use super::{
         self,
         What, //
     },
-    path::PathJob,
+    path::{
+        is_restart,
+        PathJob, //
+    },
     readahead::Readahead,
     threaded::Origin, //
 };
@@ -121,8 +124,20 @@ struct Flush {
 }
 
 impl Simple for Flush {
-    fn run(self, creds: &Credential, _again: &mut dyn FnMut() -> bool) -> isize {
-        creds.scoped(|| self.file.sync(self.what == What::Data)) as isize
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
+        let eintr = EINTR.to_errno() as isize;
+
+        loop {
+            let result = creds.scoped(|| self.file.sync(self.what == What::Data)) as isize;
+
+            if result != eintr && !is_restart(result) {
+                return result;
+            }
+            // Perhaps the process was only stopped, or frozen.
+            if !current!().signal_pending() || !again() {
+                return eintr;
+            }
+        }
     }
 }
 
