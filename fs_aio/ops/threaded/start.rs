@@ -151,6 +151,12 @@ fn start_any(
             end_at_once(request, AGAIN, batch);
             return Ok(());
         }
+        if dir == Direction::Write && abilities.storage {
+            // For a frozen file system it does not wait, either.
+            let (issued, _) = transfer.try_issue(request, abilities.trying(dir))?;
+
+            return in_place(issued, batch);
+        }
         return in_place(transfer.issue(request)?, batch);
     }
     if !abilities.tries || abilities.direct || in_order {

@@ -294,7 +294,12 @@ TEST_F(disk, frozen)
 		ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
 		ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
 		EXPECT_NO_EVENT(self->ctx);
-		/* RWF_NOWAIT has nothing to do with that on a plain context, where it waits. */
+		/* Who does not want to wait is told. On a plain context it would wait. */
+		if (fd == direct) {
+			aio_prep(&self->iocb[1], IOCB_CMD_PWRITE, fd, self->buf, BLOCK, 0);
+			self->iocb[1].aio_rw_flags = RWF_NOWAIT;
+			EXPECT_DONE(self->ctx, self->list[1], -EAGAIN);
+		}
 		ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
 		EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
 		/* What protected it is given back. */

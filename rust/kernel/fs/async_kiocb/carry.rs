@@ -397,6 +397,9 @@ impl AsyncKiocb {
             .range(index, addr, len)?
             .init_iter(&mut space, dir);
         me.verify_area(dir, len)?;
+        if !me.is_aligned(addr, len) {
+            return Ok((Issued::Complete(this, EINVAL.to_errno() as isize), len));
+        }
 
         // SAFETY: The structure is valid, and nobody else uses it.
         unsafe { (*me.inner.get()).ki_flags |= trying.0 };
