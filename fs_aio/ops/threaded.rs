@@ -144,10 +144,15 @@ impl RwJob {
     }
 }
 
-/// Returns whether an operation that has done less than it was asked for goes on.
+/// Returns whether an operation that has done less than it was asked for goes on; `end` is how far
+/// it has come, unless it appends.
 fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
     match dir {
-        Direction::Write if abilities.storage => kiocb.may_be_larger(end),
+        Direction::Write if abilities.storage => kiocb.may_be_larger(match abilities.simple {
+            true => end,
+            // One that appends is at the end of the file.
+            false => kiocb.pos_left(),
+        }),
         Direction::Write => abilities.pipe && !abilities.nonblock,
         // At the end of the file there is no more. Other files have no more now.
         Direction::Read => abilities.storage && end < kiocb.size(),
