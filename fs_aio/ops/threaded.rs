@@ -220,7 +220,7 @@ impl Perform for RwJob {
     fn abandoned(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
         if this.job.shared.abilities().polls {
             // If it is parked, the other reference goes when the file is not waited for any longer.
-            let _ = cancel::cancel(this.context(), this.inner_name());
+            let _ = cancel::cancel_inner(this.context(), this.inner_name());
         }
         Some(this)
     }
@@ -281,7 +281,7 @@ impl RwJob {
                 drop(readiness);
                 // Who has cancelled the operation may have been too early to find this.
                 if third.is_given_up() {
-                    let _ = cancel::cancel(third.context(), name);
+                    let _ = cancel::cancel_inner(third.context(), name);
                 }
                 Carried::put(third);
                 return None;
