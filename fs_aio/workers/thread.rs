@@ -147,6 +147,7 @@ impl Pool {
     fn next(&self, before: Before) -> Next {
         self.state.with(|s| {
             let over = matches!(before, Before::Waited { over: true });
+            let waited = matches!(before, Before::Waited { .. });
 
             s.came(before);
             if s.dead {
@@ -163,7 +164,8 @@ impl Pool {
             if let Some(job) = job {
                 let spawn = s.idle == 0 && s.coming <= 0;
 
-                if s.has_work() {
+                // Perhaps this was the one who was to look, soon, whether there is room.
+                if s.has_work() || (waited && !s.storage.is_empty()) {
                     self.wake(s);
                 }
                 return Next::Run { job, place, spawn };
