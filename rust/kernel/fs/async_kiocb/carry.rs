@@ -306,7 +306,8 @@ impl AsyncKiocb {
         // SAFETY: The structure is valid, and nobody changes these now.
         unsafe {
             Settings {
-                flags: (*kiocb).ki_flags,
+                // The one that says in what type the structure is, see `TheAioRw`, stays there.
+                flags: (*kiocb).ki_flags & !(bindings::IOCB_AIO_RW as i32),
                 ioprio: (*kiocb).ki_ioprio,
             }
         }
