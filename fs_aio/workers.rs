@@ -187,6 +187,7 @@ impl Pool {
     /// With the lock held.
     fn set_dead(&self, s: &mut State) {
         s.dead = true;
+        s.creds = None;
         self.dead.store(true, Release);
     }
 

@@ -84,6 +84,15 @@ impl Pool {
         result
     }
 
+    /// The same, in a thread: with the credentials of who has submitted last, since its own are
+    /// those that the process had when the first one was made. Threads count as a user's.
+    fn spawn_another(self: &Arc<Self>) -> Result {
+        match self.state.with(|s| s.creds.clone()) {
+            Some(creds) => creds.scoped(|| self.spawn()),
+            None => self.spawn(),
+        }
+    }
+
     /// What a thread does.
     fn main(self: Arc<Self>, thread: &IoThread) {
         let mut before = Before::Made;
@@ -114,14 +123,14 @@ impl Pool {
                     };
                 }
                 Next::Run { job, place, spawn } => {
-                    if spawn && self.spawn() == Err(ERESTARTNOINTR) {
+                    if spawn && self.spawn_another() == Err(ERESTARTNOINTR) {
                         // The process was stopped, or frozen: that comes first.
                         if thread.should_leave() {
                             self.die();
                         }
                         // If it is not possible, what comes next waits until this thread is back,
                         // or who submits something can make one.
-                        let _ = self.spawn();
+                        let _ = self.spawn_another();
                     }
                     thread.work();
                     job.run(thread);
