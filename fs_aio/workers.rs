@@ -319,16 +319,17 @@ impl Pool {
     }
 
     /// Has an operation abandoned that waits in one of the lists; returns whether it was there.
+    /// `key` is that of its data: so not all that wait for others have to be looked at.
     ///
     /// May be called in any context, with any lock held.
-    pub(crate) fn cancel(self: &Arc<Self>, links: &JobLinks) -> bool {
+    pub(crate) fn cancel(self: &Arc<Self>, links: &JobLinks, key: Option<Key>) -> bool {
         let found = self.state.with(|s| {
             let job = s
                 .others
                 .remove(links)
                 .or_else(|| s.storage.remove(links))
                 .or_else(|| s.parked.remove(links))
-                .or_else(|| s.behind.values_mut().find_map(|w| w.list.remove(links)));
+                .or_else(|| s.behind.get_mut(&key?)?.list.remove(links));
 
             match job {
                 Some(job) => {
