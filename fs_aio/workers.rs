@@ -49,9 +49,12 @@ use kernel::{
         Entry,
         Table, //
     },
-    task::io_thread::{
-        self,
-        Identity, //
+    task::{
+        cond_resched,
+        io_thread::{
+            self,
+            Identity, //
+        },
     },
     workqueue::{
         self,
@@ -145,6 +148,7 @@ impl WorkItem for Pool {
         while let Some(job) = this.state.with(|s| s.cancelled.pop_front()) {
             // It is abandoned.
             drop(job);
+            cond_resched();
         }
     }
 }

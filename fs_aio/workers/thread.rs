@@ -29,6 +29,7 @@ use kernel::{
     slab::AnyJob,
     sync::Arc,
     task::{
+        cond_resched,
         io_thread,
         IoThread, //
     },
@@ -207,7 +208,7 @@ impl Pool {
 
     /// The threads leave, and what they have not begun ends.
     ///
-    /// May be called by any task of the process.
+    /// May be called by any task of the process. May sleep.
     pub(crate) fn die(&self) {
         self.state.with(|s| self.set_dead(s));
         self.idle.wake_all();
@@ -224,6 +225,7 @@ impl Pool {
                 Some(job) => drop(job),
                 None => break,
             }
+            cond_resched();
         }
     }
 }
