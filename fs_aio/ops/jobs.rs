@@ -8,7 +8,10 @@ use super::{
         self,
         What, //
     },
-    path::PathJob,
+    path::{
+        is_restart,
+        PathJob, //
+    },
     readahead::Readahead,
     threaded::Origin, //
 };
@@ -56,6 +59,9 @@ use kernel::{
 
 /// Something that is done once, in one piece.
 trait Simple: Sized + Send + Unpin + 'static {
+    /// It has to do with the files, directories or namespaces of the submitter.
+    const NEEDS_VIEW: bool = false;
+
     /// Does it, with these credentials. `again` tells, after a signal, whether to go on.
     fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize;
 }
@@ -96,6 +102,8 @@ impl<T: Simple> Perform for Once<T> {
 }
 
 impl Simple for PathJob {
+    const NEEDS_VIEW: bool = true;
+
     fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
         PathJob::run(self, creds, again)
     }
@@ -116,8 +124,20 @@ struct Flush {
 }
 
 impl Simple for Flush {
-    fn run(self, creds: &Credential, _again: &mut dyn FnMut() -> bool) -> isize {
-        creds.scoped(|| self.file.sync(self.what == What::Data)) as isize
+    fn run(self, creds: &Credential, again: &mut dyn FnMut() -> bool) -> isize {
+        let eintr = EINTR.to_errno() as isize;
+
+        loop {
+            let result = creds.scoped(|| self.file.sync(self.what == What::Data)) as isize;
+
+            if result != eintr && !is_restart(result) {
+                return result;
+            }
+            // Perhaps the process was only stopped, or frozen.
+            if !current!().signal_pending() || !again() {
+                return eintr;
+            }
+        }
     }
 }
 
@@ -192,8 +212,13 @@ pub(crate) fn start<O: Observer>(
     }
 }
 
-/// Has a thread do it, if there is one whose files and directories are those of the submitter;
-/// otherwise it is done here.
+/// Has a thread do it, if there is one, and if that matters, its files and directories are those of
+/// the submitter; otherwise it is done here.
+///
+/// # Errors
+///
+/// `EAGAIN` if there is no thread for what has to go behind something else, which a `key` says;
+/// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 fn carry<T: Simple>(
     submission: &Submission,
     head: Head,
@@ -202,7 +227,7 @@ fn carry<T: Simple>(
     job: T,
     batch: &mut Batch<'_>,
 ) -> Result {
-    match gather(submission, head.context()) {
+    match gather::<T>(submission, head.context()) {
         Ok((submitter, memory)) => {
             let once = pin_init!(Once {
                 job <- new_spinlock!(Some(job), "aio::once"),
@@ -213,6 +238,8 @@ fn carry<T: Simple>(
             Carried::enqueue_in_order(operation, None);
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
+        // Here it would overtake what it has to go behind.
+        Err(_) if key.is_some() => return Err(EAGAIN),
         Err(_) => {
             let result = job.run(&Credential::current(), &mut || false);
 
@@ -223,13 +250,13 @@ fn carry<T: Simple>(
     Ok(())
 }
 
-fn gather(
+fn gather<T: Simple>(
     submission: &Submission,
     context: &Context,
 ) -> Result<(Arc<Submitter>, SlabSlot<carried::Memory>)> {
     let submitter = submission.submitter(context)?;
 
-    if !submitter.pool().has_view_of_current() {
+    if T::NEEDS_VIEW && !submitter.pool().has_view_of_current() {
         return Err(EXDEV);
     }
     Ok((submitter, SlabSlot::alloc(GFP_KERNEL_ACCOUNT)?))

@@ -258,7 +258,7 @@ fn errno(e: Error) -> isize {
 }
 
 /// Returns whether a system call with this result is restarted after a signal.
-fn is_restart(result: isize) -> bool {
+pub(super) fn is_restart(result: isize) -> bool {
     use kernel::error::code::{
         ERESTARTNOHAND,
         ERESTARTNOINTR,

@@ -144,10 +144,15 @@ impl RwJob {
     }
 }
 
-/// Returns whether an operation that has done less than it was asked for goes on.
+/// Returns whether an operation that has done less than it was asked for goes on; `end` is how far
+/// it has come, unless it appends.
 fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) -> bool {
     match dir {
-        Direction::Write if abilities.storage => kiocb.may_be_larger(end),
+        Direction::Write if abilities.storage => kiocb.may_be_larger(match abilities.simple {
+            true => end,
+            // One that appends is at the end of the file.
+            false => kiocb.pos_left(),
+        }),
         Direction::Write => abilities.pipe && !abilities.nonblock,
         // At the end of the file there is no more. Other files have no more now.
         Direction::Read => abilities.storage && end < kiocb.size(),
@@ -215,7 +220,7 @@ impl Perform for RwJob {
     fn abandoned(this: SlabArc<Carried<Self>>) -> Option<SlabArc<Carried<Self>>> {
         if this.job.shared.abilities().polls {
             // If it is parked, the other reference goes when the file is not waited for any longer.
-            let _ = cancel::cancel(this.context(), this.inner_name());
+            let _ = cancel::cancel_inner(this.context(), this.inner_name());
         }
         Some(this)
     }
@@ -276,7 +281,7 @@ impl RwJob {
                 drop(readiness);
                 // Who has cancelled the operation may have been too early to find this.
                 if third.is_given_up() {
-                    let _ = cancel::cancel(third.context(), name);
+                    let _ = cancel::cancel_inner(third.context(), name);
                 }
                 Carried::put(third);
                 return None;

@@ -5,12 +5,14 @@
 use super::running::Running;
 use crate::context::Context;
 use kernel::{
+    cred::Credential,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNodeReservation, //
     },
-    slab::JobList, //
+    slab::JobList,
+    sync::aref::ARef, //
 };
 
 /// Who runs an operation.
@@ -73,6 +75,8 @@ pub(super) struct State {
     pub(super) short: bool,
     /// How many submitters have operations, wherever those are.
     pub(super) users: usize,
+    /// The credentials of the last one.
+    pub(super) creds: Option<ARef<Credential>>,
     /// Its threads leave, or have left.
     pub(super) dead: bool,
 }
@@ -98,8 +102,19 @@ impl State {
             waking: false,
             short: false,
             users: 0,
+            creds: None,
             dead: false,
         })
+    }
+
+    /// One more task submits something, with these credentials.
+    pub(super) fn add_user(&mut self, creds: &ARef<Credential>) {
+        let same = |last: &ARef<Credential>| core::ptr::eq::<Credential>(&**last, &**creds);
+
+        self.users += 1;
+        if !self.creds.as_ref().is_some_and(same) {
+            self.creds = Some(creds.clone());
+        }
     }
 
     /// Returns whether there is something that may be done now.

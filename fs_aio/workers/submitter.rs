@@ -42,7 +42,7 @@ impl Submitter {
     /// none can be made; `ENOMEM`. `EAGAIN` if the first one is just being made for somebody who
     /// has other files or directories.
     fn new(context: &Context) -> Result<Arc<Self>> {
-        let identity = Identity::current();
+        let (identity, creds) = (Identity::current(), Credential::current());
 
         loop {
             let pool = match table::find_pool(context, identity) {
@@ -53,7 +53,7 @@ impl Submitter {
                 if s.dead {
                     return None;
                 }
-                s.users += 1;
+                s.add_user(&creds);
                 // One that is being made may turn out not to be possible.
                 Some((
                     s.threads > s.spawning,
@@ -66,7 +66,7 @@ impl Submitter {
             // From here on its threads don't leave because there is nothing to do.
             let this = Self {
                 pool,
-                creds: Credential::current(),
+                creds,
                 task: ARef::from(&**current!()),
             };
 

@@ -29,6 +29,7 @@ use kernel::{
     slab::AnyJob,
     sync::Arc,
     task::{
+        cond_resched,
         io_thread,
         IoThread, //
     },
@@ -84,6 +85,15 @@ impl Pool {
         result
     }
 
+    /// The same, in a thread: with the credentials of who has submitted last, since its own are
+    /// those that the process had when the first one was made. Threads count as a user's.
+    fn spawn_another(self: &Arc<Self>) -> Result {
+        match self.state.with(|s| s.creds.clone()) {
+            Some(creds) => creds.scoped(|| self.spawn()),
+            None => self.spawn(),
+        }
+    }
+
     /// What a thread does.
     fn main(self: Arc<Self>, thread: &IoThread) {
         let mut before = Before::Made;
@@ -114,14 +124,14 @@ impl Pool {
                     };
                 }
                 Next::Run { job, place, spawn } => {
-                    if spawn && self.spawn() == Err(ERESTARTNOINTR) {
+                    if spawn && self.spawn_another() == Err(ERESTARTNOINTR) {
                         // The process was stopped, or frozen: that comes first.
                         if thread.should_leave() {
                             self.die();
                         }
                         // If it is not possible, what comes next waits until this thread is back,
                         // or who submits something can make one.
-                        let _ = self.spawn();
+                        let _ = self.spawn_another();
                     }
                     thread.work();
                     job.run(thread);
@@ -147,6 +157,7 @@ impl Pool {
     fn next(&self, before: Before) -> Next {
         self.state.with(|s| {
             let over = matches!(before, Before::Waited { over: true });
+            let waited = matches!(before, Before::Waited { .. });
 
             s.came(before);
             if s.dead {
@@ -163,7 +174,8 @@ impl Pool {
             if let Some(job) = job {
                 let spawn = s.idle == 0 && s.coming <= 0;
 
-                if s.has_work() {
+                // Perhaps this was the one who was to look, soon, whether there is room.
+                if s.has_work() || (waited && !s.storage.is_empty()) {
                     self.wake(s);
                 }
                 return Next::Run { job, place, spawn };
@@ -196,7 +208,7 @@ impl Pool {
 
     /// The threads leave, and what they have not begun ends.
     ///
-    /// May be called by any task of the process.
+    /// May be called by any task of the process. May sleep.
     pub(crate) fn die(&self) {
         self.state.with(|s| self.set_dead(s));
         self.idle.wake_all();
@@ -213,6 +225,7 @@ impl Pool {
                 Some(job) => drop(job),
                 None => break,
             }
+            cond_resched();
         }
     }
 }

@@ -151,6 +151,12 @@ fn start_any(
             end_at_once(request, AGAIN, batch);
             return Ok(());
         }
+        if dir == Direction::Write && abilities.storage {
+            // For a frozen file system it does not wait, either.
+            let (issued, _) = transfer.try_issue(request, abilities.trying(dir))?;
+
+            return in_place(issued, batch);
+        }
         return in_place(transfer.issue(request)?, batch);
     }
     if !abilities.tries || abilities.direct || in_order {
@@ -337,8 +343,8 @@ fn start_direct(
 /// # Errors
 ///
 /// If nothing is done, those of [`rw::start()`] for the buffers and the range in the file.
-/// `EAGAIN` if only a thread could do it, and there is none; `ERESTARTNOINTR` or `EINTR` if a
-/// signal keeps one from being made.
+/// `EAGAIN` if only a thread could do it, or it has to go behind another, and there is no thread;
+/// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 #[cold]
 #[inline(never)]
 fn carry(
@@ -378,6 +384,10 @@ fn carry(
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
         Err(_) if abilities.simple => return Err(EAGAIN),
+        // Here it would overtake what it has to go behind.
+        Err(_) if abilities.storage && origin.threads.is_behind(|| key_of(&request)) => {
+            return Err(EAGAIN);
+        }
         Err(_) => return in_place(transfer.issue_again(request), batch),
     };
 

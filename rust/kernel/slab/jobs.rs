@@ -29,7 +29,7 @@ use core::{
 /// belong to that, and a reference to the object does.
 #[pin_data]
 pub struct JobLinks {
-    list: Atomic<usize>,
+    list: Atomic<u64>,
     next: Cell<*const JobLinks>,
     prev: Cell<*const JobLinks>,
     calls: Cell<Option<&'static Calls>>,
@@ -221,7 +221,7 @@ impl Drop for AnyJob {
 /// assert!(list.is_empty() && list.pop_front().is_none());
 /// ```
 pub struct JobList {
-    number: usize,
+    number: u64,
     first: *const JobLinks,
     last: *const JobLinks,
 }
@@ -232,9 +232,9 @@ unsafe impl Send for JobList {}
 impl JobList {
     /// An empty list.
     pub fn new() -> Self {
-        static NUMBER: Atomic<usize> = Atomic::new(1);
+        static NUMBER: Atomic<u64> = Atomic::new(1);
 
-        // INVARIANT: It has no objects. The number is new: it does not wrap in the time that a
+        // INVARIANT: It has no objects. The number is new: 64 bits do not wrap in the time that a
         // machine is up.
         Self {
             number: NUMBER.fetch_add(1, Relaxed),

@@ -436,6 +436,30 @@ TEST_F(fixedbufs, not_aligned)
 	EXPECT_INDEX_RES(self->ctx, 0, -ENOSPC);
 }
 
+/*
+ * The same with fs.aio-auto-threads, where there can be no thread that would do it: its
+ * children are to be in another PID namespace.
+ */
+TEST_F(fixedbufs, not_aligned_without_threads)
+{
+	struct iocb *iocb = &self->iocbs[0], same;
+	aio_context_t other = 0;
+
+	if (!slow_disk(self, 1))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+	ASSERT_EQ(0, set_up(self, self->buf, self->len));
+	ASSERT_EQ(0, io_setup(1, &other));
+	if (unshare(CLONE_NEWPID))
+		SKIP(return, "no PID namespaces");
+	iocb->aio_nbytes = 512;
+	for (iocb->aio_buf++; iocb->aio_buf % 512; iocb->aio_buf += iocb->aio_buf % 512) {
+		same = *iocb;
+		ASSERT_EQ(1, aio_run(other, &same, &self->event));
+		EXPECT_INDEX_RES(self->ctx, 0, self->event.res);
+	}
+	EXPECT_EQ(0, io_destroy(other));
+}
+
 static void there_and_back(struct __test_metadata *_metadata,
 			   struct _test_data_fixedbufs *self, int to, int from, size_t len)
 {

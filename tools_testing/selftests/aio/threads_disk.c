@@ -294,7 +294,12 @@ TEST_F(disk, frozen)
 		ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
 		ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
 		EXPECT_NO_EVENT(self->ctx);
-		/* RWF_NOWAIT has nothing to do with that on a plain context, where it waits. */
+		/* Who does not want to wait is told. On a plain context it would wait. */
+		if (fd == direct) {
+			aio_prep(&self->iocb[1], IOCB_CMD_PWRITE, fd, self->buf, BLOCK, 0);
+			self->iocb[1].aio_rw_flags = RWF_NOWAIT;
+			EXPECT_DONE(self->ctx, self->list[1], -EAGAIN);
+		}
 		ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
 		EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
 		/* What protected it is given back. */
@@ -349,6 +354,49 @@ TEST_F(disk, frozen_order)
 	/* What was to be synced had been written. */
 	EXPECT_GE(0, is_dirty(self->fd));
 	EXPECT_EQ(0, io_destroy(second));
+}
+
+struct unshared {
+	aio_context_t ctx;
+	struct iocb **list;
+	long ret;
+};
+
+static void *unshared_thread(void *arg)
+{
+	struct unshared *u = arg;
+
+	u->ret = unshare(CLONE_FS) ? -errno : io_submit(u->ctx, 2, u->list);
+	return NULL;
+}
+
+/*
+ * A flush goes behind its write, also if its submitter has another working directory
+ * than the threads have.
+ */
+TEST_F(disk, frozen_order_unshared)
+{
+	struct unshared u = { .ctx = self->ctx, .list = self->list + 1 };
+	pthread_t thread;
+	int i;
+
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->fd, self->buf, BLOCK, BLOCK);
+	aio_prep(&self->iocb[1], IOCB_CMD_PWRITE, self->fd, self->buf, BLOCK, 0);
+	aio_prep(&self->iocb[2], IOCB_CMD_FDSYNC, self->fd, NULL, 0, 0);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	/* The threads are made for this one, and are like the main thread. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unshared_thread, &u));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(2, u.ret);
+	EXPECT_NO_EVENT(self->ctx);
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	ASSERT_EQ(3, await_events(self->ctx, self->events, 3));
+	for (i = 0; i < 3; i++) {
+		struct iocb *cb = (struct iocb *)(uintptr_t)self->events[i].obj;
+
+		EXPECT_EVENT(&self->events[i], cb, cb == self->list[2] ? 0 : BLOCK);
+	}
 }
 
 /* A read that is not to wait does not overtake the write: it finds what that writes, or EAGAIN. */

@@ -832,6 +832,52 @@ TEST_F(life, limit_is_raised)
 	ends_close(&tty);
 }
 
+/* The first threads were made for root. Those that come later count as another user's. */
+static void dropped_child(int tty)
+{
+	struct rlimit lim = { 3, 3 };
+	int mem = aio_mem_file(), i;
+	struct iocb iocb[8];
+	struct io_event event;
+	aio_context_t ctx = 0;
+	char c[8];
+
+	if (setup_threaded(8, &ctx))
+		_exit(1);
+	aio_prep(&iocb[0], IOCB_CMD_PWRITE, mem, "x", 1, 0);
+	if (aio_submit_one(ctx, &iocb[0]) != 1 || await_events(ctx, &event, 1) != 1)
+		_exit(2);
+	if (setrlimit(RLIMIT_NPROC, &lim) || setresgid(54323, 54323, 54323) ||
+	    setresuid(54323, 54323, 54323))
+		_exit(3);
+	for (i = 0; i < 8; i++) {
+		aio_prep(&iocb[i], IOCB_CMD_PREAD, tty, &c[i], 1, 0);
+		if (aio_submit_one(ctx, &iocb[i]) != 1)
+			_exit(4);
+	}
+	aio_sleep_ms(50);
+	/* The main thread, the first two, and two that the limit allows besides the main one. */
+	_exit(tasks_of(getpid()).all > 5 ? 5 : 0);
+}
+
+TEST_F(life, limit_of_another_user)
+{
+	struct ends tty;
+	pid_t pid;
+
+	if (geteuid())
+		SKIP(return, "is for root");
+	if (threads_plain())
+		SKIP(return, "a plain context waits in io_submit()");
+	ASSERT_TRUE(ends_open(&tty, ENDS_PTY, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		dropped_child(tty.in);
+	EXPECT_EQ(0, await_child(pid));
+	ends_close(&tty);
+}
+
 static volatile sig_atomic_t timers_left;
 
 /* Only so many: on a slow machine nothing could ever be done between two of them. */

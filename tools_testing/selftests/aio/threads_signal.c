@@ -146,6 +146,32 @@ TEST_F(own, limit_of_file_size)
 	EXPECT_EQ(2, got_signals);
 }
 
+/*
+ * A write that appends is at the end of its file, whatever its offset says: cut short by
+ * the limit, it does not go on. On XFS and Btrfs it is tried in io_submit() first.
+ */
+TEST_F(own, limit_of_file_size_append)
+{
+	struct rlimit limit = { 10000, RLIM_INFINITY };
+	int fd[2] = { aio_mem_file(), aio_disk_file(O_RDWR) }, i;
+	static char buf[BLOCK];
+	struct iocb iocb;
+
+	signal(SIGXFSZ, on_signal);
+	ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ftruncate(fd[i], 8000));
+		ASSERT_EQ(0, fcntl(fd[i], F_SETFL, O_APPEND));
+		got_signals = 0;
+		aio_prep(&iocb, IOCB_CMD_PWRITE, fd[i], buf, BLOCK, 0);
+		EXPECT_DONE(self->ctx, &iocb, 2000);
+		aio_sleep_ms(10);
+		EXPECT_EQ(0, got_signals);
+		EXPECT_DONE(self->ctx, &iocb, -EFBIG);
+		EXPECT_TRUE(EVENTUALLY(got_signals == 1));
+	}
+}
+
 /* A write waits for room in a pipe; then its readers go. */
 static int pipe_breaks(struct __test_metadata *_metadata, aio_context_t ctx, struct submitter *s,
 		       bool gone, bool socket)

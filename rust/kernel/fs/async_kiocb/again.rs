@@ -61,7 +61,8 @@ impl AsyncKiocb {
             .and_then(|()| this.fixed_buffers().ok_or(EFAULT))
             .and_then(|buffers| buffers.range(index, addr, len))
             .map(|range| range.init_iter(&mut space, dir))
-            .and_then(|()| me.verify_area(dir, len));
+            .and_then(|()| me.verify_area(dir, len))
+            .and_then(|()| me.is_aligned(addr, len).then_some(()).ok_or(EINVAL));
 
         match imported {
             // SAFETY: The iterator was initialised, and lives until the end of this function. Its

@@ -28,7 +28,7 @@ impl AsyncKiocb {
     #[cold]
     #[inline(never)]
     fn is_aligned_for(&self, addr: usize) -> bool {
-        // SAFETY: By the type invariants the structure is valid, and no file has it yet.
+        // SAFETY: By the type invariants the structure is valid, and no file has it now.
         if unsafe { (*self.inner.get()).ki_flags } & bindings::IOCB_DIRECT as i32 == 0 {
             return true;
         }

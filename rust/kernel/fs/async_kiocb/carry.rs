@@ -290,6 +290,15 @@ impl AsyncKiocb {
         u64::try_from(end).is_ok_and(|end| end < limit as u64)
     }
 
+    /// Returns the position that the file has left, of an operation that it has ended at once.
+    ///
+    /// Of a write that appends nobody else knows it.
+    pub fn pos_left(&self) -> i64 {
+        // SAFETY: The structure is valid, and its position was initialised. The file is done with
+        // it, and nobody changes this now.
+        unsafe { (&raw const (*self.inner.get()).ki_pos).read_volatile() }
+    }
+
     /// Returns flags and priority, for another one.
     pub fn settings(&self) -> Settings {
         let kiocb = self.inner.get();
@@ -297,7 +306,8 @@ impl AsyncKiocb {
         // SAFETY: The structure is valid, and nobody changes these now.
         unsafe {
             Settings {
-                flags: (*kiocb).ki_flags,
+                // The one that says in what type the structure is, see `TheAioRw`, stays there.
+                flags: (*kiocb).ki_flags & !(bindings::IOCB_AIO_RW as i32),
                 ioprio: (*kiocb).ki_ioprio,
             }
         }
@@ -315,6 +325,7 @@ impl AsyncKiocb {
                 // SAFETY: `slot` is valid for writes.
                 unsafe {
                     (&raw mut (*slot).ki_filp).write(file);
+                    (&raw mut (*slot).ki_pos).write(0);
                     (&raw mut (*slot).ki_flags).write(settings.flags);
                     (&raw mut (*slot).ki_ioprio).write(settings.ioprio);
                 }
@@ -397,6 +408,9 @@ impl AsyncKiocb {
             .range(index, addr, len)?
             .init_iter(&mut space, dir);
         me.verify_area(dir, len)?;
+        if !me.is_aligned(addr, len) {
+            return Ok((Issued::Complete(this, EINVAL.to_errno() as isize), len));
+        }
 
         // SAFETY: The structure is valid, and nobody else uses it.
         unsafe { (*me.inner.get()).ki_flags |= trying.0 };
