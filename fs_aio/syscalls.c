@@ -81,7 +81,8 @@ void aio_exit_thread(void)
  *   evidence: setup_destroy.setup_number_limits
  *
  * error: EAGAIN, fs.aio-max-nr would be exceeded
- *   desc: nr_events is larger than fs.aio-max-nr, or fs.aio-nr + nr_events is.
+ *   desc: nr_events is larger than fs.aio-max-nr, or fs.aio-nr + nr_events is; or
+ *     nr_events is 0x80000000, which is 0 when it is doubled.
  *   evidence: setup_destroy.setup_quota
  *
  * error: EAGAIN, misc.max of a control group would be exceeded
@@ -175,9 +176,11 @@ void aio_exit_thread(void)
  *   if (syscall(SYS_io_setup, 128, &ctx))
  *           err(1, "io_setup");
  *
- * notes: One place of the ring always stays empty, and CPUs keep free places in
- *   batches: nr_events operations fit from whichever CPU they are submitted, up to
- *   ring->nr - 1 may. The header of the ring is described in aio(7).
+ * notes: One place of the ring always stays empty: no more than ring->nr - 1 operations
+ *   fit. With the implementation in Rust as many fit; with that in C, where CPUs keep free
+ *   places in batches, nr_events do, from whichever CPU they are submitted, and more may.
+ *   With fs.aio-auto-threads 1, the context is threaded. The header of the ring, and
+ *   threaded contexts, are described in aio(7).
  */
 SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
 {
@@ -358,8 +361,9 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
  *   if (syscall(SYS_io_setup2, 128, IOCTX_FLAG_USERIOCB, iocbs, &ctx))
  *           err(1, "io_setup2");
  *
- * notes: After a child was made with fork(), a page that was pinned before stays with
- *   the parent.
+ * notes: Pinned anonymous memory is copied by fork() at once: the pages that are pinned
+ *   stay with the parent. The call has the number 510, on architectures that can have Rust
+ *   code in the kernel.
  */
 SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
 		struct iocb __user *, iocbs, aio_context_t __user *, ctxp)
@@ -441,8 +445,9 @@ SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
  * side-effect: KAPI_EFFECT_MODIFY_STATE
  *   target: operations in flight
  *   reversible: no
- *   desc: Polls, flushes that have not begun, and operations of drivers that can
- *     cancel them, are cancelled.
+ *   desc: Polls, and operations of drivers that can cancel them, are cancelled. With the
+ *     implementation in Rust, so are flushes that have not begun, and in threaded contexts
+ *     all that is carried on.
  *
  * state-trans: context
  *   from: live
@@ -477,8 +482,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   already, and the call takes the time for it. Each operation that was started ends
  *   in one event. Opcodes are IOCB_CMD_PREAD (0), PWRITE (1), FSYNC (2), FDSYNC (3),
  *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented. On
- *   threaded contexts there are OPENAT (9), UNLINKAT (10), READAHEAD (12) and RENAMEAT
- *   (13) as well.
+ *   threaded contexts, which only the implementation in Rust has, there are OPENAT (9),
+ *   UNLINKAT (10), READAHEAD (12) and RENAMEAT (13) as well, and a read or write that
+ *   would have to wait goes on when the call has returned.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -546,7 +552,7 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   evidence: poll.arguments
  *
  * error: EINVAL, not of a threaded context
- *   desc: An operation on paths, or READAHEAD, elsewhere.
+ *   desc: An operation on paths, or READAHEAD, on another context.
  *   evidence: paths.plain_context
  *
  * error: EINVAL, the task is under seccomp
@@ -611,7 +617,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   evidence: submit_rw.resfd_bad
  *
  * error: EAGAIN, no room for the event, or no memory for the request
- *   desc: As many operations are in flight, or events not taken, as fit.
+ *   desc: As many operations are in flight, or events not taken, as fit. In a threaded
+ *     context also, if only a thread can do it, and none can be made; with
+ *     IOCTX_FLAG_IOPOLL, if the device has no room.
  *   evidence: submit_rw.ring_full
  *
  * error: EPERM, a real-time priority without the right to it
@@ -634,7 +642,7 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *     its driver can't.
  *   evidence: iopoll.what_it_is_not_for
  *
- * error: ENOMEM, no memory for an array of buffers or for credentials
+ * error: ENOMEM, no memory for an array of buffers, a path or credentials
  *   evidence: fault fault_injection
  *
  * error: ENOTBLK, the kernel has no block layer
@@ -661,7 +669,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   direction: KAPI_SIGNAL_RECEIVE
  *   action: KAPI_SIGNAL_ACTION_TRANSFORM
  *   condition: The file's own read or write is interrupted while it blocks.
- *   desc: The operation ends with EINTR in its event; the call itself goes on.
+ *   desc: The operation ends with EINTR in its event; the call itself goes on. In a
+ *     threaded context, a signal that is pending when a thread has to be made ends the
+ *     call: it is restarted, or returns how many operations were started before.
  *   timing: KAPI_SIGNAL_TIME_DURING
  *   restartable: no
  *   evidence: submit_rw.signal_while_submitting
@@ -713,7 +723,7 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   listener for file access may refuse a read or write with an error of its own, and
  *   a file that allows negative offsets with EOVERFLOW; none of 7.3 that does has
  *   read_iter() or write_iter().
- *   Reads and writes of disks can't be cancelled.
+ *   Reads and writes of disks can't be cancelled, except in threaded contexts.
  */
 SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
 		struct iocb __user * __user *, iocbpp)
@@ -731,7 +741,9 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   of the ring in any case. The call never returns zero: EINPROGRESS is success.
  *   IOCB_CMD_POLL can be cancelled as long as the file is not ready, and reads and
  *   writes where the driver has registered how, with kiocb_set_cancel_fn(): those of
- *   USB gadgets have, disks have not. Flushes can be cancelled until they begin.
+ *   USB gadgets have, disks have not. With the implementation in Rust, flushes can be
+ *   cancelled until they begin, and in threaded contexts all that is carried on after
+ *   io_submit() can be.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -817,7 +829,7 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   to: being cancelled
  *   condition: EINPROGRESS
  *   desc: res of the event is 0 for a poll, -EINTR for a flush, or what the driver
- *     says.
+ *     says. In a threaded context it is -EINTR, or what was done before.
  *
  * constraint: One event
  *   desc: An operation that was cancelled has one event, like any other.
@@ -972,7 +984,8 @@ SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
  *   struct timespec second = { .tv_sec = 1 };
  *   long n = syscall(SYS_io_getevents, ctx, 1, 32, events, &second);
  *
- * notes: A program may take events out of the ring itself, see aio(7). With the
+ * notes: A program may take events out of the ring itself, see aio(7); not with
+ *   IOCTX_FLAG_IOPOLL, where this call asks the device for completions. With the
  *   implementation in C, a caller whose min_nr is larger than the number of operations
  *   that can be in flight may sleep although the ring is full.
  */
