@@ -77,6 +77,8 @@ pub use self::shared::{
 };
 
 mod seen;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 mod poll;
 pub use self::poll::{
