@@ -107,7 +107,8 @@ pub(crate) fn start<O: Observer>(
         return start_direct(origin, prepared, &iocb, (dir, shape), fixed, batch);
     }
     let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let request = rw::prepare(prepared, iocb, dir, O::now(), batch)?;
+    let settings = rw::settings(prepared.file(), iocb, dir, batch)?;
+    let request = rw::prepare(prepared, settings, transfer.pos, O::now())?;
     let trying = match request.op.kiocb.trying(dir) {
         Some(trying) if !origin.threads.is_behind(|| key_of(&request)) => trying,
         _ => return start_any(origin, request, transfer, batch),
@@ -324,7 +325,7 @@ fn start_direct(
         }
     }
     // What else there may be, and errors.
-    let request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
+    let request = rw::prepare(prepared, settings, transfer.pos, trace::now())?;
 
     start_any(origin, request, transfer, batch)
 }

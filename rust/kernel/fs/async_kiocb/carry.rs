@@ -17,7 +17,6 @@ use crate::{
     prelude::*,
     slab::UniqueSlabArc,
     sync::aref::ARef,
-    types::Opaque,
     uaccess::UserPtr,
     uio::{
         Buffers,
@@ -63,73 +62,6 @@ pub struct Abilities {
     pub simple: bool,
     /// `O_NONBLOCK`, or `RWF_NOWAIT`: the program wants to be told if it would have to wait.
     pub nonblock: bool,
-}
-
-/// Flags and priority of an operation.
-#[derive(Clone, Copy)]
-pub struct Settings {
-    pub(super) flags: i32,
-    ioprio: u16,
-}
-
-impl Settings {
-    /// Those of an operation on `file`, with this priority.
-    ///
-    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
-    #[inline]
-    pub fn new(file: &LocalFile, eventfd: bool, ioprio: u16) -> Self {
-        let extra = if eventfd {
-            bindings::IOCB_EVENTFD as i32
-        } else {
-            0
-        };
-        // SAFETY: The file is valid. Its field is read as C does.
-        let flags = unsafe { (*file.as_ptr()).f_iocb_flags } as i32;
-
-        Self {
-            flags: flags | extra,
-            ioprio,
-        }
-    }
-
-    /// Sets the I/O priority.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AsyncKiocb::set_ioprio()`].
-    pub fn set_ioprio(&mut self, prio: u16) -> Result {
-        // SAFETY: There are no requirements.
-        to_result(unsafe { bindings::ioprio_check_cap(i32::from(prio as i16)) })?;
-        self.ioprio = prio;
-        Ok(())
-    }
-
-    /// Sets the `RWF_*` flags of an operation on `file`, whose settings these are.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AsyncKiocb::set_rw_flags()`].
-    #[inline]
-    pub fn set_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
-        if flags == 0 {
-            return Ok(());
-        }
-        self.set_some_rw_flags(file, flags, dir)
-    }
-
-    #[cold]
-    fn set_some_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
-        let mut kiocb = bindings::kiocb {
-            ki_filp: file.as_ptr(),
-            ki_flags: self.flags,
-            ..pin_init::zeroed()
-        };
-
-        // SAFETY: The structure is valid, and so is the file, which is all that is looked at.
-        to_result(unsafe { bindings::kiocb_set_rw_flags(&raw mut kiocb, flags, dir.rw()) })?;
-        self.flags = kiocb.ki_flags & !bindings::IOCB_HIPRI;
-        Ok(())
-    }
 }
 
 impl Abilities {
@@ -288,38 +220,6 @@ impl AsyncKiocb {
         };
 
         u64::try_from(end).is_ok_and(|end| end < limit as u64)
-    }
-
-    /// Returns flags and priority, for another one.
-    pub fn settings(&self) -> Settings {
-        let kiocb = self.inner.get();
-
-        // SAFETY: The structure is valid, and nobody changes these now.
-        unsafe {
-            Settings {
-                flags: (*kiocb).ki_flags,
-                ioprio: (*kiocb).ki_ioprio,
-            }
-        }
-    }
-
-    /// Initialises a control block with these settings.
-    pub(super) fn like(file: ARef<LocalFile>, settings: Settings) -> impl PinInit<Self> {
-        // INVARIANT: The reference goes over to `ki_filp`.
-        pin_init!(Self {
-            inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
-                let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
-
-                // What is left out is written by who calls the file.
-                //
-                // SAFETY: `slot` is valid for writes.
-                unsafe {
-                    (&raw mut (*slot).ki_filp).write(file);
-                    (&raw mut (*slot).ki_flags).write(settings.flags);
-                    (&raw mut (*slot).ki_ioprio).write(settings.ioprio);
-                }
-            }),
-        })
     }
 
     /// Takes back that the file was asked not to wait.

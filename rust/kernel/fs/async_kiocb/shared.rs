@@ -165,7 +165,7 @@ impl SharedKiocb {
         done: usize,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            kiocb <- AsyncKiocb::like(file, settings),
+            kiocb <- AsyncKiocb::new(file, settings, pos),
             waitq: Opaque::uninit(),
             parked: Atomic::new(0),
             buffers,
