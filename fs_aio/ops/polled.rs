@@ -177,7 +177,10 @@ pub(crate) fn start_unpolled(
     kiocb.as_mut().set_unpolled();
     // What it waits for may be what this task should poll for.
     table::end_polled(polled);
-    outcome(transfer.issue_again(request))
+    match transfer.owned() {
+        Ok(buffers) => outcome(AsyncKiocb::issue_again(request, transfer.dir(), &buffers)),
+        Err(e) => Outcome::Ended(request, e.to_errno() as isize),
+    }
 }
 
 impl Request<PolledRw> {

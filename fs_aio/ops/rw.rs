@@ -36,6 +36,7 @@ use kernel::{
         Issued,
         LocalFile,
         Settings,
+        Tried,
         Trying, //
     },
     prelude::*,
@@ -245,13 +246,13 @@ impl Transfer {
         }
     }
 
-    /// Calls the file, which is asked not to wait; returns how many bytes it was asked for, too.
+    /// Calls the file, which is asked not to wait.
     #[inline(always)]
     pub(super) fn try_issue<O>(
         self,
         request: UniqueSlabArc<Request<O>>,
         trying: Trying,
-    ) -> Result<(Issued<Request<O>>, usize)>
+    ) -> Result<Tried<Request<O>>>
     where
         Request<O>: AsyncRw + HasFixedBuffers,
     {
@@ -278,21 +279,6 @@ impl Transfer {
                 UserPtr::from_addr(self.addr),
                 self.len,
             )),
-        }
-    }
-
-    /// Calls the file once more.
-    pub(super) fn issue_again<O>(self, request: UniqueSlabArc<Request<O>>) -> Issued<Request<O>>
-    where
-        Request<O>: AsyncRw + HasFixedBuffers,
-    {
-        match self.fixed {
-            None => AsyncKiocb::issue_again(request, self.dir, self.buffers()),
-            Some(index) => {
-                let addr = UserPtr::from_addr(self.addr);
-
-                AsyncKiocb::issue_fixed_again(request, self.dir, index as usize, addr, self.len)
-            }
         }
     }
 

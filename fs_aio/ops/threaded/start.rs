@@ -47,12 +47,14 @@ use kernel::{
         is_direct,
         verify_rw,
         Abilities,
+        AsyncKiocb,
         How,
         Issued,
         LocalFile,
         Progress,
         Settings,
-        SharedKiocb, //
+        SharedKiocb,
+        Tried, //
     },
     prelude::*,
     slab::{
@@ -115,16 +117,16 @@ pub(crate) fn start<O: Observer>(
     };
 
     match transfer.try_issue(request, trying)? {
-        (Issued::Complete(request, res), len) => {
-            if res != len as isize {
-                return stopped(origin, request, transfer, (res, len), batch);
-            }
+        Tried::Complete(request, res) => {
             if O::THERE {
                 O::completed(&request, res);
             }
             batch.complete(request, res);
         }
-        (Issued::Queued(submission), _) => batch.queued(submission.into_inner()),
+        Tried::Stopped(request, res, buffers) => {
+            return stopped(origin, request, transfer, (res, buffers), batch)
+        }
+        Tried::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
 }
@@ -158,21 +160,22 @@ fn start_any(
         return carry(origin, request, transfer, &abilities, None, batch);
     }
     match transfer.try_issue(request, abilities.trying(dir))? {
-        (Issued::Complete(request, res), len) => {
-            stopped(origin, request, transfer, (res, len), batch)
+        Tried::Complete(request, res) => in_place(Issued::Complete(request, res), batch),
+        Tried::Stopped(request, res, buffers) => {
+            stopped(origin, request, transfer, (res, buffers), batch)
         }
-        (issued, _) => in_place(issued, batch),
+        Tried::Queued(submission) => in_place(Issued::Queued(submission), batch),
     }
 }
 
-/// An operation has ended at once, and may not have done all that it was asked for.
+/// An operation has ended at once, and has not done all that it was asked for.
 #[cold]
 #[inline(never)]
 fn stopped(
     origin: Origin<'_>,
     mut request: UniqueSlabArc<Request<Rw>>,
     transfer: Transfer,
-    (res, len): (isize, usize),
+    (res, buffers): (isize, Result<OwnedBuffers>),
     batch: &mut Batch<'_>,
 ) -> Result {
     let dir = transfer.dir();
@@ -184,13 +187,20 @@ fn stopped(
         return Ok(());
     };
     let end = transfer.pos.wrapping_add(res as i64);
-    let short = res > 0 && (res as usize) < len && goes_on(dir, &abilities, &request.op.kiocb, end);
+    let short = res > 0 && goes_on(dir, &abilities, &request.op.kiocb, end);
     let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
 
     if short || refused {
         let done = if short { res as usize } else { 0 };
 
-        return carry(origin, request, transfer, &abilities, Some(done), batch);
+        return carry(
+            origin,
+            request,
+            transfer,
+            &abilities,
+            Some((done, buffers)),
+            batch,
+        );
     }
     end_at_once(request, res, batch);
     Ok(())
@@ -331,7 +341,8 @@ fn start_direct(
 }
 
 /// A request would have to wait: it becomes an operation that is carried on. `tried` is how many
-/// bytes are done, if the file was called.
+/// bytes are done, and what the buffers are, if the file was called: the description that the
+/// process has given is read once.
 ///
 /// Without a thread it is done as on a plain context.
 ///
@@ -347,14 +358,15 @@ fn carry(
     mut request: UniqueSlabArc<Request<Rw>>,
     transfer: Transfer,
     abilities: &Abilities,
-    tried: Option<usize>,
+    tried: Option<(usize, Result<OwnedBuffers>)>,
     batch: &mut Batch<'_>,
 ) -> Result {
     let dir = transfer.dir();
-    let done = tried.unwrap_or(0);
-    let buffers = match transfer.owned() {
+    let was_tried = tried.is_some();
+    let (done, buffers) = tried.unwrap_or_else(|| (0, transfer.owned()));
+    let buffers = match buffers {
         Ok(buffers) => buffers,
-        // The array may have been changed meanwhile; what was read or written is the result.
+        // There is no memory for an array; what was read or written is the result.
         Err(_) if done > 0 => {
             end_at_once(request, done as isize, batch);
             return Ok(());
@@ -362,7 +374,7 @@ fn carry(
         Err(e) => return Err(e),
     };
 
-    if tried.is_none() {
+    if !was_tried {
         request
             .op
             .kiocb
@@ -379,7 +391,9 @@ fn carry(
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
         Err(_) if abilities.simple => return Err(EAGAIN),
-        Err(_) => return in_place(transfer.issue_again(request), batch),
+        Err(_) => {
+            return in_place(AsyncKiocb::issue_again(request, dir, &buffers), batch);
+        }
     };
 
     let settings = request.op.kiocb.settings();
@@ -395,7 +409,7 @@ fn carry(
 
     batch.give_back(slot);
     batch.started();
-    begin(operation, tried.is_some(), gathered.reservation);
+    begin(operation, was_tried, gathered.reservation);
     Ok(())
 }
 

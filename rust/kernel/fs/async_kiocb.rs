@@ -65,7 +65,12 @@ pub use self::carry::{
     is_direct,
     verify_rw,
     Abilities,
-    How,
+    How, //
+};
+
+mod trying;
+pub use self::trying::{
+    Tried,
     Trying, //
 };
 

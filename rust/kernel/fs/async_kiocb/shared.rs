@@ -7,10 +7,7 @@
 //! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
 use super::{
-    carry::{
-        trying,
-        NOT_WAITING, //
-    },
+    trying::NOT_WAITING,
     Abilities,
     AsyncKiocb,
     AsyncRw,
@@ -347,7 +344,7 @@ impl SharedKiocb {
         owner: *mut T,
     ) -> Result<super::RwIter> {
         let extra = match how {
-            How::Try => trying(self.dir, self.abilities.storage, self.abilities.direct),
+            How::Try => self.abilities.trying(self.dir).0,
             How::Park if self.abilities.parks => bindings::IOCB_WAITQ as i32,
             _ => 0,
         };

@@ -224,6 +224,71 @@ mod cases {
     }
 
     #[test]
+    fn tried() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let trying = Trying::new(Read, false, false);
+        let op = || setup.op();
+
+        assert!(matches!(
+            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
+            Ok(Tried::Complete(_, 8))
+        ));
+        setup.file.hold(false);
+        assert!(matches!(
+            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
+            Ok(Tried::Queued(_))
+        ));
+        assert!(setup.file.end(3));
+        assert_eq!(setup.log(), (1, 3));
+        for res in [0, 7, EAGAIN.to_errno() as isize] {
+            setup.file.set_rw(res);
+            match AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8))? {
+                Tried::Stopped(_, found, Ok(buffers)) => {
+                    assert_eq!((found, buffers.len()), (res, 8));
+                }
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(())
+    }
+
+    /// The data have gone where the array of the buffers was: which they are, is known.
+    #[test]
+    fn tried_over_the_array() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let memory = &setup.memory;
+        let array = [
+            memory.at(0).as_const_ptr() as usize,
+            32,
+            // There the attempt ends.
+            memory.at(memory.len()).as_const_ptr() as usize,
+            8,
+        ];
+        let buffers = Buffers::Vector {
+            addr: memory.at(0),
+            count: 2,
+            compat: false,
+        };
+
+        memory.write(0, &array)?;
+        let tried =
+            AsyncKiocb::try_issue(setup.op()?, Read, Trying::new(Read, false, false), buffers)?;
+        let Tried::Stopped(_, 32, Ok(buffers)) = tried else {
+            return Err(EINVAL);
+        };
+        let mut found = KVec::new();
+
+        assert_eq!(memory.read::<[usize; 4]>(0)?, [0; 4]);
+        buffers.each(0, |addr, len| {
+            let _ = found.push(addr.as_const_ptr() as usize, GFP_KERNEL);
+            let _ = found.push(len, GFP_KERNEL);
+            len as isize
+        });
+        assert_eq!(found[..], array);
+        Ok(())
+    }
+
+    #[test]
     fn refused() -> Result {
         let setup = Setup::new(ScriptedFile::read_only())?;
         let kernel = Buffers::One {

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes that the file is asked to do without waiting.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    carry::{
+        is_storage,
+        write_waits, //
+    },
+    AsyncKiocb,
+    AsyncRw,
+    HasFixedBuffers,
+    Issued,
+    Submitted, //
+};
+use crate::{
+    bindings,
+    prelude::*,
+    slab::{
+        Cached,
+        UniqueSlabArc, //
+    },
+    uaccess::UserPtr,
+    uio::{
+        Buffers,
+        Direction,
+        FastArray,
+        IterSpace,
+        OwnedBuffers,
+        UserIter, //
+    },
+};
+
+pub(super) const NOT_WAITING: i32 =
+    bindings::IOCB_NOWAIT | bindings::IOCB_NOIO as i32 | bindings::IOCB_WAITQ as i32;
+
+/// How a file is asked not to wait, see [`How::Try`](super::How::Try).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Trying(pub(super) i32);
+
+impl Trying {
+    #[inline(always)]
+    pub(super) fn new(dir: Direction, storage: bool, direct: bool) -> Self {
+        // To begin to read what is not in the page cache may sleep.
+        Self(if dir == Direction::Read && storage && !direct {
+            bindings::IOCB_NOWAIT | bindings::IOCB_NOIO as i32
+        } else {
+            bindings::IOCB_NOWAIT
+        })
+    }
+}
+
+/// What has become of a read or write that was tried.
+pub enum Tried<T: Cached> {
+    /// It has ended, and has done all that it was asked for.
+    Complete(UniqueSlabArc<T>, isize),
+    /// It has ended as well, but with fewer bytes, or a negative errno. These are its buffers, as
+    /// they were when it was tried: of an array of them the process may have changed every word
+    /// since. There may have been no memory to keep that.
+    Stopped(UniqueSlabArc<T>, isize, Result<OwnedBuffers>),
+    /// It ends later, see [`Issued::Queued`].
+    Queued(Submitted<T>),
+}
+
+impl<T: Cached> Tried<T> {
+    /// `len` is how many bytes it was asked for.
+    #[inline(always)]
+    fn new(issued: Issued<T>, len: usize, buffers: impl FnOnce() -> Result<OwnedBuffers>) -> Self {
+        match issued {
+            Issued::Queued(submitted) => Self::Queued(submitted),
+            Issued::Complete(op, res) if res >= len as isize => Self::Complete(op, res),
+            Issued::Complete(op, res) => Self::Stopped(op, res, buffers()),
+        }
+    }
+}
+
+impl AsyncKiocb {
+    /// Returns how the file is tried, if it is open for the operation, can be tried, does not
+    /// bypass the page cache, and the program has not asked for `EAGAIN`: what most operations are.
+    ///
+    /// To be asked before the file is called.
+    #[inline(always)]
+    pub fn trying(&self, dir: Direction) -> Option<Trying> {
+        let file = self.file().as_ptr();
+        // SAFETY: The file is valid; neither field changes.
+        let (mode, ops) = unsafe { ((*file).f_mode, &*(*file).f_op) };
+        // SAFETY: The structure is valid, and nobody changes the flags now.
+        let flags = unsafe { (*self.inner.get()).ki_flags };
+        let (needed, there) = match dir {
+            Direction::Read => (bindings::FMODE_READ, ops.read_iter.is_some()),
+            Direction::Write => (bindings::FMODE_WRITE, ops.write_iter.is_some()),
+        };
+        let needed = needed | bindings::FMODE_NOWAIT;
+        let asked = bindings::IOCB_NOWAIT | bindings::IOCB_DIRECT as i32;
+
+        if mode & needed != needed || !there || flags & asked != 0 {
+            return None;
+        }
+        // SAFETY: The file is valid. The type of its inode never changes.
+        let i_mode = u32::from(unsafe { (*bindings::file_inode(file)).i_mode });
+        let kind = i_mode & bindings::S_IFMT;
+        let storage = is_storage(kind);
+
+        if !storage {
+            // SAFETY: The file is valid; the field is read once.
+            let f_flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
+
+            if f_flags & bindings::O_NONBLOCK != 0 {
+                return None;
+            }
+        } else if dir == Direction::Write && write_waits(kind, ops) {
+            return None;
+        }
+        Some(Trying::new(dir, storage, false))
+    }
+
+    /// Takes back that the file was asked not to wait.
+    pub fn set_waiting(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants, `&mut self` is exclusive.
+        unsafe { (*self.inner.get()).ki_flags &= !NOT_WAITING };
+    }
+
+    /// A write of a regular file holds off a freeze of the file system, if there is none. Other
+    /// operations need nothing.
+    ///
+    /// Returns whether the operation may begin; then it must be ended with `end_write()`.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` must be valid, with a valid file.
+    pub(super) unsafe fn try_start(kiocb: *mut bindings::kiocb, dir: Direction) -> bool {
+        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        let holds_off = dir == Direction::Write && unsafe { Self::is_regular(kiocb) };
+
+        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        !holds_off || unsafe { bindings::kiocb_start_write_trylock(kiocb) }
+    }
+
+    /// Starts the operation as [`issue()`](Self::issue), but asks the file not to wait: the outcome
+    /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is
+    /// that of this operation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`issue()`](Self::issue) that have nothing to do with the file.
+    #[inline(always)]
+    pub fn try_issue<T: AsyncRw>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        trying: Trying,
+        buffers: Buffers,
+    ) -> Result<Tried<T>> {
+        let mut fast = FastArray::uninit();
+        let mut space = IterSpace::uninit();
+        let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
+        let len = iter.len();
+        // SAFETY: `iter` was imported; what it refers to lives until the end of this function, and
+        // so beyond the call.
+        let issued = unsafe { Self::try_call(this, dir, trying, iter.as_raw(), len) }?;
+
+        // SAFETY: It was imported of these, and had so many bytes. The file has ended the
+        // operation, and does not use it any longer.
+        Ok(Tried::new(issued, len, || unsafe {
+            iter.into_owned(dir, buffers, len)
+        }))
+    }
+
+    /// The same for a part of a pinned buffer, as
+    /// [`issue_fixed()`](Self::issue_fixed).
+    #[inline(never)]
+    pub fn try_issue_fixed<T: AsyncRw + HasFixedBuffers>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        trying: Trying,
+        index: usize,
+        addr: UserPtr,
+        len: usize,
+    ) -> Result<Tried<T>> {
+        let mut space = IterSpace::uninit();
+
+        this.fixed_buffers()
+            .ok_or(EFAULT)?
+            .range(index, addr, len)?
+            .init_iter(&mut space, dir);
+        // SAFETY: The iterator was initialised, and lives until the end of this function. Its
+        // segments are borrowed from the operation, which stays until it is complete.
+        let issued = unsafe { Self::try_call(this, dir, trying, space.as_mut_ptr(), len) }?;
+
+        Ok(Tried::new(issued, len, || {
+            Ok(OwnedBuffers::fixed(index, addr, len))
+        }))
+    }
+
+    /// Calls the file, which is asked not to wait, with an iterator of `len` bytes.
+    ///
+    /// # Safety
+    ///
+    /// `iter` is valid, with all that it refers to, for the time of the call; if it is an iterator
+    /// over segments, those are valid until the operation is complete.
+    #[inline(always)]
+    unsafe fn try_call<T: AsyncRw>(
+        this: UniqueSlabArc<T>,
+        dir: Direction,
+        trying: Trying,
+        iter: *mut bindings::iov_iter,
+        len: usize,
+    ) -> Result<Issued<T>> {
+        let me = Self::of(&*this);
+
+        me.verify_area(dir, len)?;
+        // SAFETY: The structure is valid, and nobody else uses it.
+        unsafe { (*me.inner.get()).ki_flags |= trying.0 };
+        // SAFETY: The structure is valid, and so is its file.
+        if !unsafe { Self::try_start(me.inner.get(), dir) } {
+            return Ok(Issued::Complete(this, EAGAIN.to_errno() as isize));
+        }
+        // SAFETY: The caller guarantees what is said of `iter`. A write was started.
+        Ok(unsafe { Self::call(this, dir, iter, false) })
+    }
+}
