@@ -220,3 +220,153 @@ impl AsyncKiocb {
         Ok(unsafe { Self::call(this, dir, iter, false) })
     }
 }
+
+#[macros::kunit_tests(rust_fs_trying)]
+mod tests {
+    use super::{
+        super::{
+            Abilities,
+            RwIter, //
+        },
+        *,
+    };
+    use crate::{
+        fs::LocalFile,
+        types::Opaque, //
+    };
+    use core::mem::ManuallyDrop;
+
+    /// What a file is asked for here; nobody opens it, and nothing else is in it.
+    struct Looks {
+        file: KBox<Opaque<bindings::file>>,
+        inode: KBox<Opaque<bindings::inode>>,
+        ops: KBox<Opaque<bindings::file_operations>>,
+    }
+
+    impl Looks {
+        fn new() -> Result<Self> {
+            let this = Self {
+                file: KBox::new(Opaque::zeroed(), GFP_KERNEL)?,
+                inode: KBox::new(Opaque::zeroed(), GFP_KERNEL)?,
+                ops: KBox::new(Opaque::zeroed(), GFP_KERNEL)?,
+            };
+
+            // SAFETY: The file is the test's, and zero everywhere.
+            unsafe { (*this.file.get()).f_inode = this.inode.get() };
+            // SAFETY: The file is the test's, and zero everywhere.
+            unsafe { (*this.file.get()).f_op = this.ops.get() };
+            Ok(this)
+        }
+
+        /// Asks in both ways; returns what each answer is.
+        fn ask(&self, flags: i32, dir: Direction) -> [Option<i32>; 2] {
+            let mut kiocb: bindings::kiocb = pin_init::zeroed();
+
+            kiocb.ki_filp = self.file.get();
+            kiocb.ki_flags = flags;
+            // Its file has no references that could be given back.
+            let kiocb = ManuallyDrop::new(AsyncKiocb {
+                inner: Opaque::new(kiocb),
+            });
+            // SAFETY: What is asked for is in the file, which stays as long as `self`.
+            let file = unsafe { LocalFile::from_raw_file(self.file.get()) };
+            let direct = flags & bindings::IOCB_DIRECT as i32 != 0;
+            let long = Abilities::of(file, kiocb.settings(), dir)
+                .ok()
+                .filter(|a| a.tries && !a.nonblock && !direct)
+                .map(|a| a.trying(dir).0);
+
+            [kiocb.trying(dir).map(|trying| trying.0), long]
+        }
+    }
+
+    extern "C" fn iter(_: *mut bindings::kiocb, _: *mut bindings::iov_iter) -> isize {
+        0
+    }
+
+    extern "C" fn read(
+        _: *mut bindings::file,
+        _: *mut crate::ffi::c_char,
+        _: usize,
+        _: *mut bindings::loff_t,
+    ) -> isize {
+        0
+    }
+
+    extern "C" fn write(
+        _: *mut bindings::file,
+        _: *const crate::ffi::c_char,
+        _: usize,
+        _: *mut bindings::loff_t,
+    ) -> isize {
+        0
+    }
+
+    const KINDS: [u32; 7] = [
+        0,
+        bindings::S_IFREG,
+        bindings::S_IFBLK,
+        bindings::S_IFCHR,
+        bindings::S_IFIFO,
+        bindings::S_IFSOCK,
+        bindings::S_IFDIR,
+    ];
+
+    /// What can be there or not.
+    const BITS: u32 = 12;
+
+    /// The short answer is that of the long one, for every file.
+    #[test]
+    fn as_abilities() -> Result {
+        const ITER: RwIter = Some(iter);
+
+        let looks = Looks::new()?;
+        let (file, inode, ops) = (looks.file.get(), looks.inode.get(), looks.ops.get());
+        let mut yes = 0;
+
+        for kind in KINDS {
+            for number in 0u32..1 << BITS {
+                let mut left = number;
+                let mut is_set = || {
+                    left = left.rotate_right(1);
+                    left >> 31 != 0
+                };
+                let mut flag = |flag| if is_set() { flag } else { 0 };
+                let f_mode = flag(bindings::FMODE_READ)
+                    | flag(bindings::FMODE_WRITE)
+                    | flag(bindings::FMODE_NOWAIT);
+                let f_flags = flag(bindings::O_NONBLOCK);
+                let fop_flags =
+                    flag(bindings::FOP_BUFFER_RASYNC) | flag(bindings::FOP_BUFFER_WASYNC);
+                let flags = flag(bindings::IOCB_NOWAIT as u32) | flag(bindings::IOCB_DIRECT);
+                let (reads, writes, simple) = (is_set(), is_set(), is_set());
+                let dir = match is_set() {
+                    false => Direction::Read,
+                    true => Direction::Write,
+                };
+
+                // SAFETY: The inode is the test's.
+                unsafe { (*inode).i_mode = (kind | 0o600) as bindings::umode_t };
+                // SAFETY: The file is the test's.
+                unsafe {
+                    (*file).f_mode = f_mode;
+                    (*file).f_flags = f_flags;
+                }
+                // SAFETY: The functions are the test's.
+                unsafe {
+                    (*ops).fop_flags = fop_flags;
+                    (*ops).read_iter = ITER.filter(|_| reads);
+                    (*ops).write_iter = ITER.filter(|_| writes);
+                    (*ops).read = if simple { Some(read) } else { None };
+                    (*ops).write = if simple { Some(write) } else { None };
+                }
+                let [short, long] = looks.ask(flags as i32, dir);
+
+                assert_eq!(short, long);
+                yes += u32::from(short.is_some());
+            }
+        }
+        assert!(yes > 0);
+        Ok(())
+    }
+}
