@@ -46,6 +46,9 @@ use core::{
     ptr::null_mut, //
 };
 
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
 /// The parked read was parked: its task does not use it any longer.
 const LEFT: u32 = 1;
 /// The page that it was parked at is there.
