@@ -332,20 +332,15 @@ impl<J: Perform> Carried<J> {
         let Some(key) = this.key else {
             return Self::enqueue(this);
         };
-        let (pool, second) = (this.pool().clone(), this.clone());
-        let (id, begins) = (this.links.id(), begin.is_some());
+        let (pool, id) = (this.pool().clone(), this.links.id());
 
-        if begins {
-            second.count_order(1);
-        }
-        let order = pool.enqueue_behind(this, id, key, begin, |this| {
+        pool.enqueue_behind(this, id, key, begin, |this, order| {
             this.ordered.store(true, Relaxed);
+            // Nobody ends it yet, so it is counted before that is taken back.
+            if order == Order::First {
+                this.count_order(1);
+            }
         });
-
-        if begins && order != Order::First {
-            second.count_order(-1);
-        }
-        Self::put(second);
     }
 
     /// Sends what the current thread was told for what it did to whoever has submitted it.

@@ -118,6 +118,15 @@ impl Wanted {
         }
     }
 
+    /// What `io_setup(2)` gives with `fs.aio-auto-threads` set.
+    #[cfg(all(CONFIG_KUNIT = "y", CONFIG_AIO_THREAD))]
+    pub(crate) fn threaded() -> Self {
+        Self {
+            threaded: true,
+            ..Self::plain()
+        }
+    }
+
     fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }

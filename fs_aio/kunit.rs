@@ -60,9 +60,19 @@ pub(crate) struct Process {
 impl Process {
     /// `nr_events` is what the context is asked to have room for.
     pub(crate) fn new(nr_events: u32) -> Result<Self> {
+        Self::with(nr_events, Wanted::plain())
+    }
+
+    /// The same, with a threaded context.
+    #[cfg(CONFIG_AIO_THREAD)]
+    pub(crate) fn threaded(nr_events: u32) -> Result<Self> {
+        Self::with(nr_events, Wanted::threaded())
+    }
+
+    fn with(nr_events: u32, wanted: Wanted) -> Result<Self> {
         let memory = UserMemory::new(PAGES)?;
         let file = ScriptedFile::new()?;
-        let id = with_mm(|mm| Ok(Context::create(mm, nr_events, Wanted::plain())?.user_id()))?;
+        let id = with_mm(|mm| Ok(Context::create(mm, nr_events, wanted)?.user_id()))?;
 
         Ok(Self { memory, file, id })
     }

@@ -18,7 +18,10 @@ use crate::{
         self,
         Observing, //
     },
-    workers::Submission, //
+    workers::{
+        Submission,
+        Threads, //
+    },
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -111,12 +114,9 @@ fn submit_to_extended(
 ) -> Result<usize> {
     let submit = || match extension.threads() {
         None => submit_extended(extension, extension, context, nr, iocbs, abi),
-        Some(threads) => {
-            let submission = Submission::new();
-            let kind = Threaded::new(extension, threads, &submission);
-
-            submit_threaded(kind, context, nr, iocbs, abi)
-        }
+        Some(threads) => submit_threaded(extension, threads, |kind| {
+            submit_batch(kind, context, nr, iocbs, abi)
+        }),
     };
 
     if nr > PLUG_THRESHOLD {
@@ -126,16 +126,16 @@ fn submit_to_extended(
     }
 }
 
-/// Submits to a threaded context.
+/// Submits to a threaded context, with `submit`.
 #[inline(never)]
-fn submit_threaded<K: Kind>(
-    kind: K,
-    context: &StagedUser<Context>,
-    nr: usize,
-    iocbs: UserPtr,
-    abi: Abi,
+fn submit_threaded(
+    extension: &Extension,
+    threads: &Threads,
+    submit: impl FnOnce(Threaded<'_>) -> Result<usize>,
 ) -> Result<usize> {
-    submit_batch(kind, context, nr, iocbs, abi)
+    let submission = Submission::new();
+
+    submit(Threaded::new(extension, threads, &submission))
 }
 
 #[inline(never)]
@@ -170,12 +170,9 @@ fn submit_observed(
         None => submit_batch(Observing(Plain), context, nr, iocbs, abi),
         Some(extension) => match extension.threads() {
             None => submit_extended(extension, Observing(extension), context, nr, iocbs, abi),
-            Some(threads) => {
-                let submission = Submission::new();
-                let kind = Threaded::new(extension, threads, &submission);
-
-                submit_threaded(Observing(kind), context, nr, iocbs, abi)
-            }
+            Some(threads) => submit_threaded(extension, threads, |kind| {
+                submit_batch(Observing(kind), context, nr, iocbs, abi)
+            }),
         },
     };
 

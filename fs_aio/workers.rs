@@ -68,6 +68,8 @@ use kernel::{
 mod lists;
 mod running;
 mod submitter;
+#[cfg(all(CONFIG_KUNIT = "y", CONFIG_AIO_THREAD))]
+mod tests;
 mod thread;
 mod threads;
 pub(crate) use self::lists::{
@@ -220,47 +222,42 @@ impl Pool {
     /// [`next_behind()`](Self::next_behind). If there is none, that is done only with `begin`: then
     /// the next ones wait for it. `id` is [`JobLinks::id()`] of the operation.
     ///
-    /// Returns whether there is such an order now, of which the operation is a part, and whether it
-    /// is the first.
+    /// If there is such an order now, `mark` is told which part of it the operation is, before
+    /// anybody else has that. It is called with the lock held.
     pub(crate) fn enqueue_behind<T: Job>(
         self: &Arc<Self>,
         job: SlabArc<T>,
         id: usize,
         key: Key,
         begin: Option<Reservation>,
-        mark: impl FnOnce(&T) + Send,
-    ) -> Order {
-        let (order, refused) = self.state.with(|s| {
+        mark: impl FnOnce(&T, Order) + Send,
+    ) {
+        let refused = self.state.with(|s| {
             if s.dead {
-                return (Order::None, Some(job));
+                return Some(job);
             }
             if let Some(waiting) = s.behind.get_mut(&key) {
-                mark(&job);
+                mark(&job, Order::Behind);
                 waiting.list.push_back(job);
-                return (Order::Behind, None);
+                return None;
             }
-            let order = match begin {
-                Some(memory) => {
-                    mark(&job);
-                    let waiting = Waiting {
-                        head: id,
-                        list: JobList::new(),
-                    };
+            if let Some(memory) = begin {
+                mark(&job, Order::First);
+                let waiting = Waiting {
+                    head: id,
+                    list: JobList::new(),
+                };
 
-                    s.behind.insert(memory.into_node(key, waiting));
-                    Order::First
-                }
-                None => Order::None,
-            };
+                s.behind.insert(memory.into_node(key, waiting));
+            }
             s.storage.push_back(job);
             self.wake(s);
-            (order, None)
+            None
         });
 
         if let Some(job) = refused {
             self.abandon(job);
         }
-        order
     }
 
     /// An operation that was added with this key has ended, that with links of this number: if it

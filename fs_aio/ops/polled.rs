@@ -2,7 +2,10 @@
 
 //! Reads and writes that are polled for.
 
-use super::rw::Transfer;
+use super::rw::{
+    self,
+    Transfer, //
+};
 use crate::{
     batch::Batch,
     polled::Polled,
@@ -21,7 +24,6 @@ use kernel::{
     aio::abi::{
         opcode,
         Iocb,
-        IOCB_FLAG_IOPRIO,
         RWF_NOWAIT, //
     },
     fs::{
@@ -112,7 +114,7 @@ impl AsyncRw for Request<PolledRw> {
 ///
 /// # Errors
 ///
-/// Those of [`rw::start()`](super::rw::start); after those of the `RWF_*` flags: `EOPNOTSUPP` if
+/// Those of [`rw::start()`]; after those of the `RWF_*` flags: `EOPNOTSUPP` if
 /// the file can't be polled. `EAGAIN` if the device has no room now, but others of the context are
 /// in flight.
 #[inline(always)]
@@ -125,25 +127,17 @@ pub(crate) fn start<O: Observer>(
 ) -> Result {
     // Who asks not to wait gets that as an outcome.
     let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
+    let settings = rw::settings(prepared.file(), iocb, transfer.dir(), batch)?;
     let mut request = prepared.into_request(0, |file| {
         Ok(pin_init!(PolledRw {
-            kiocb <- AsyncKiocb::new(file, false),
+            kiocb <- AsyncKiocb::new(file, settings, transfer.pos),
             transfer,
             may_wait,
             started: O::now(),
         }))
     })?;
-    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
 
-    kiocb.as_mut().set_pos(transfer.pos);
-    match iocb.flags() & IOCB_FLAG_IOPRIO {
-        0 => kiocb.as_mut().inherit_ioprio(batch.ioprio()),
-        _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
-    }
-    kiocb
-        .as_mut()
-        .set_rw_flags(iocb.rw_flags(), transfer.dir())?;
-    kiocb.as_mut().set_polled()?;
+    Request::op_mut(&mut request).project().kiocb.set_polled()?;
 
     let outcome = match outcome(transfer.issue(request)?) {
         // When the others are complete, there will be room.
@@ -183,7 +177,10 @@ pub(crate) fn start_unpolled(
     kiocb.as_mut().set_unpolled();
     // What it waits for may be what this task should poll for.
     table::end_polled(polled);
-    outcome(transfer.issue_again(request))
+    match transfer.owned() {
+        Ok(buffers) => outcome(AsyncKiocb::issue_again(request, transfer.dir(), &buffers)),
+        Err(e) => Outcome::Ended(request, e.to_errno() as isize),
+    }
 }
 
 impl Request<PolledRw> {

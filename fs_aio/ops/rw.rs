@@ -36,6 +36,7 @@ use kernel::{
         Issued,
         LocalFile,
         Settings,
+        Tried,
         Trying, //
     },
     prelude::*,
@@ -143,16 +144,9 @@ pub(crate) fn start<O: Observer>(
     fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
-    let obj = prepared.obj();
-    let mut request = prepared.into_request(O::now(), |file| {
-        Ok(pin_init!(Rw {
-            kiocb <- AsyncKiocb::new(file, eventfd),
-            cancel <- CancelNode::new(obj),
-        }))
-    })?;
+    let settings = settings(prepared.file(), iocb, dir, batch)?;
+    let request = prepare(prepared, settings, iocb.offset(), O::now())?;
 
-    set_up(&mut request, iocb, dir, batch)?;
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
         Issued::Complete(request, res) => {
             if O::THERE {
@@ -165,52 +159,31 @@ pub(crate) fn start<O: Observer>(
     Ok(())
 }
 
-/// Makes a request of it, which has not called the file, and was started when
-/// [`Request::started()`] says.
-///
-/// # Errors
-///
-/// Of those of [`start()`], the ones for the priority and the flags.
+/// Makes a request of it, which has not called the file, for an operation with these settings at
+/// this position; [`Request::started()`] will say that it was started then.
 #[inline(always)]
 pub(super) fn prepare(
     prepared: Prepared,
-    iocb: &Iocb,
-    dir: Direction,
+    settings: Settings,
+    pos: i64,
     started: isize,
-    batch: &mut Batch<'_>,
 ) -> Result<UniqueSlabArc<Request<Rw>>> {
-    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
     let obj = prepared.obj();
-    let mut request = prepared.into_request(started, |file| {
+
+    prepared.into_request(started, |file| {
         Ok(pin_init!(Rw {
-            kiocb <- AsyncKiocb::new(file, eventfd),
+            kiocb <- AsyncKiocb::new(file, settings, pos),
             cancel <- CancelNode::new(obj),
         }))
-    })?;
-
-    set_up(&mut request, iocb, dir, batch)?;
-    Ok(request)
+    })
 }
 
-/// Sets what an iocb says of the position, the priority and the flags.
+/// Returns what an iocb says of the priority and the flags of an operation on `file`.
+///
+/// # Errors
+///
+/// Of those of [`start()`], the ones for these.
 #[inline(always)]
-fn set_up(
-    request: &mut UniqueSlabArc<Request<Rw>>,
-    iocb: &Iocb,
-    dir: Direction,
-    batch: &mut Batch<'_>,
-) -> Result {
-    let mut kiocb = Request::op_mut(request).project().kiocb;
-
-    kiocb.as_mut().set_pos(iocb.offset());
-    match iocb.flags() & IOCB_FLAG_IOPRIO {
-        0 => kiocb.as_mut().inherit_ioprio(batch.ioprio()),
-        _ => kiocb.as_mut().set_ioprio(iocb.reqprio())?,
-    }
-    kiocb.as_mut().set_rw_flags(iocb.rw_flags(), dir)
-}
-
-/// The same for an operation on `file` that is no request.
 pub(super) fn settings(
     file: &LocalFile,
     iocb: &Iocb,
@@ -218,17 +191,12 @@ pub(super) fn settings(
     batch: &mut Batch<'_>,
 ) -> Result<Settings> {
     let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
-    let mut settings;
+    let ioprio = match iocb.flags() & IOCB_FLAG_IOPRIO {
+        0 => batch.ioprio(),
+        _ => Settings::checked_ioprio(iocb.reqprio())?,
+    };
 
-    match iocb.flags() & IOCB_FLAG_IOPRIO {
-        0 => settings = Settings::new(file, eventfd, batch.ioprio()),
-        _ => {
-            settings = Settings::new(file, eventfd, 0);
-            settings.set_ioprio(iocb.reqprio())?;
-        }
-    }
-    settings.set_rw_flags(file, iocb.rw_flags(), dir)?;
-    Ok(settings)
+    Settings::new(file, eventfd, ioprio, iocb.rw_flags(), dir)
 }
 
 /// What is read or written, and where.
@@ -278,13 +246,13 @@ impl Transfer {
         }
     }
 
-    /// Calls the file, which is asked not to wait; returns how many bytes it was asked for, too.
+    /// Calls the file, which is asked not to wait.
     #[inline(always)]
     pub(super) fn try_issue<O>(
         self,
         request: UniqueSlabArc<Request<O>>,
         trying: Trying,
-    ) -> Result<(Issued<Request<O>>, usize)>
+    ) -> Result<Tried<Request<O>>>
     where
         Request<O>: AsyncRw + HasFixedBuffers,
     {
@@ -311,21 +279,6 @@ impl Transfer {
                 UserPtr::from_addr(self.addr),
                 self.len,
             )),
-        }
-    }
-
-    /// Calls the file once more.
-    pub(super) fn issue_again<O>(self, request: UniqueSlabArc<Request<O>>) -> Issued<Request<O>>
-    where
-        Request<O>: AsyncRw + HasFixedBuffers,
-    {
-        match self.fixed {
-            None => AsyncKiocb::issue_again(request, self.dir, self.buffers()),
-            Some(index) => {
-                let addr = UserPtr::from_addr(self.addr);
-
-                AsyncKiocb::issue_fixed_again(request, self.dir, index as usize, addr, self.len)
-            }
         }
     }
 

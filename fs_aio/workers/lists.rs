@@ -124,11 +124,9 @@ impl State {
     }
 }
 
-/// Whether an operation is a part of an order.
+/// Which part of an order an operation is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// It is not.
-    None,
     /// It is the first.
     First,
     /// It waits for others.

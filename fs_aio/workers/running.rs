@@ -58,18 +58,23 @@ impl Running {
     /// Returns whether one more may.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.since.len() - self.free.len() < self.max || self.counted() < self.max
+        self.has_room_at(Instant::now)
+    }
+
+    #[inline]
+    fn has_room_at(&self, now: impl FnOnce() -> Instant<Monotonic>) -> bool {
+        self.since.len() - self.free.len() < self.max || self.counted(now()) < self.max
     }
 
     /// Returns how many are not stuck.
     #[cold]
-    fn counted(&self) -> usize {
+    fn counted(&self, now: Instant<Monotonic>) -> usize {
         let stuck = Delta::from_millis(STUCK_MSECS.into());
 
         self.since
             .iter()
             .flatten()
-            .filter(|since| since.elapsed() < stuck)
+            .filter(|since| now - **since < stuck)
             .count()
     }
 
@@ -91,5 +96,118 @@ impl Running {
         }
         // There is room: it was taken from there.
         let _ = self.free.push_within_capacity(place);
+    }
+}
+
+#[kunit_tests(aio_workers_running)]
+mod tests {
+    use super::*;
+
+    impl Running {
+        /// As many as there are places; `max` of them may.
+        fn begin_many(&mut self, nr: usize) -> Result<KVec<Place>> {
+            let mut places = KVec::with_capacity(nr, GFP_KERNEL)?;
+
+            for _ in 0..nr {
+                places.push(self.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
+            }
+            Ok(places)
+        }
+
+        /// All that run have begun at this time.
+        fn set_since(&mut self, when: Instant<Monotonic>) {
+            for since in self.since.iter_mut().flatten() {
+                *since = when;
+            }
+        }
+    }
+
+    const STUCK_FOR: Delta = Delta::from_millis(1000);
+
+    #[test]
+    fn as_many_as_may() -> Result {
+        // Nothing that begins from now on is stuck now.
+        let now = Instant::now();
+        let mut running = Running::new()?;
+        let max = running.max;
+
+        assert_eq!(max, num_possible_cpus() as usize * 4);
+        for _ in 0..3 {
+            let mut places = KVec::with_capacity(max, GFP_KERNEL)?;
+
+            for _ in 0..max {
+                assert!(running.has_room_at(|| now));
+                places.push(running.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
+            }
+            assert!(!running.has_room_at(|| now));
+            // One goes, and one comes.
+            running.end(places.pop().ok_or(EINVAL)?);
+            assert!(running.has_room_at(|| now));
+            places.push(running.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
+            assert!(!running.has_room_at(|| now));
+            for place in places {
+                running.end(place);
+            }
+            assert_eq!(running.counted(now), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_stuck_does_not_count() -> Result {
+        let begun = Instant::now();
+        let mut running = Running::new()?;
+        let max = running.max;
+        let stuck = running.begin_many(max)?;
+
+        running.set_since(begun);
+        // Not before the time.
+        assert!(!running.has_room_at(|| begun + STUCK_FOR - Delta::from_nanos(1)));
+        assert!(running.has_room_at(|| begun + STUCK_FOR));
+
+        // As many more may.
+        let later = begun + STUCK_FOR;
+        let others = running.begin_many(max - 1)?;
+
+        assert!(running.has_room_at(|| later));
+        let last = running.begin().ok_or(EINVAL)?;
+
+        assert_eq!(running.counted(begun), 2 * max);
+        // Those that are stuck are gone: what has begun since may be stuck as well.
+        for place in stuck {
+            running.end(place);
+        }
+        running.set_since(later);
+        assert!(!running.has_room_at(|| later));
+        assert!(running.has_room_at(|| later + STUCK_FOR));
+        running.end(last);
+        assert!(running.has_room_at(|| later));
+        for place in others {
+            running.end(place);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_place() -> Result {
+        let begun = Instant::now();
+        let mut running = Running::new()?;
+        let all = running.max + STUCK;
+
+        for _ in 0..2 {
+            let mut places = running.begin_many(all)?;
+
+            running.set_since(begun);
+            // One more is not counted.
+            assert!(running.begin().is_none());
+            assert!(running.has_room_at(|| begun + STUCK_FOR));
+            // Each has a place of its own.
+            places.sort_unstable_by_key(|place| place.0);
+            assert!(places.iter().map(|place| place.0).eq(0..all));
+            for place in places {
+                running.end(place);
+            }
+        }
+        Ok(())
     }
 }

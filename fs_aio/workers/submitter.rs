@@ -26,9 +26,9 @@ use kernel::{
 /// As long as it is there, its pool is used: the threads don't leave because there is nothing to
 /// do.
 pub(crate) struct Submitter {
-    pool: Arc<Pool>,
-    creds: ARef<Credential>,
-    task: ARef<Task>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) creds: ARef<Credential>,
+    pub(super) task: ARef<Task>,
 }
 
 impl Submitter {

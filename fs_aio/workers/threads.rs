@@ -27,9 +27,9 @@ pub(crate) struct Threads {
     /// space.
     #[pin]
     pools: SpinLock<[Option<Arc<Pool>>; Self::POOLS]>,
-    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not there yet,
-    /// or any longer.
-    orders: Atomic<isize>,
+    /// How many orders there are, see [`Pool::enqueue_behind()`]; perhaps some are not there any
+    /// longer.
+    pub(super) orders: Atomic<isize>,
 }
 
 impl Threads {
@@ -65,7 +65,8 @@ impl Threads {
         drop(old);
     }
 
-    /// Counts orders. One that begins is counted before it is there.
+    /// Counts orders. One that begins is counted with the lock of its pool held, one that has ended
+    /// after that.
     pub(crate) fn count_order(&self, by: isize) {
         self.orders.fetch_add(by, Relaxed);
     }

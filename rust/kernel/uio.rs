@@ -93,9 +93,11 @@ pub(crate) type IterSpace = MaybeUninit<bindings::iov_iter>;
 /// # Invariants
 ///
 /// `iter` is initialised. `allocated` is null, or an array of `kmalloc()` that belongs to this
-/// value.
+/// value. If it is null, and the buffers were described by an array, that is in `fast`. Nobody
+/// changes either: who uses the iterator moves that over the array.
 pub(crate) struct UserIter<'a> {
     iter: &'a mut IterSpace,
+    fast: &'a FastArray,
     allocated: *mut bindings::iovec,
 }
 
@@ -151,10 +153,10 @@ impl<'a> UserIter<'a> {
             } => Self::import_vector(space, dir, addr, count, compat, fast)?,
         };
 
-        // INVARIANT: Both ways have initialised the iterator, and allocated the array if there
-        // is one.
+        // INVARIANT: Both ways have initialised the iterator; an array is where C has put it.
         Ok(Self {
             iter: space,
+            fast,
             allocated,
         })
     }

@@ -47,12 +47,14 @@ use kernel::{
         is_direct,
         verify_rw,
         Abilities,
+        AsyncKiocb,
         How,
         Issued,
         LocalFile,
         Progress,
         Settings,
-        SharedKiocb, //
+        SharedKiocb,
+        Tried, //
     },
     prelude::*,
     slab::{
@@ -107,23 +109,24 @@ pub(crate) fn start<O: Observer>(
         return start_direct(origin, prepared, &iocb, (dir, shape), fixed, batch);
     }
     let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let request = rw::prepare(prepared, iocb, dir, O::now(), batch)?;
+    let settings = rw::settings(prepared.file(), iocb, dir, batch)?;
+    let request = rw::prepare(prepared, settings, transfer.pos, O::now())?;
     let trying = match request.op.kiocb.trying(dir) {
         Some(trying) if !origin.threads.is_behind(|| key_of(&request)) => trying,
         _ => return start_any(origin, request, transfer, batch),
     };
 
     match transfer.try_issue(request, trying)? {
-        (Issued::Complete(request, res), len) => {
-            if res != len as isize {
-                return stopped(origin, request, transfer, (res, len), batch);
-            }
+        Tried::Complete(request, res) => {
             if O::THERE {
                 O::completed(&request, res);
             }
             batch.complete(request, res);
         }
-        (Issued::Queued(submission), _) => batch.queued(submission.into_inner()),
+        Tried::Stopped(request, res, buffers) => {
+            return stopped(origin, request, transfer, (res, buffers), batch)
+        }
+        Tried::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
 }
@@ -153,9 +156,13 @@ fn start_any(
         }
         if dir == Direction::Write && abilities.storage {
             // For a frozen file system it does not wait, either.
-            let (issued, _) = transfer.try_issue(request, abilities.trying(dir))?;
-
-            return in_place(issued, batch);
+            return match transfer.try_issue(request, abilities.trying(dir))? {
+                Tried::Complete(request, res) | Tried::Stopped(request, res, _) => {
+                    end_at_once(request, res, batch);
+                    Ok(())
+                }
+                Tried::Queued(submission) => in_place(Issued::Queued(submission), batch),
+            };
         }
         return in_place(transfer.issue(request)?, batch);
     }
@@ -163,21 +170,22 @@ fn start_any(
         return carry(origin, request, transfer, &abilities, None, batch);
     }
     match transfer.try_issue(request, abilities.trying(dir))? {
-        (Issued::Complete(request, res), len) => {
-            stopped(origin, request, transfer, (res, len), batch)
+        Tried::Complete(request, res) => in_place(Issued::Complete(request, res), batch),
+        Tried::Stopped(request, res, buffers) => {
+            stopped(origin, request, transfer, (res, buffers), batch)
         }
-        (issued, _) => in_place(issued, batch),
+        Tried::Queued(submission) => in_place(Issued::Queued(submission), batch),
     }
 }
 
-/// An operation has ended at once, and may not have done all that it was asked for.
+/// An operation has ended at once, and has not done all that it was asked for.
 #[cold]
 #[inline(never)]
 fn stopped(
     origin: Origin<'_>,
     mut request: UniqueSlabArc<Request<Rw>>,
     transfer: Transfer,
-    (res, len): (isize, usize),
+    (res, buffers): (isize, Result<OwnedBuffers>),
     batch: &mut Batch<'_>,
 ) -> Result {
     let dir = transfer.dir();
@@ -189,13 +197,20 @@ fn stopped(
         return Ok(());
     };
     let end = transfer.pos.wrapping_add(res as i64);
-    let short = res > 0 && (res as usize) < len && goes_on(dir, &abilities, &request.op.kiocb, end);
+    let short = res > 0 && goes_on(dir, &abilities, &request.op.kiocb, end);
     let refused = res == AGAIN || res == EOPNOTSUPP.to_errno() as isize;
 
     if short || refused {
         let done = if short { res as usize } else { 0 };
 
-        return carry(origin, request, transfer, &abilities, Some(done), batch);
+        return carry(
+            origin,
+            request,
+            transfer,
+            &abilities,
+            Some((done, buffers)),
+            batch,
+        );
     }
     end_at_once(request, res, batch);
     Ok(())
@@ -330,13 +345,14 @@ fn start_direct(
         }
     }
     // What else there may be, and errors.
-    let request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
+    let request = rw::prepare(prepared, settings, transfer.pos, trace::now())?;
 
     start_any(origin, request, transfer, batch)
 }
 
 /// A request would have to wait: it becomes an operation that is carried on. `tried` is how many
-/// bytes are done, if the file was called.
+/// bytes are done, and what the buffers are, if the file was called: the description that the
+/// process has given is read once.
 ///
 /// Without a thread it is done as on a plain context.
 ///
@@ -352,14 +368,15 @@ fn carry(
     mut request: UniqueSlabArc<Request<Rw>>,
     transfer: Transfer,
     abilities: &Abilities,
-    tried: Option<usize>,
+    tried: Option<(usize, Result<OwnedBuffers>)>,
     batch: &mut Batch<'_>,
 ) -> Result {
     let dir = transfer.dir();
-    let done = tried.unwrap_or(0);
-    let buffers = match transfer.owned() {
+    let was_tried = tried.is_some();
+    let (done, buffers) = tried.unwrap_or_else(|| (0, transfer.owned()));
+    let buffers = match buffers {
         Ok(buffers) => buffers,
-        // The array may have been changed meanwhile; what was read or written is the result.
+        // There is no memory for an array; what was read or written is the result.
         Err(_) if done > 0 => {
             end_at_once(request, done as isize, batch);
             return Ok(());
@@ -367,7 +384,7 @@ fn carry(
         Err(e) => return Err(e),
     };
 
-    if tried.is_none() {
+    if !was_tried {
         request
             .op
             .kiocb
@@ -388,7 +405,9 @@ fn carry(
         Err(_) if abilities.storage && origin.threads.is_behind(|| key_of(&request)) => {
             return Err(EAGAIN);
         }
-        Err(_) => return in_place(transfer.issue_again(request), batch),
+        Err(_) => {
+            return in_place(AsyncKiocb::issue_again(request, dir, &buffers), batch);
+        }
     };
 
     let settings = request.op.kiocb.settings();
@@ -404,7 +423,7 @@ fn carry(
 
     batch.give_back(slot);
     batch.started();
-    begin(operation, tried.is_some(), gathered.reservation);
+    begin(operation, was_tried, gathered.reservation);
     Ok(())
 }
 

@@ -56,14 +56,21 @@ use core::ptr::{
 mod again;
 mod aligned;
 
+mod settings;
+pub use self::settings::Settings;
+
 mod carry;
 pub use self::carry::{
     data_id,
     is_direct,
     verify_rw,
     Abilities,
-    How,
-    Settings,
+    How, //
+};
+
+mod trying;
+pub use self::trying::{
+    Tried,
     Trying, //
 };
 
@@ -77,6 +84,8 @@ pub use self::shared::{
 };
 
 mod seen;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 mod poll;
 pub use self::poll::{
@@ -203,26 +212,23 @@ type RwIter = Option<
 >;
 
 impl AsyncKiocb {
-    /// Initialises a control block for `file`: position zero, the flags of the file.
-    ///
-    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
+    /// Initialises a control block for an operation on `file`, with settings for that file, at this
+    /// position, which [`issue()`](Self::issue) checks.
     #[inline]
-    pub fn new(file: ARef<LocalFile>, eventfd: bool) -> impl PinInit<Self> {
+    pub fn new(file: ARef<LocalFile>, settings: Settings, pos: i64) -> impl PinInit<Self> {
         // INVARIANT: The reference goes over to `ki_filp`.
         pin_init!(Self {
             inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
                 let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
-                let flags = if eventfd { bindings::IOCB_EVENTFD as i32 } else { 0 };
 
-                // What is left out is written by `issue()`, or belongs to the file.
+                // What is left out is written by who calls the file, or belongs to the file.
                 //
-                // SAFETY: `slot` is valid for writes; the file is valid. Its field is read as C
-                // does.
+                // SAFETY: `slot` is valid for writes.
                 unsafe {
                     (&raw mut (*slot).ki_filp).write(file);
-                    (&raw mut (*slot).ki_pos).write(0);
-                    (&raw mut (*slot).ki_flags).write((*file).f_iocb_flags as i32 | flags);
-                    (&raw mut (*slot).ki_ioprio).write(0);
+                    (&raw mut (*slot).ki_pos).write(pos);
+                    (&raw mut (*slot).ki_flags).write(settings.flags);
+                    (&raw mut (*slot).ki_ioprio).write(settings.ioprio);
                     (&raw mut (*slot).ki_write_stream).write(0);
                 }
             }),
@@ -242,55 +248,6 @@ impl AsyncKiocb {
     pub fn set_pos(self: Pin<&mut Self>, pos: i64) {
         // SAFETY: By the type invariants, `&mut self` is exclusive.
         unsafe { (*self.inner.get()).ki_pos = pos };
-    }
-
-    /// Sets the I/O priority.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM` if the current task may not use it, `EINVAL` if there is no such priority.
-    #[doc(alias = "ioprio_check_cap")]
-    #[inline]
-    pub fn set_ioprio(self: Pin<&mut Self>, prio: u16) -> Result {
-        // The C code passes what user space gives as a signed 16-bit number.
-        //
-        // SAFETY: There are no requirements.
-        to_result(unsafe { bindings::ioprio_check_cap(i32::from(prio as i16)) })?;
-        // SAFETY: By the type invariants, `&mut self` is exclusive.
-        unsafe { (*self.inner.get()).ki_ioprio = prio };
-        Ok(())
-    }
-
-    /// Sets the I/O priority to that of the current task, see [`current_ioprio()`].
-    #[inline]
-    pub fn inherit_ioprio(self: Pin<&mut Self>, current: u16) {
-        // SAFETY: By the type invariants, `&mut self` is exclusive.
-        unsafe { (*self.inner.get()).ki_ioprio = current };
-    }
-
-    /// Sets the `RWF_*` flags of this operation.
-    ///
-    /// A request to poll for the completion is accepted and ignored, since nobody does.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` or `EINVAL` if the flags are unknown or the file does not support them, `EPERM`
-    /// for a write that does not append to a file that only allows that.
-    #[doc(alias = "kiocb_set_rw_flags")]
-    #[inline]
-    pub fn set_rw_flags(self: Pin<&mut Self>, flags: i32, dir: Direction) -> Result {
-        let kiocb = self.inner.get();
-
-        // Without flags there is nothing to do, and nobody else asks for a poll.
-        if flags == 0 {
-            return Ok(());
-        }
-        // SAFETY: By the type invariants, `&mut self` is exclusive and the file valid.
-        unsafe {
-            to_result(bindings::kiocb_set_rw_flags(kiocb, flags, dir.rw()))?;
-            (*kiocb).ki_flags &= !(bindings::IOCB_HIPRI);
-        }
-        Ok(())
     }
 
     /// Checks that the file is open for this operation, and has it.

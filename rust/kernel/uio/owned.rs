@@ -6,17 +6,25 @@ use super::{
     Buffers,
     Direction,
     FixedBuffers,
-    IterSpace, //
+    IterSpace,
+    UserIter, //
 };
 use crate::{
     bindings,
-    error::Error,
+    error::{
+        to_result,
+        Error, //
+    },
     prelude::*,
     uaccess::UserPtr, //
 };
 use core::{
-    mem::MaybeUninit,
-    ptr::null_mut, //
+    mem::{
+        replace,
+        MaybeUninit, //
+    },
+    ptr::null_mut,
+    slice, //
 };
 
 /// Buffers of a process, described once: what the process does with the description afterwards
@@ -220,10 +228,86 @@ impl OwnedBuffers {
     }
 }
 
+/// Copies an array of buffers to memory of `kmalloc()`: null, if there are none.
+fn copy_array(array: &[bindings::iovec]) -> Result<*mut bindings::iovec> {
+    if array.is_empty() {
+        return Ok(null_mut());
+    }
+    let mut copy = KVec::with_capacity(array.len(), GFP_KERNEL)?;
+
+    copy.extend_from_slice(array, GFP_KERNEL)?;
+    Ok(copy.into_raw_parts().0)
+}
+
+impl UserIter<'_> {
+    /// Keeps the buffers as they were imported: what was used of them makes no difference, and an
+    /// array of them is not read again.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// They were imported of `buffers`, for `dir`, and had `len` bytes. Nobody uses the iterator
+    /// any longer.
+    #[cold]
+    #[inline(never)]
+    pub(crate) unsafe fn into_owned(
+        mut self,
+        dir: Direction,
+        buffers: Buffers,
+        len: usize,
+    ) -> Result<OwnedBuffers> {
+        let Buffers::Vector { count, .. } = buffers else {
+            return OwnedBuffers::import(dir, buffers);
+        };
+        // As C takes it, see `UserIter::import()`.
+        let count = count as u32 as usize;
+        let mut space = IterSpace::uninit();
+        let iter = space.as_mut_ptr();
+        let allocated = if count == 1 {
+            // SAFETY: C copies a single element there, which needs no memory.
+            let one = unsafe { self.fast.as_ptr().cast::<bindings::iovec>().read() };
+
+            // SAFETY: The iterator is valid for writes; any address is checked.
+            to_result(unsafe {
+                bindings::import_ubuf(dir.iter(), one.iov_base, one.iov_len, iter)
+            })?;
+            null_mut()
+        } else {
+            let array = if self.allocated.is_null() {
+                let fast = self.fast.as_ptr().cast::<bindings::iovec>();
+
+                // SAFETY: By the type invariants these are the elements, as many as were asked for.
+                copy_array(unsafe { slice::from_raw_parts(fast, count) })?
+            } else {
+                replace(&mut self.allocated, null_mut())
+            };
+
+            // SAFETY: The iterator is valid for writes. The array has so many elements, which C has
+            // checked, and so many bytes.
+            unsafe { bindings::iov_iter_init(iter, dir.iter() as u32, array, count, len) };
+            array
+        };
+
+        // INVARIANT: Both ways have initialised the iterator, of buffers that were imported. The
+        // array is no longer that of `self`.
+        Ok(OwnedBuffers(Inner::User(UserBuffers {
+            // SAFETY: It was initialised.
+            iter: unsafe { space.assume_init() },
+            allocated,
+        })))
+    }
+}
+
 #[macros::kunit_tests(rust_uio_owned)]
 mod tests {
     use super::*;
-    use crate::kunit::user::UserMemory;
+    use crate::{
+        kunit::user::UserMemory,
+        uio::FastArray, //
+    };
 
     fn lengths(buffers: &OwnedBuffers, done: usize) -> Result<(isize, KVec<usize>)> {
         let mut all = KVec::new();
@@ -289,6 +373,50 @@ mod tests {
 
         assert_eq!((n, calls), (3, 2));
         assert_eq!(buffers.each(0, |_, _| -5), -5);
+        Ok(())
+    }
+
+    /// What was imported for an attempt, however far that has come.
+    #[test]
+    fn of_an_iterator() -> Result {
+        const ELEMENT: usize = size_of::<[usize; 2]>();
+        const MOST: usize = super::super::FAST + 1;
+
+        let memory = UserMemory::new(1)?;
+        let buffer = |i| memory.at(1024 + 64 * i).as_const_ptr() as usize;
+
+        // None, one, as many as there is room for, and more.
+        for count in [0, 1, 2, MOST - 1, MOST] {
+            for used in [0, 5, usize::MAX] {
+                let (mut space, mut fast) = (IterSpace::uninit(), FastArray::uninit());
+                let buffers = Buffers::Vector {
+                    addr: memory.at(0),
+                    count,
+                    compat: false,
+                };
+
+                for i in 0..count {
+                    memory.write(i * ELEMENT, &[buffer(i), 3 + i])?;
+                }
+                let mut iter = UserIter::import(&mut space, Direction::Read, buffers, &mut fast)?;
+                let len = iter.len();
+
+                // SAFETY: The iterator is valid. Nothing beyond its end is skipped.
+                unsafe { bindings::iov_iter_advance(iter.as_raw(), used.min(len)) };
+                memory.write(0, &[0usize; 2 * MOST])?;
+                // SAFETY: These are what was imported, and the iterator is not used any longer.
+                let owned = unsafe { iter.into_owned(Direction::Read, buffers, len) }?;
+                let mut i = 0;
+
+                assert_eq!(owned.len(), len);
+                owned.each(0, |addr, len| {
+                    assert_eq!((addr.as_const_ptr() as usize, len), (buffer(i), 3 + i));
+                    i += 1;
+                    len as isize
+                });
+                assert_eq!(i, count);
+            }
+        }
         Ok(())
     }
 

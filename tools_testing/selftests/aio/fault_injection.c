@@ -32,6 +32,7 @@
  *
  * On a threaded context, where a thread or what it needs can't be made, what a plain context
  * can do is done so, or io_submit() says EAGAIN or ENOMEM, and the next one finds a thread.
+ * If a part of a request was done by then, it ends with that.
  * mremap()		ENOMEM
  * fork()		ENOMEM, EAGAIN
  */
@@ -204,6 +205,8 @@ struct world {
 	/* For contexts of io_setup2(). */
 	struct iocb *array;
 	char *area;
+	/* What there is to read. */
+	char first;
 	int parameter;
 };
 
@@ -380,7 +383,8 @@ static void after_submit2(struct world *w, long ret, enum source failed, unsigne
 /* ------------------------------------------------------ threaded contexts */
 
 /* What is submitted. */
-enum { WRITE_MEM, BEHIND_A_WRITE, SYNC_BEHIND, READ_PIPE, READ_DISK, SYNC_FILE, OPEN_PATH };
+enum { WRITE_MEM, BEHIND_A_WRITE, SYNC_BEHIND, READ_PIPE, READ_DISK, READ_PART, SYNC_FILE,
+	OPEN_PATH };
 
 static bool setup_threaded(aio_context_t *ctx)
 {
@@ -395,10 +399,13 @@ static bool setup_threaded(aio_context_t *ctx)
 	return !ret;
 }
 
+#define PARTS	3
+
 /* How many requests that are. */
 static int prepare_threaded(struct world *w)
 {
 	struct iocb *iocb = w->iocb;
+	int i;
 
 	switch (w->parameter) {
 	case BEHIND_A_WRITE:
@@ -417,6 +424,20 @@ static int prepare_threaded(struct world *w)
 			return 0;
 		posix_fadvise(w->cached, 0, 0, POSIX_FADV_DONTNEED);
 		aio_prep(&iocb[0], IOCB_CMD_PREAD, w->cached, w->buf, PAGE, 0);
+		return 1;
+	case READ_PART:
+		/* Of an array: the first page is there, the others are not. */
+		if (w->cached < 0)
+			return 0;
+		posix_fadvise(w->cached, 0, 0, POSIX_FADV_DONTNEED);
+		posix_fadvise(w->cached, 0, 0, POSIX_FADV_RANDOM);
+		if (pread(w->cached, w->buf, PAGE, 0) != PAGE)
+			return 0;
+		w->first = w->buf[0];
+		memset(w->buf, ~w->first, PAGE);
+		for (i = 0; i < PARTS; i++)
+			w->vec[i] = (struct iovec){ w->buf + i * PAGE, PAGE };
+		aio_prep(&iocb[0], IOCB_CMD_PREADV, w->cached, w->vec, PARTS, 0);
 		return 1;
 	case SYNC_FILE:
 		aio_prep(&iocb[0], IOCB_CMD_FSYNC, w->file, NULL, 0, 0);
@@ -437,6 +458,8 @@ static bool good_result(struct world *w, const struct io_event *event, bool fail
 		return failure && (res == -ENOMEM || res == -EFAULT || res == -EIO);
 	if (iocb->aio_lio_opcode == IOCB_CMD_OPENAT)
 		return !close(res);
+	if (iocb->aio_lio_opcode == IOCB_CMD_PREADV)
+		return res == PARTS * PAGE || (failure && res && res % PAGE == 0);
 	return res == (long long)iocb->aio_nbytes;
 }
 
@@ -482,6 +505,8 @@ static void after_threaded(struct world *w, long ret, enum source failed, unsign
 		for (i = 0; i < got; i++)
 			if (!good_result(w, &events[i], failed != SOURCES))
 				wrong("point %u: event with %lld", n, (long long)events[i].res);
+	} else if (w->parameter == READ_PART && w->buf[0] == w->first) {
+		wrong("point %u: a part was read, and io_submit() returned %ld", n, ret);
 	}
 	/* It ends the one that keeps the pool, too. */
 	ret = io_destroy(w->own);
@@ -866,6 +891,7 @@ static const struct test tests[] = {
 	THREADED("FSYNC behind a write", SYNC_BEHIND),
 	THREADED("read of a pipe", READ_PIPE),
 	THREADED("read of a disk", READ_DISK),
+	THREADED("read that goes on", READ_PART),
 	THREADED("FSYNC", SYNC_FILE),
 	THREADED("OPENAT", OPEN_PATH),
 #define READ_ERRORS	{ { 0 }, { EFAULT }, { EFAULT } }

@@ -2,9 +2,10 @@
 /*
  * Reads and writes of threaded contexts on a disk that takes its time.
  *
- * Held here: uncached reads find the right data, and begin together; what follows a
- * queued buffered write on its file stays behind it, in order, and nothing else does; a
- * frozen file system holds up neither io_submit() nor other files nor other processes.
+ * Held here: uncached reads find the right data, and begin together; an array of buffers
+ * is read once, also if what it is for goes on; what follows a queued buffered write on
+ * its file stays behind it, in order, and nothing else does; a frozen file system holds up
+ * neither io_submit() nor other files nor other processes.
  *
  * Needs root, configfs, null_blk and mkfs.ext4.
  */
@@ -101,6 +102,28 @@ TEST_F(disk, partly_cached)
 		aio_prep(&self->iocb[0], IOCB_CMD_PREAD, self->fd, self->back, NR * BLOCK + 1, 0);
 		EXPECT_DONE(self->ctx, self->list[0], NR * BLOCK);
 		EXPECT_EQ(0, memcmp(self->back, self->buf, NR * BLOCK));
+	}
+}
+
+/* What is read first goes over the array: where the rest belongs is known. */
+TEST_F(disk, over_the_array)
+{
+	struct iovec *vec = (struct iovec *)self->back;
+	static const int parts[] = { 2, 3, 8, 9, NR };
+	unsigned int i;
+	int k;
+	char c;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		ASSERT_EQ(0, forget(self->fd));
+		/* The array is in the page that is read from the cache. */
+		ASSERT_EQ(1, pread(self->fd, &c, 1, 0));
+		memset(self->back, 0, NR * BLOCK);
+		for (k = 0; k < parts[i]; k++)
+			vec[k] = (struct iovec){ self->back + k * BLOCK, BLOCK };
+		aio_prep(&self->iocb[0], IOCB_CMD_PREADV, self->fd, vec, parts[i], 0);
+		EXPECT_DONE(self->ctx, self->list[0], parts[i] * BLOCK);
+		EXPECT_EQ(0, memcmp(self->back, self->buf, parts[i] * BLOCK));
 	}
 }
 

@@ -1,31 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a file can do without waiting, and trying that.
+//! What can be expected of a file.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
     AsyncKiocb,
-    AsyncRw,
-    HasFixedBuffers,
-    Issued, //
+    Settings,
+    Trying, //
 };
 use crate::{
     bindings,
     error::to_result,
     fs::LocalFile,
     prelude::*,
-    slab::UniqueSlabArc,
     sync::aref::ARef,
-    types::Opaque,
-    uaccess::UserPtr,
-    uio::{
-        Buffers,
-        Direction,
-        FastArray,
-        IterSpace,
-        UserIter, //
-    },
+    uio::Direction, //
 };
 
 /// How far a file goes to do what it is asked for.
@@ -63,73 +53,6 @@ pub struct Abilities {
     pub simple: bool,
     /// `O_NONBLOCK`, or `RWF_NOWAIT`: the program wants to be told if it would have to wait.
     pub nonblock: bool,
-}
-
-/// Flags and priority of an operation.
-#[derive(Clone, Copy)]
-pub struct Settings {
-    pub(super) flags: i32,
-    ioprio: u16,
-}
-
-impl Settings {
-    /// Those of an operation on `file`, with this priority.
-    ///
-    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
-    #[inline]
-    pub fn new(file: &LocalFile, eventfd: bool, ioprio: u16) -> Self {
-        let extra = if eventfd {
-            bindings::IOCB_EVENTFD as i32
-        } else {
-            0
-        };
-        // SAFETY: The file is valid. Its field is read as C does.
-        let flags = unsafe { (*file.as_ptr()).f_iocb_flags } as i32;
-
-        Self {
-            flags: flags | extra,
-            ioprio,
-        }
-    }
-
-    /// Sets the I/O priority.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AsyncKiocb::set_ioprio()`].
-    pub fn set_ioprio(&mut self, prio: u16) -> Result {
-        // SAFETY: There are no requirements.
-        to_result(unsafe { bindings::ioprio_check_cap(i32::from(prio as i16)) })?;
-        self.ioprio = prio;
-        Ok(())
-    }
-
-    /// Sets the `RWF_*` flags of an operation on `file`, whose settings these are.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AsyncKiocb::set_rw_flags()`].
-    #[inline]
-    pub fn set_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
-        if flags == 0 {
-            return Ok(());
-        }
-        self.set_some_rw_flags(file, flags, dir)
-    }
-
-    #[cold]
-    fn set_some_rw_flags(&mut self, file: &LocalFile, flags: i32, dir: Direction) -> Result {
-        let mut kiocb = bindings::kiocb {
-            ki_filp: file.as_ptr(),
-            ki_flags: self.flags,
-            ..pin_init::zeroed()
-        };
-
-        // SAFETY: The structure is valid, and so is the file, which is all that is looked at.
-        to_result(unsafe { bindings::kiocb_set_rw_flags(&raw mut kiocb, flags, dir.rw()) })?;
-        self.flags = kiocb.ki_flags & !bindings::IOCB_HIPRI;
-        Ok(())
-    }
 }
 
 impl Abilities {
@@ -196,26 +119,22 @@ impl Abilities {
 
     /// Returns how a file with these is tried.
     pub fn trying(&self, dir: Direction) -> Trying {
-        Trying(trying(dir, self.storage, self.direct))
+        Trying::new(dir, self.storage, self.direct)
     }
 }
 
 /// Returns whether it is a regular file or a block device.
 #[inline(always)]
-fn is_storage(kind: u32) -> bool {
+pub(super) fn is_storage(kind: u32) -> bool {
     kind == bindings::S_IFREG || kind == bindings::S_IFBLK
 }
 
 /// Returns whether a buffered write of a regular file or a block device may wait in spite of
 /// `IOCB_NOWAIT`: it needs more than others.
 #[inline(always)]
-fn write_waits(kind: u32, ops: &bindings::file_operations) -> bool {
+pub(super) fn write_waits(kind: u32, ops: &bindings::file_operations) -> bool {
     kind == bindings::S_IFBLK || ops.fop_flags & bindings::FOP_BUFFER_WASYNC == 0
 }
-
-/// How a file is asked not to wait, see [`How::Try`].
-#[derive(Clone, Copy)]
-pub struct Trying(i32);
 
 impl AsyncKiocb {
     /// Returns what can be expected of the file.
@@ -225,45 +144,6 @@ impl AsyncKiocb {
     /// Those of [`Abilities::of()`].
     pub fn abilities(&self, dir: Direction) -> Result<Abilities> {
         Abilities::of(self.file(), self.settings(), dir)
-    }
-
-    /// Returns how the file is tried, if it is open for the operation, can be tried, does not
-    /// bypass the page cache, and the program has not asked for `EAGAIN`: what most operations are.
-    ///
-    /// To be asked before the file is called.
-    #[inline(always)]
-    pub fn trying(&self, dir: Direction) -> Option<Trying> {
-        let file = self.file().as_ptr();
-        // SAFETY: The file is valid; neither field changes.
-        let (mode, ops) = unsafe { ((*file).f_mode, &*(*file).f_op) };
-        // SAFETY: The structure is valid, and nobody changes the flags now.
-        let flags = unsafe { (*self.inner.get()).ki_flags };
-        let (needed, there) = match dir {
-            Direction::Read => (bindings::FMODE_READ, ops.read_iter.is_some()),
-            Direction::Write => (bindings::FMODE_WRITE, ops.write_iter.is_some()),
-        };
-        let needed = needed | bindings::FMODE_NOWAIT;
-        let asked = bindings::IOCB_NOWAIT | bindings::IOCB_DIRECT as i32;
-
-        if mode & needed != needed || !there || flags & asked != 0 {
-            return None;
-        }
-        // SAFETY: The file is valid. The type of its inode never changes.
-        let i_mode = u32::from(unsafe { (*bindings::file_inode(file)).i_mode });
-        let kind = i_mode & bindings::S_IFMT;
-        let storage = is_storage(kind);
-
-        if !storage {
-            // SAFETY: The file is valid; the field is read once.
-            let f_flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
-
-            if f_flags & bindings::O_NONBLOCK != 0 {
-                return None;
-            }
-        } else if dir == Direction::Write && write_waits(kind, ops) {
-            return None;
-        }
-        Some(Trying(trying(dir, storage, false)))
     }
 
     /// Checks that the file allows the operation, on so many bytes at this position.
@@ -297,133 +177,6 @@ impl AsyncKiocb {
         // SAFETY: The structure is valid, and its position was initialised. The file is done with
         // it, and nobody changes this now.
         unsafe { (&raw const (*self.inner.get()).ki_pos).read_volatile() }
-    }
-
-    /// Returns flags and priority, for another one.
-    pub fn settings(&self) -> Settings {
-        let kiocb = self.inner.get();
-
-        // SAFETY: The structure is valid, and nobody changes these now.
-        unsafe {
-            Settings {
-                // The one that says in what type the structure is, see `TheAioRw`, stays there.
-                flags: (*kiocb).ki_flags & !(bindings::IOCB_AIO_RW as i32),
-                ioprio: (*kiocb).ki_ioprio,
-            }
-        }
-    }
-
-    /// Initialises a control block with these settings.
-    pub(super) fn like(file: ARef<LocalFile>, settings: Settings) -> impl PinInit<Self> {
-        // INVARIANT: The reference goes over to `ki_filp`.
-        pin_init!(Self {
-            inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
-                let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
-
-                // What is left out is written by who calls the file.
-                //
-                // SAFETY: `slot` is valid for writes.
-                unsafe {
-                    (&raw mut (*slot).ki_filp).write(file);
-                    (&raw mut (*slot).ki_pos).write(0);
-                    (&raw mut (*slot).ki_flags).write(settings.flags);
-                    (&raw mut (*slot).ki_ioprio).write(settings.ioprio);
-                }
-            }),
-        })
-    }
-
-    /// Takes back that the file was asked not to wait.
-    pub fn set_waiting(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants, `&mut self` is exclusive.
-        unsafe { (*self.inner.get()).ki_flags &= !NOT_WAITING };
-    }
-
-    /// A write of a regular file holds off a freeze of the file system, if there is none. Other
-    /// operations need nothing.
-    ///
-    /// Returns whether the operation may begin; then it must be ended with `end_write()`.
-    ///
-    /// # Safety
-    ///
-    /// `kiocb` must be valid, with a valid file.
-    pub(super) unsafe fn try_start(kiocb: *mut bindings::kiocb, dir: Direction) -> bool {
-        // SAFETY: The caller guarantees that it is valid, and so is its file.
-        let holds_off = dir == Direction::Write && unsafe { Self::is_regular(kiocb) };
-
-        // SAFETY: The caller guarantees that it is valid, and so is its file.
-        !holds_off || unsafe { bindings::kiocb_start_write_trylock(kiocb) }
-    }
-
-    /// Starts the operation as [`issue()`](Self::issue), but asks the file not to wait: the outcome
-    /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is
-    /// that of this operation.
-    ///
-    /// Returns how many bytes the buffers have, too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`issue()`](Self::issue) that have nothing to do with the file.
-    #[inline(always)]
-    pub fn try_issue<T: AsyncRw>(
-        this: UniqueSlabArc<T>,
-        dir: Direction,
-        trying: Trying,
-        buffers: Buffers,
-    ) -> Result<(Issued<T>, usize)> {
-        let mut fast = FastArray::uninit();
-        let mut space = IterSpace::uninit();
-        let me = Self::of(&*this);
-        let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
-        let len = iter.len();
-
-        me.verify_area(dir, len)?;
-        // SAFETY: The structure is valid, and nobody else uses it.
-        unsafe { (*me.inner.get()).ki_flags |= trying.0 };
-        // SAFETY: The structure is valid, and so is its file.
-        if !unsafe { Self::try_start(me.inner.get(), dir) } {
-            return Ok((Issued::Complete(this, EAGAIN.to_errno() as isize), len));
-        }
-        // SAFETY: `iter` was imported; what it refers to lives until the end of this function, and
-        // so beyond the call. A write was started.
-        Ok((unsafe { Self::call(this, dir, iter.as_raw(), false) }, len))
-    }
-
-    /// The same for a part of a pinned buffer, as
-    /// [`issue_fixed()`](Self::issue_fixed).
-    #[inline(never)]
-    pub fn try_issue_fixed<T: AsyncRw + HasFixedBuffers>(
-        this: UniqueSlabArc<T>,
-        dir: Direction,
-        trying: Trying,
-        index: usize,
-        addr: UserPtr,
-        len: usize,
-    ) -> Result<(Issued<T>, usize)> {
-        let mut space = IterSpace::uninit();
-        let me = Self::of(&*this);
-
-        this.fixed_buffers()
-            .ok_or(EFAULT)?
-            .range(index, addr, len)?
-            .init_iter(&mut space, dir);
-        me.verify_area(dir, len)?;
-        if !me.is_aligned(addr, len) {
-            return Ok((Issued::Complete(this, EINVAL.to_errno() as isize), len));
-        }
-
-        // SAFETY: The structure is valid, and nobody else uses it.
-        unsafe { (*me.inner.get()).ki_flags |= trying.0 };
-        // SAFETY: The structure is valid, and so is its file.
-        if !unsafe { Self::try_start(me.inner.get(), dir) } {
-            return Ok((Issued::Complete(this, EAGAIN.to_errno() as isize), len));
-        }
-        // SAFETY: The iterator was initialised. Its segments are borrowed from the operation, which
-        // stays until it is complete. A write was started.
-        Ok((
-            unsafe { Self::call(this, dir, space.as_mut_ptr(), false) },
-            len,
-        ))
     }
 
     /// Returns what names the data of the file, see [`data_id()`].
@@ -477,17 +230,4 @@ pub fn is_direct(file: &LocalFile) -> bool {
 pub fn data_id(file: &LocalFile) -> usize {
     // SAFETY: The file is valid; neither field changes.
     unsafe { (*(*file.as_ptr()).f_mapping).host as usize }
-}
-
-pub(super) const NOT_WAITING: i32 =
-    bindings::IOCB_NOWAIT | bindings::IOCB_NOIO as i32 | bindings::IOCB_WAITQ as i32;
-
-/// Returns the flags of an operation that does not wait.
-pub(super) fn trying(dir: Direction, storage: bool, direct: bool) -> i32 {
-    // To begin to read what is not in the page cache may sleep.
-    if dir == Direction::Read && storage && !direct {
-        bindings::IOCB_NOWAIT | bindings::IOCB_NOIO as i32
-    } else {
-        bindings::IOCB_NOWAIT
-    }
 }

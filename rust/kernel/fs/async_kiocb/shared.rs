@@ -7,10 +7,7 @@
 //! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
 use super::{
-    carry::{
-        trying,
-        NOT_WAITING, //
-    },
+    trying::NOT_WAITING,
     Abilities,
     AsyncKiocb,
     AsyncRw,
@@ -48,6 +45,9 @@ use core::{
     },
     ptr::null_mut, //
 };
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 /// The parked read was parked: its task does not use it any longer.
 const LEFT: u32 = 1;
@@ -165,7 +165,7 @@ impl SharedKiocb {
         done: usize,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            kiocb <- AsyncKiocb::like(file, settings),
+            kiocb <- AsyncKiocb::new(file, settings, pos),
             waitq: Opaque::uninit(),
             parked: Atomic::new(0),
             buffers,
@@ -347,7 +347,7 @@ impl SharedKiocb {
         owner: *mut T,
     ) -> Result<super::RwIter> {
         let extra = match how {
-            How::Try => trying(self.dir, self.abilities.storage, self.abilities.direct),
+            How::Try => self.abilities.trying(self.dir).0,
             How::Park if self.abilities.parks => bindings::IOCB_WAITQ as i32,
             _ => 0,
         };

@@ -89,10 +89,15 @@ mod cases {
         }
 
         fn op(&self) -> Result<UniqueSlabArc<Op>> {
+            self.op_at(0)
+        }
+
+        fn op_at(&self, pos: i64) -> Result<UniqueSlabArc<Op>> {
             let file = self.file.open().local()?;
+            let settings = Settings::new(&file, false, 0, 0, Read)?;
 
             Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
-                kiocb <- AsyncKiocb::new(file, false),
+                kiocb <- AsyncKiocb::new(file, settings, pos),
                 log: self.log.clone(),
             }))?)
         }
@@ -219,6 +224,71 @@ mod cases {
     }
 
     #[test]
+    fn tried() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let trying = Trying::new(Read, false, false);
+        let op = || setup.op();
+
+        assert!(matches!(
+            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
+            Ok(Tried::Complete(_, 8))
+        ));
+        setup.file.hold(false);
+        assert!(matches!(
+            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
+            Ok(Tried::Queued(_))
+        ));
+        assert!(setup.file.end(3));
+        assert_eq!(setup.log(), (1, 3));
+        for res in [0, 7, EAGAIN.to_errno() as isize] {
+            setup.file.set_rw(res);
+            match AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8))? {
+                Tried::Stopped(_, found, Ok(buffers)) => {
+                    assert_eq!((found, buffers.len()), (res, 8));
+                }
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(())
+    }
+
+    /// The data have gone where the array of the buffers was: which they are, is known.
+    #[test]
+    fn tried_over_the_array() -> Result {
+        let setup = Setup::new(ScriptedFile::new())?;
+        let memory = &setup.memory;
+        let array = [
+            memory.at(0).as_const_ptr() as usize,
+            32,
+            // There the attempt ends.
+            memory.at(memory.len()).as_const_ptr() as usize,
+            8,
+        ];
+        let buffers = Buffers::Vector {
+            addr: memory.at(0),
+            count: 2,
+            compat: false,
+        };
+
+        memory.write(0, &array)?;
+        let tried =
+            AsyncKiocb::try_issue(setup.op()?, Read, Trying::new(Read, false, false), buffers)?;
+        let Tried::Stopped(_, 32, Ok(buffers)) = tried else {
+            return Err(EINVAL);
+        };
+        let mut found = KVec::new();
+
+        assert_eq!(memory.read::<[usize; 4]>(0)?, [0; 4]);
+        buffers.each(0, |addr, len| {
+            let _ = found.push(addr.as_const_ptr() as usize, GFP_KERNEL);
+            let _ = found.push(len, GFP_KERNEL);
+            len as isize
+        });
+        assert_eq!(found[..], array);
+        Ok(())
+    }
+
+    #[test]
     fn refused() -> Result {
         let setup = Setup::new(ScriptedFile::read_only())?;
         let kernel = Buffers::One {
@@ -251,15 +321,18 @@ mod cases {
             (-1, Err(EINVAL)),
             (i64::MIN, Err(EINVAL)),
         ] {
-            let mut op = setup.op()?;
+            let mut moved = setup.op()?;
 
-            op.as_mut().project().kiocb.set_pos(pos);
-            let issued = AsyncKiocb::issue(op, Read, setup.buffer(8)).map(|issued| match issued {
-                Issued::Complete(_, res) => res,
-                Issued::Queued(_) => 0,
-            });
+            moved.as_mut().project().kiocb.set_pos(pos);
+            for op in [setup.op_at(pos)?, moved] {
+                let issued = AsyncKiocb::issue(op, Read, setup.buffer(8));
+                let issued = issued.map(|issued| match issued {
+                    Issued::Complete(_, res) => res,
+                    Issued::Queued(_) => 0,
+                });
 
-            assert_eq!(issued, result);
+                assert_eq!(issued, result);
+            }
         }
         Ok(())
     }
@@ -267,32 +340,38 @@ mod cases {
     #[test]
     fn flags_and_priorities() -> Result {
         const RWF_HIPRI: i32 = 1;
+        const RWF_DSYNC: i32 = 2;
 
         let setup = Setup::new(ScriptedFile::new())?;
-        let mut op = setup.op()?;
-        let mut kiocb = op.as_mut().project().kiocb;
+        let file = setup.file.open().local()?;
+        let with = |rw_flags| Settings::new(&file, false, 0, rw_flags, Write).map(|s| s.flags);
+        let plain = with(0)?;
 
-        assert_eq!(kiocb.as_mut().set_rw_flags(0, Read), Ok(()));
         // No such flag.
-        assert_eq!(kiocb.as_mut().set_rw_flags(1 << 30, Read), Err(EOPNOTSUPP));
+        assert_eq!(with(1 << 30), Err(EOPNOTSUPP));
+        // The numbers are the same.
+        assert_eq!(with(RWF_DSYNC), Ok(plain | RWF_DSYNC));
         // A poll for the completion is accepted, but nobody does it.
-        assert_eq!(kiocb.as_mut().set_rw_flags(RWF_HIPRI, Read), Ok(()));
-        // SAFETY: The operation is ours.
-        let flags = unsafe { (*kiocb.inner.get()).ki_flags };
-
-        assert_eq!(flags & bindings::IOCB_HIPRI, 0);
+        assert_eq!(with(RWF_HIPRI), Ok(plain));
+        assert_eq!(
+            Settings::new(&file, true, 0, 0, Write).map(|s| s.flags),
+            Ok(plain | bindings::IOCB_EVENTFD as i32)
+        );
 
         // Best effort, level 3; then a class that there is not.
-        assert_eq!(kiocb.as_mut().set_ioprio(2 << 13 | 3), Ok(()));
+        assert_eq!(Settings::checked_ioprio(2 << 13 | 3), Ok(2 << 13 | 3));
         if cfg!(CONFIG_BLOCK) {
-            assert_eq!(kiocb.as_mut().set_ioprio(5 << 13), Err(EINVAL));
+            assert_eq!(Settings::checked_ioprio(5 << 13), Err(EINVAL));
         }
-        // SAFETY: The operation is ours, and not started.
-        let ioprio = |kiocb: &AsyncKiocb| unsafe { (*kiocb.inner.get()).ki_ioprio };
 
-        assert_eq!(ioprio(&kiocb), 2 << 13 | 3);
-        kiocb.as_mut().inherit_ioprio(7);
-        assert_eq!(ioprio(&kiocb), 7);
+        let settings = Settings::new(&file, true, 7, RWF_DSYNC, Write)?;
+        let op: UniqueSlabArc<Op> = SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+            kiocb <- AsyncKiocb::new(file, settings, 0),
+            log: setup.log.clone(),
+        }))?;
+        let found = op.kiocb.settings();
+
+        assert_eq!((found.flags, found.ioprio), (settings.flags, 7));
         Ok(())
     }
 

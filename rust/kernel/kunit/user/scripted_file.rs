@@ -35,14 +35,17 @@ use core::{
         c_int,
         c_void, //
     },
-    ptr::NonNull, //
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
 };
 
 /// What a file is to do, and what it has been asked for.
 #[pin_data]
 struct Script {
     /// What a read or write returns; [`ALL`] is as much as was asked for, [`HOLD`] that it ends
-    /// later.
+    /// later, [`PARK`] that it waits for a page.
     rw: Atomic<isize>,
     /// What a flush returns.
     fsync: Atomic<i32>,
@@ -65,6 +68,10 @@ struct Script {
     /// What who cancels it ends it with, from within, or [`ALL`].
     end_within: Atomic<isize>,
     cancelled: Atomic<u32>,
+    /// The page that a read waits for comes before its task has left the file.
+    page_comes_at_once: Atomic<bool>,
+    /// What the read waits with that was parked last.
+    parked: Atomic<*mut bindings::wait_page_queue>,
 }
 
 /// A read or write that has not ended.
@@ -75,6 +82,7 @@ unsafe impl Send for Held {}
 
 const ALL: isize = isize::MAX;
 const HOLD: isize = isize::MAX - 1;
+const PARK: isize = isize::MAX - 2;
 /// So many reads and writes can be held.
 const MAX_HELD: usize = 64;
 
@@ -145,6 +153,8 @@ impl ScriptedFile {
                 cancellable: Atomic::new(false),
                 end_within: Atomic::new(ALL),
                 cancelled: Atomic::new(0),
+                page_comes_at_once: Atomic::new(false),
+                parked: Atomic::new(null_mut()),
             }),
             GFP_KERNEL,
         )?;
@@ -212,6 +222,24 @@ impl ScriptedFile {
     /// Returns whether there was one.
     pub fn end(&self, ret: isize) -> bool {
         self.script.end(ret)
+    }
+
+    /// From now on, reads that can be parked wait for a page; with `comes_at_once`, that is there
+    /// before their task has left the file. What can't be parked would have to wait.
+    pub fn park(&self, comes_at_once: bool) {
+        self.script.page_comes_at_once.store(comes_at_once, Relaxed);
+        self.script.rw.store(PARK, Relaxed);
+    }
+
+    /// The page comes that the last read waits for which was parked, or has waited for before it
+    /// was taken back: then somebody was about to wake it.
+    ///
+    /// # Safety
+    ///
+    /// There must be such a read, and its operation be there still.
+    pub unsafe fn page_comes(&self) {
+        // SAFETY: The caller guarantees that the operation is there, and the entry is in it.
+        unsafe { self.script.page_comes() };
     }
 
     /// From now on, flushes don't end, or end again.
@@ -301,6 +329,30 @@ impl Script {
         true
     }
 
+    /// Calls the function of the entry that was parked last, as the unlocking of a folio does.
+    ///
+    /// # Safety
+    ///
+    /// The operation that the entry is in must be there.
+    unsafe fn page_comes(&self) {
+        let waitq = self.parked.load(Relaxed);
+        // SAFETY: The caller guarantees that the entry is there.
+        let folio = unsafe { (*waitq).folio };
+        let mut key = bindings::wait_page_key {
+            folio,
+            bit_nr: 0,
+            page_match: 0,
+        };
+        // SAFETY: The caller guarantees that the entry is there.
+        let entry = unsafe { &raw mut (*waitq).wait };
+
+        // SAFETY: The entry is valid, and who has parked it has set its function.
+        if let Some(wake) = unsafe { (*entry).func } {
+            // SAFETY: These are the entry, and a key of the kind that it wants. It is in no list.
+            unsafe { wake(entry, bindings::TASK_NORMAL, 0, (&raw mut key).cast()) };
+        }
+    }
+
     /// Returns what a file is to do.
     ///
     /// # Safety
@@ -352,6 +404,25 @@ impl Script {
                     // A mistake of the test.
                     Err(_) => Some(-(bindings::ENOSPC as isize)),
                 }
+            }
+            PARK => {
+                // SAFETY: `kiocb` is valid, and only its owner has written these, before.
+                let (flags, waitq) = unsafe { ((*kiocb).ki_flags, (*kiocb).ki_waitq) };
+
+                if flags & bindings::IOCB_WAITQ as i32 == 0 {
+                    return Some(-(bindings::EAGAIN as isize));
+                }
+                // SAFETY: With the flag there is an entry, which is the file's now. Of the folio
+                // only the address is looked at.
+                unsafe { (*waitq).folio = waitq.cast() };
+                // SAFETY: The entry is the file's.
+                unsafe { (*waitq).bit_nr = 0 };
+                this.parked.store(waitq, Relaxed);
+                if this.page_comes_at_once.load(Relaxed) {
+                    // SAFETY: The owner of the operation keeps it until the call is over.
+                    unsafe { this.page_comes() };
+                }
+                Some(-(bindings::EIOCBQUEUED as isize))
             }
             ret => Some(ret),
         }
