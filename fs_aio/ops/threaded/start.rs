@@ -166,6 +166,10 @@ fn start_any(
         }
         return in_place(transfer.issue(request)?, batch);
     }
+    if abilities.driver {
+        // In a thread it could be neither cancelled nor queued behind others.
+        return in_place(transfer.issue(request)?, batch);
+    }
     if !abilities.tries || abilities.direct || in_order {
         return carry(origin, request, transfer, &abilities, None, batch);
     }

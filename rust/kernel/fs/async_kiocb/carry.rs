@@ -51,6 +51,9 @@ pub struct Abilities {
     pub stream: bool,
     /// It has only the simple functions, which take one buffer and sleep.
     pub simple: bool,
+    /// It is a stream of a driver that looks like a regular file (FunctionFS). The driver queues
+    /// operations by itself, in the order of the calls, and says how to cancel them.
+    pub driver: bool,
     /// `O_NONBLOCK`, or `RWF_NOWAIT`: the program wants to be told if it would have to wait.
     pub nonblock: bool,
 }
@@ -112,6 +115,10 @@ impl Abilities {
             pipe: kind == bindings::S_IFIFO || kind == bindings::S_IFSOCK,
             stream: mode & bindings::FMODE_STREAM != 0,
             simple: !iter,
+            driver: iter
+                && kind == bindings::S_IFREG
+                && mode & bindings::FMODE_STREAM != 0
+                && mode & (bindings::FMODE_NOWAIT | bindings::FMODE_CAN_ODIRECT) == 0,
             nonblock: flags & bindings::IOCB_NOWAIT != 0
                 || (!storage && f_flags & bindings::O_NONBLOCK != 0),
         })
