@@ -217,7 +217,8 @@ pub(crate) fn start<O: Observer>(
 ///
 /// # Errors
 ///
-/// `EAGAIN` if there is no thread for what has to go behind something else, which a `key` says;
+/// `EAGAIN` if there is no memory, or no thread for what has to go behind something else, which a
+/// `key` says;
 /// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 fn carry<T: Simple>(
     submission: &Submission,
@@ -238,6 +239,8 @@ fn carry<T: Simple>(
             Carried::enqueue_in_order(operation, None);
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
+        // As without memory for a request.
+        Err(e) if e == ENOMEM => return Err(EAGAIN),
         // Here it would overtake what it has to go behind.
         Err(_) if key.is_some() => return Err(EAGAIN),
         Err(_) => {

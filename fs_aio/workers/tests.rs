@@ -18,7 +18,6 @@ mod cases {
     };
     use kernel::{
         cred::Credential,
-        prelude::*,
         slab::SlabSlot,
         sync::{
             aref::ARef,

@@ -363,8 +363,8 @@ fn start_direct(
 /// # Errors
 ///
 /// If nothing is done, those of [`rw::start()`] for the buffers and the range in the file.
-/// `EAGAIN` if only a thread could do it, or it has to go behind another, and there is no thread;
-/// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
+/// `EAGAIN` if there is no memory, or no thread, and only a thread could do it, or it has to go
+/// behind another; `ERESTARTNOINTR` or `EINTR` if a signal keeps a thread from being made.
 #[cold]
 #[inline(never)]
 fn carry(
@@ -404,6 +404,8 @@ fn carry(
             return Ok(());
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
+        // As without memory for a request: to wait here, perhaps for ever, would be worse.
+        Err(e) if e == ENOMEM => return Err(EAGAIN),
         Err(_) if abilities.simple => return Err(EAGAIN),
         // Here it would overtake what it has to go behind.
         Err(_) if abilities.storage && origin.threads.is_behind(|| key_of(&request)) => {

@@ -23,8 +23,7 @@ use core::{
         replace,
         MaybeUninit, //
     },
-    ptr::null_mut,
-    slice, //
+    ptr::null_mut, //
 };
 
 /// Buffers of a process, described once: what the process does with the description afterwards
@@ -229,14 +228,19 @@ impl OwnedBuffers {
 }
 
 /// Copies an array of buffers to memory of `kmalloc()`: null, if there are none.
-fn copy_array(array: &[bindings::iovec]) -> Result<*mut bindings::iovec> {
-    if array.is_empty() {
+///
+/// # Safety
+///
+/// The array must have `count` elements.
+unsafe fn copy_array(array: *const bindings::iovec, count: usize) -> Result<*mut bindings::iovec> {
+    if count == 0 {
         return Ok(null_mut());
     }
-    let mut copy = KVec::with_capacity(array.len(), GFP_KERNEL)?;
+    let (copy, ..) = KVec::with_capacity(count, GFP_KERNEL)?.into_raw_parts();
 
-    copy.extend_from_slice(array, GFP_KERNEL)?;
-    Ok(copy.into_raw_parts().0)
+    // SAFETY: The caller guarantees that there are so many elements, and there is room for them.
+    unsafe { core::ptr::copy_nonoverlapping(array, copy, count) };
+    Ok(copy)
 }
 
 impl UserIter<'_> {
@@ -277,10 +281,8 @@ impl UserIter<'_> {
             null_mut()
         } else {
             let array = if self.allocated.is_null() {
-                let fast = self.fast.as_ptr().cast::<bindings::iovec>();
-
                 // SAFETY: By the type invariants these are the elements, as many as were asked for.
-                copy_array(unsafe { slice::from_raw_parts(fast, count) })?
+                unsafe { copy_array(self.fast.as_ptr().cast(), count) }?
             } else {
                 replace(&mut self.allocated, null_mut())
             };
