@@ -195,7 +195,7 @@ mod cases {
         let third = setup.enqueue(false)?;
 
         assert!(setup.is_first(&first));
-        assert!(setup.submitter.pool.cancel(second.links()));
+        assert!(setup.submitter.pool.cancel(second.links(), Some(setup.key)));
         Carried::put(second);
         assert_eq!(setup.events(1), Ok(1));
         assert_eq!(setup.orders(), Ok((1, true, false)));
