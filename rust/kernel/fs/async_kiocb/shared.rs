@@ -46,7 +46,8 @@ use core::{
     ptr::null_mut, //
 };
 
-#[cfg(CONFIG_KUNIT = "y")]
+// What they call in C is there if AIO is.
+#[cfg(all(CONFIG_KUNIT = "y", CONFIG_AIO_RUST))]
 mod tests;
 
 /// The parked read was parked: its task does not use it any longer.
