@@ -189,7 +189,11 @@ impl AsyncKiocb {
             me.verify_area(dir, len)?;
             let res = EINVAL.to_errno() as isize;
 
-            return Ok(Tried::Stopped(this, res, Ok(OwnedBuffers::fixed(index, addr, len))));
+            return Ok(Tried::Stopped(
+                this,
+                res,
+                Ok(OwnedBuffers::fixed(index, addr, len)),
+            ));
         }
         // SAFETY: The iterator was initialised, and lives until the end of this function. Its
         // segments are borrowed from the operation, which stays until it is complete.
