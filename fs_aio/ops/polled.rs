@@ -177,7 +177,7 @@ pub(crate) fn start_unpolled(
     kiocb.as_mut().set_unpolled();
     // What it waits for may be what this task should poll for.
     table::end_polled(polled);
-    match transfer.owned() {
+    match transfer.owned(request.context()) {
         Ok(buffers) => outcome(AsyncKiocb::issue_again(request, transfer.dir(), &buffers)),
         Err(e) => Outcome::Ended(request, e.to_errno() as isize),
     }

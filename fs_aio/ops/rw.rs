@@ -4,6 +4,7 @@
 
 use crate::{
     batch::Batch,
+    context::Context,
     request::{
         HasFile,
         Prepared,
@@ -270,15 +271,16 @@ impl Transfer {
     ///
     /// # Errors
     ///
-    /// Those of [`OwnedBuffers::import()`].
-    pub(super) fn owned(&self) -> Result<OwnedBuffers> {
+    /// Those of [`OwnedBuffers::import()`] and [`OwnedBuffers::part_of()`].
+    pub(super) fn owned(&self, context: &Context) -> Result<OwnedBuffers> {
         match self.fixed {
             None => OwnedBuffers::import(self.dir, self.buffers()),
-            Some(index) => Ok(OwnedBuffers::fixed(
-                index as usize,
-                UserPtr::from_addr(self.addr),
-                self.len,
-            )),
+            Some(index) => {
+                let buffers = context.extension().and_then(|e| e.buffers());
+                let addr = UserPtr::from_addr(self.addr);
+
+                OwnedBuffers::part_of(buffers, index as usize, addr, self.len)
+            }
         }
     }
 

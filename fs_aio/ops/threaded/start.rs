@@ -327,7 +327,7 @@ fn start_direct(
             .is_behind(|| Key::new(context, data_id(file)));
 
     if by_itself {
-        let buffers = transfer.owned()?;
+        let buffers = transfer.owned(context)?;
 
         verify_rw(file, dir, transfer.pos, buffers.len(), &abilities)?;
         if let Ok(gathered) = Gathered::new(origin.submission, context, false) {
@@ -377,7 +377,7 @@ fn carry(
 ) -> Result {
     let dir = transfer.dir();
     let was_tried = tried.is_some();
-    let (done, buffers) = tried.unwrap_or_else(|| (0, transfer.owned()));
+    let (done, buffers) = tried.unwrap_or_else(|| (0, transfer.owned(request.context())));
     let buffers = match buffers {
         Ok(buffers) => buffers,
         // There is no memory for an array; what was read or written is the result.

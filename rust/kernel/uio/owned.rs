@@ -120,6 +120,21 @@ impl OwnedBuffers {
     }
 
     /// A part of one of some pinned buffers: that at these addresses.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if there is no such buffer, or not all of the part is in it.
+    pub fn part_of(
+        buffers: Option<&FixedBuffers>,
+        index: usize,
+        addr: UserPtr,
+        len: usize,
+    ) -> Result<Self> {
+        buffers.ok_or(EFAULT)?.range(index, addr, len)?;
+        Ok(Self::fixed(index, addr, len))
+    }
+
+    /// The same for a part that was found to be in it, or will be looked for when it is used.
     pub fn fixed(index: usize, addr: UserPtr, len: usize) -> Self {
         Self(Inner::Fixed { index, addr, len })
     }
