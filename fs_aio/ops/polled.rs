@@ -32,6 +32,7 @@ use kernel::{
         FileId,
         Issued,
         LocalFile,
+        Settings,
         Submitted, //
     },
     prelude::*,
@@ -127,8 +128,9 @@ pub(crate) fn start<O: Observer>(
 ) -> Result {
     // Who asks not to wait gets that as an outcome.
     let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
-    let settings = rw::settings(prepared.file(), iocb, transfer.dir(), batch)?;
     let mut request = prepared.into_request(0, |file| {
+        let settings = Settings::new(&file, false);
+
         Ok(pin_init!(PolledRw {
             kiocb <- AsyncKiocb::new(file, settings, transfer.pos),
             transfer,
@@ -136,8 +138,10 @@ pub(crate) fn start<O: Observer>(
             started: O::now(),
         }))
     })?;
+    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
 
-    Request::op_mut(&mut request).project().kiocb.set_polled()?;
+    rw::set_up(kiocb.as_mut().settings_mut(), iocb, transfer.dir(), batch)?;
+    kiocb.set_polled()?;
 
     let outcome = match outcome(transfer.issue(request)?) {
         // When the others are complete, there will be room.

@@ -37,6 +37,7 @@ use kernel::{
         Issued,
         LocalFile,
         Settings,
+        SettingsMut,
         Tried,
         Trying, //
     },
@@ -145,8 +146,7 @@ pub(crate) fn start<O: Observer>(
     fixed: Option<u32>,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let settings = settings(prepared.file(), iocb, dir, batch)?;
-    let request = prepare(prepared, settings, iocb.offset(), O::now())?;
+    let request = prepare(prepared, iocb, dir, O::now(), batch)?;
 
     match Transfer::new(iocb, dir, shape, fixed).issue(request)? {
         Issued::Complete(request, res) => {
@@ -160,44 +160,74 @@ pub(crate) fn start<O: Observer>(
     Ok(())
 }
 
-/// Makes a request of it, which has not called the file, for an operation with these settings at
-/// this position; [`Request::started()`] will say that it was started then.
+/// Makes a request of it, which has not called the file; [`Request::started()`] will say that it
+/// was started then.
+///
+/// # Errors
+///
+/// Of those of [`start()`], the ones for the priority and the flags.
 #[inline(always)]
 pub(super) fn prepare(
     prepared: Prepared,
-    settings: Settings,
-    pos: i64,
+    iocb: &Iocb,
+    dir: Direction,
     started: isize,
+    batch: &mut Batch<'_>,
 ) -> Result<UniqueSlabArc<Request<Rw>>> {
-    let obj = prepared.obj();
+    let eventfd = has_eventfd(iocb);
+    let (obj, pos) = (prepared.obj(), iocb.offset());
+    let mut request = prepared.into_request(started, |file| {
+        let settings = Settings::new(&file, eventfd);
 
-    prepared.into_request(started, |file| {
         Ok(pin_init!(Rw {
             kiocb <- AsyncKiocb::new(file, settings, pos),
             cancel <- CancelNode::new(obj),
         }))
-    })
+    })?;
+    let kiocb = Request::op_mut(&mut request).project().kiocb;
+
+    set_up(kiocb.settings_mut(), iocb, dir, batch)?;
+    Ok(request)
 }
 
-/// Returns what an iocb says of the priority and the flags of an operation on `file`.
+/// Returns the settings of an operation on `file`, for which there is no request yet.
 ///
 /// # Errors
 ///
-/// Of those of [`start()`], the ones for these.
-#[inline(always)]
+/// Those of [`prepare()`].
 pub(super) fn settings(
     file: &LocalFile,
     iocb: &Iocb,
     dir: Direction,
     batch: &mut Batch<'_>,
 ) -> Result<Settings> {
-    let eventfd = iocb.flags() & IOCB_FLAG_RESFD != 0;
-    let ioprio = match iocb.flags() & IOCB_FLAG_IOPRIO {
-        0 => batch.ioprio(),
-        _ => Settings::checked_ioprio(iocb.reqprio())?,
-    };
+    let mut settings = Settings::new(file, has_eventfd(iocb));
 
-    Settings::new(file, eventfd, ioprio, iocb.rw_flags(), dir)
+    set_up(settings.as_mut(file), iocb, dir, batch)?;
+    Ok(settings)
+}
+
+#[inline(always)]
+fn has_eventfd(iocb: &Iocb) -> bool {
+    iocb.flags() & IOCB_FLAG_RESFD != 0
+}
+
+/// Sets what an iocb says of the priority and the flags.
+///
+/// What they are set in, should be where they stay: to keep all that is gathered for a request
+/// until they are known costs more than it saves.
+#[inline(always)]
+pub(super) fn set_up(
+    mut settings: SettingsMut<'_>,
+    iocb: &Iocb,
+    dir: Direction,
+    batch: &mut Batch<'_>,
+) -> Result {
+    match iocb.flags() & IOCB_FLAG_IOPRIO {
+        0 => settings.inherit_ioprio(batch.ioprio()),
+        _ => settings.set_ioprio(iocb.reqprio())?,
+    }
+    settings.set_rw_flags(iocb.rw_flags(), dir)
 }
 
 /// What is read or written, and where.

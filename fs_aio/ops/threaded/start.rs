@@ -109,8 +109,7 @@ pub(crate) fn start<O: Observer>(
         return start_direct(origin, prepared, &iocb, (dir, shape), fixed, batch);
     }
     let transfer = Transfer::new(iocb, dir, shape, fixed);
-    let settings = rw::settings(prepared.file(), iocb, dir, batch)?;
-    let request = rw::prepare(prepared, settings, transfer.pos, O::now())?;
+    let request = rw::prepare(prepared, iocb, dir, O::now(), batch)?;
     let trying = match request.op.kiocb.trying(dir) {
         Some(trying) if !origin.threads.is_behind(|| key_of(&request)) => trying,
         _ => return start_any(origin, request, transfer, batch),
@@ -349,7 +348,7 @@ fn start_direct(
         }
     }
     // What else there may be, and errors.
-    let request = rw::prepare(prepared, settings, transfer.pos, trace::now())?;
+    let request = rw::prepare(prepared, iocb, dir, trace::now(), batch)?;
 
     start_any(origin, request, transfer, batch)
 }

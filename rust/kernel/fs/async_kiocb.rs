@@ -57,7 +57,10 @@ mod again;
 mod aligned;
 
 mod settings;
-pub use self::settings::Settings;
+pub use self::settings::{
+    Settings,
+    SettingsMut, //
+};
 
 mod carry;
 pub use self::carry::{

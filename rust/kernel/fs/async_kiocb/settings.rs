@@ -23,25 +23,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those of an operation on `file`, with this priority, and these `RWF_*` flags beside the
-    /// flags of the file.
+    /// Those of an operation on `file` that nobody has said more of: the flags of the file.
     ///
-    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete. A
-    /// request to poll for the completion is accepted and ignored, since nobody does; see
-    /// [`AsyncKiocb::set_polled()`].
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` or `EINVAL` if the flags are unknown or the file does not support them, `EPERM`
-    /// for a write that does not append to a file that only allows that.
+    /// `eventfd` tells whether an eventfd will be signalled when the operation is complete.
     #[inline]
-    pub fn new(
-        file: &LocalFile,
-        eventfd: bool,
-        ioprio: u16,
-        rw_flags: i32,
-        dir: Direction,
-    ) -> Result<Self> {
+    pub fn new(file: &LocalFile, eventfd: bool) -> Self {
         let extra = if eventfd {
             bindings::IOCB_EVENTFD as i32
         } else {
@@ -50,45 +36,79 @@ impl Settings {
         // SAFETY: The file is valid. Its field is read as C does.
         let flags = unsafe { (*file.as_ptr()).f_iocb_flags } as i32 | extra;
 
-        Ok(Self {
-            flags: match rw_flags {
-                // There is nothing to do, and nobody else asks for a poll.
-                0 => flags,
-                _ => Self::with_rw_flags(file, flags, rw_flags, dir)?,
-            },
-            ioprio,
-        })
+        Self { flags, ioprio: 0 }
     }
 
-    #[doc(alias = "kiocb_set_rw_flags")]
+    /// Returns them, which must be those of an operation on `file`, to be changed.
     #[inline]
-    fn with_rw_flags(file: &LocalFile, flags: i32, rw_flags: i32, dir: Direction) -> Result<i32> {
-        let mut kiocb = MaybeUninit::<bindings::kiocb>::uninit();
-        let kiocb = kiocb.as_mut_ptr();
-
-        // SAFETY: The structure is valid for writes.
-        unsafe { (&raw mut (*kiocb).ki_filp).write(file.as_ptr()) };
-        // SAFETY: The structure is valid for writes.
-        unsafe { (&raw mut (*kiocb).ki_flags).write(flags) };
-        // SAFETY: The function uses these two fields alone, and the file is valid.
-        to_result(unsafe { bindings::kiocb_set_rw_flags(kiocb, rw_flags, dir.rw()) })?;
-        // SAFETY: The field was initialised.
-        Ok(unsafe { (*kiocb).ki_flags } & !bindings::IOCB_HIPRI)
+    pub fn as_mut<'a>(&'a mut self, file: &'a LocalFile) -> SettingsMut<'a> {
+        SettingsMut {
+            file,
+            flags: &mut self.flags,
+            ioprio: &mut self.ioprio,
+        }
     }
+}
 
-    /// Returns this I/O priority, if the current task may use it.
+/// [`Settings`] that are changed, wherever they are.
+pub struct SettingsMut<'a> {
+    file: &'a LocalFile,
+    flags: &'a mut i32,
+    ioprio: &'a mut u16,
+}
+
+impl SettingsMut<'_> {
+    /// Sets the I/O priority.
     ///
     /// # Errors
     ///
-    /// `EPERM` if it may not, `EINVAL` if there is no such priority.
+    /// `EPERM` if the current task may not use it, `EINVAL` if there is no such priority.
     #[doc(alias = "ioprio_check_cap")]
     #[inline]
-    pub fn checked_ioprio(prio: u16) -> Result<u16> {
+    pub fn set_ioprio(&mut self, prio: u16) -> Result {
         // The C code passes what user space gives as a signed 16-bit number.
         //
         // SAFETY: There are no requirements.
         to_result(unsafe { bindings::ioprio_check_cap(i32::from(prio as i16)) })?;
-        Ok(prio)
+        *self.ioprio = prio;
+        Ok(())
+    }
+
+    /// Sets the I/O priority to that of the current task, see
+    /// [`current_ioprio()`](super::current_ioprio).
+    #[inline]
+    pub fn inherit_ioprio(&mut self, current: u16) {
+        *self.ioprio = current;
+    }
+
+    /// Sets the `RWF_*` flags.
+    ///
+    /// A request to poll for the completion is accepted and ignored, since nobody does; see
+    /// [`AsyncKiocb::set_polled()`].
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` or `EINVAL` if the flags are unknown or the file does not support them, `EPERM`
+    /// for a write that does not append to a file that only allows that.
+    #[doc(alias = "kiocb_set_rw_flags")]
+    #[inline]
+    pub fn set_rw_flags(&mut self, rw_flags: i32, dir: Direction) -> Result {
+        // Without flags there is nothing to do, and nobody else asks for a poll.
+        if rw_flags == 0 {
+            return Ok(());
+        }
+        let mut kiocb = MaybeUninit::<bindings::kiocb>::uninit();
+        let kiocb = kiocb.as_mut_ptr();
+
+        // SAFETY: The structure is valid for writes.
+        unsafe { (&raw mut (*kiocb).ki_filp).write(self.file.as_ptr()) };
+        // SAFETY: The structure is valid for writes.
+        unsafe { (&raw mut (*kiocb).ki_flags).write(*self.flags) };
+        // SAFETY: The function uses these two fields alone, and the file is valid.
+        to_result(unsafe { bindings::kiocb_set_rw_flags(kiocb, rw_flags, dir.rw()) })?;
+        // SAFETY: The field was initialised.
+        *self.flags = unsafe { (*kiocb).ki_flags } & !bindings::IOCB_HIPRI;
+        Ok(())
     }
 }
 
@@ -104,6 +124,26 @@ impl AsyncKiocb {
                 flags: (*kiocb).ki_flags & !(bindings::IOCB_AIO_RW as i32),
                 ioprio: (*kiocb).ki_ioprio,
             }
+        }
+    }
+
+    /// Returns flags and priority, of an operation that the file does not have, to be changed.
+    #[inline]
+    pub fn settings_mut(self: Pin<&mut Self>) -> SettingsMut<'_> {
+        let kiocb = self.inner.get();
+        // SAFETY: By the type invariants, `&mut self` is exclusive, and the file valid.
+        let (file, flags, ioprio) = unsafe {
+            (
+                LocalFile::from_raw_file((*kiocb).ki_filp),
+                &mut (*kiocb).ki_flags,
+                &mut (*kiocb).ki_ioprio,
+            )
+        };
+
+        SettingsMut {
+            file,
+            flags,
+            ioprio,
         }
     }
 }

@@ -94,7 +94,7 @@ mod cases {
 
         fn op_at(&self, pos: i64) -> Result<UniqueSlabArc<Op>> {
             let file = self.file.open().local()?;
-            let settings = Settings::new(&file, false, 0, 0, Read)?;
+            let settings = Settings::new(&file, false);
 
             Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
                 kiocb <- AsyncKiocb::new(file, settings, pos),
@@ -344,34 +344,44 @@ mod cases {
 
         let setup = Setup::new(ScriptedFile::new())?;
         let file = setup.file.open().local()?;
-        let with = |rw_flags| Settings::new(&file, false, 0, rw_flags, Write).map(|s| s.flags);
-        let plain = with(0)?;
+        let plain = Settings::new(&file, false);
+        let with = |rw_flags| {
+            let mut settings = plain;
 
+            settings.as_mut(&file).set_rw_flags(rw_flags, Write)?;
+            Ok(settings.flags)
+        };
+
+        assert_eq!(with(0), Ok(plain.flags));
         // No such flag.
         assert_eq!(with(1 << 30), Err(EOPNOTSUPP));
         // The numbers are the same.
-        assert_eq!(with(RWF_DSYNC), Ok(plain | RWF_DSYNC));
+        assert_eq!(with(RWF_DSYNC), Ok(plain.flags | RWF_DSYNC));
         // A poll for the completion is accepted, but nobody does it.
-        assert_eq!(with(RWF_HIPRI), Ok(plain));
+        assert_eq!(with(RWF_HIPRI), Ok(plain.flags));
         assert_eq!(
-            Settings::new(&file, true, 0, 0, Write).map(|s| s.flags),
-            Ok(plain | bindings::IOCB_EVENTFD as i32)
+            Settings::new(&file, true).flags,
+            plain.flags | bindings::IOCB_EVENTFD as i32
         );
 
-        // Best effort, level 3; then a class that there is not.
-        assert_eq!(Settings::checked_ioprio(2 << 13 | 3), Ok(2 << 13 | 3));
-        if cfg!(CONFIG_BLOCK) {
-            assert_eq!(Settings::checked_ioprio(5 << 13), Err(EINVAL));
-        }
+        // In a request it is the same.
+        let mut op = setup.op()?;
+        let mut settings = op.as_mut().project().kiocb.settings_mut();
 
-        let settings = Settings::new(&file, true, 7, RWF_DSYNC, Write)?;
-        let op: UniqueSlabArc<Op> = SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
-            kiocb <- AsyncKiocb::new(file, settings, 0),
-            log: setup.log.clone(),
-        }))?;
+        assert_eq!(settings.set_rw_flags(RWF_DSYNC, Write), Ok(()));
+        // Best effort, level 3; then a class that there is not.
+        assert_eq!(settings.set_ioprio(2 << 13 | 3), Ok(()));
+        if cfg!(CONFIG_BLOCK) {
+            assert_eq!(settings.set_ioprio(5 << 13), Err(EINVAL));
+        }
         let found = op.kiocb.settings();
 
-        assert_eq!((found.flags, found.ioprio), (settings.flags, 7));
+        assert_eq!(
+            (found.flags, found.ioprio),
+            (plain.flags | RWF_DSYNC, 2 << 13 | 3)
+        );
+        op.as_mut().project().kiocb.settings_mut().inherit_ioprio(7);
+        assert_eq!(op.kiocb.settings().ioprio, 7);
         Ok(())
     }
 

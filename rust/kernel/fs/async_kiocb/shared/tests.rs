@@ -89,7 +89,7 @@ mod cases {
         /// A read of eight bytes.
         fn op(&self) -> Result<SlabArc<Op>> {
             let file = self.file.open().local()?;
-            let settings = Settings::new(&file, false, 0, 0, Direction::Read)?;
+            let settings = Settings::new(&file, false);
             let abilities = Abilities {
                 parks: true,
                 storage: true,
