@@ -64,18 +64,6 @@ pub enum Tried<T: Cached> {
     Queued(Submitted<T>),
 }
 
-impl<T: Cached> Tried<T> {
-    /// `len` is how many bytes it was asked for.
-    #[inline(always)]
-    fn new(issued: Issued<T>, len: usize, buffers: impl FnOnce() -> Result<OwnedBuffers>) -> Self {
-        match issued {
-            Issued::Queued(submitted) => Self::Queued(submitted),
-            Issued::Complete(op, res) if res >= len as isize => Self::Complete(op, res),
-            Issued::Complete(op, res) => Self::Stopped(op, res, buffers()),
-        }
-    }
-}
-
 impl AsyncKiocb {
     /// Returns how the file is tried, if it is open for the operation, can be tried, does not
     /// bypass the page cache, and the program has not asked for `EAGAIN`: what most operations are.
@@ -160,11 +148,16 @@ impl AsyncKiocb {
         // so beyond the call.
         let issued = unsafe { Self::try_call(this, dir, trying, iter.as_raw(), len) }?;
 
-        // SAFETY: It was imported of these, and had so many bytes. The file has ended the
-        // operation, and does not use it any longer.
-        Ok(Tried::new(issued, len, || unsafe {
-            iter.into_owned(dir, buffers, len)
-        }))
+        // Not by a closure, which would have all of this put into memory each time.
+        Ok(match issued {
+            Issued::Queued(submitted) => Tried::Queued(submitted),
+            Issued::Complete(op, res) if res >= len as isize => Tried::Complete(op, res),
+            Issued::Complete(op, res) => {
+                // SAFETY: It was imported of these, and had so many bytes. The file has ended the
+                // operation, and does not use it any longer.
+                Tried::Stopped(op, res, unsafe { iter.into_owned(dir, buffers, len) })
+            }
+        })
     }
 
     /// The same for a part of a pinned buffer, as
@@ -199,9 +192,13 @@ impl AsyncKiocb {
         // segments are borrowed from the operation, which stays until it is complete.
         let issued = unsafe { Self::try_call(this, dir, trying, space.as_mut_ptr(), len) }?;
 
-        Ok(Tried::new(issued, len, || {
-            Ok(OwnedBuffers::fixed(index, addr, len))
-        }))
+        Ok(match issued {
+            Issued::Queued(submitted) => Tried::Queued(submitted),
+            Issued::Complete(op, res) if res >= len as isize => Tried::Complete(op, res),
+            Issued::Complete(op, res) => {
+                Tried::Stopped(op, res, Ok(OwnedBuffers::fixed(index, addr, len)))
+            }
+        })
     }
 
     /// Calls the file, which is asked not to wait, with an iterator of `len` bytes.
