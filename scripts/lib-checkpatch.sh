@@ -20,6 +20,9 @@ ignored_in_tests=(
 	MACRO_WITH_FLOW_CONTROL	# SKIP() and ASSERT_*() return, and so does what is made of them
 )
 
+# ... and for headers of user space, where there is no BIT():
+ignored_in_uapi=(BIT_MACRO)
+
 # ... and for trace events, whose form is that of all others in the kernel:
 ignored_in_events=(
 	OPEN_ENDED_LINE
@@ -47,6 +50,7 @@ ignored_types()
 		esac
 		case $file in
 		tools/testing/*) types+=("${ignored_in_tests[@]}") ;;
+		include/uapi/*) types+=("${ignored_in_uapi[@]}") ;;
 		include/trace/*) types+=("${ignored_in_events[@]}") ;;
 		Documentation/*) types+=("${ignored_in_documents[@]}") ;;
 		esac
