@@ -27,7 +27,7 @@ impl MemoryFile {
     pub fn new(size: i64) -> Result<Self> {
         // SAFETY: The name is a string with an end, and no flags are valid flags.
         let file = from_err_ptr(unsafe {
-            bindings::shmem_kernel_file_setup(c"kunit".as_ptr().cast(), size, pin_init::zeroed())
+            bindings::shmem_kernel_file_setup(c"kunit".as_char_ptr(), size, pin_init::zeroed())
         })?;
         // SAFETY: The function returns a valid file, and a reference to it that is handed over.
         // Nobody else has it, so that there is no call of `fdget_pos()`.
