@@ -218,8 +218,7 @@ pub(crate) fn start<O: Observer>(
 /// # Errors
 ///
 /// `EAGAIN` if there is no memory, or no thread for what has to go behind something else, which a
-/// `key` says;
-/// `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
+/// `key` says; `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 fn carry<T: Simple>(
     submission: &Submission,
     head: Head,

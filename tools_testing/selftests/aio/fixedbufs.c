@@ -442,12 +442,20 @@ TEST_F(fixedbufs, not_aligned)
  */
 TEST_F(fixedbufs, not_aligned_without_threads)
 {
+	const char *sysctl = "/proc/sys/fs/aio-auto-threads";
 	struct iocb *iocb = &self->iocbs[0], same;
+	bool threaded = aio_auto_threads();
 	aio_context_t other = 0;
+	long ret;
 
 	if (!slow_disk(self, 1))
 		SKIP(return, "no null_blk disk (needs root and configfs)");
-	ASSERT_EQ(0, set_up(self, self->buf, self->len));
+	if (!threaded && aio_write_text(sysctl, "1"))
+		SKIP(return, "no fs.aio-auto-threads");
+	ret = set_up(self, self->buf, self->len);
+	if (!threaded)
+		aio_write_text(sysctl, "0");
+	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, io_setup(1, &other));
 	if (unshare(CLONE_NEWPID))
 		SKIP(return, "no PID namespaces");

@@ -814,7 +814,8 @@ static void short_child(int tty)
 	_exit(aio_drain(ctx) ? 6 : 0);
 }
 
-TEST_F(life, limit_is_raised)
+/* Root's child, to which a terminal is given whose reads only threads can do. */
+static void with_a_terminal(struct __test_metadata *_metadata, void (*child)(int tty))
 {
 	struct ends tty;
 	pid_t pid;
@@ -827,9 +828,14 @@ TEST_F(life, limit_is_raised)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)
-		short_child(tty.in);
+		child(tty.in);
 	EXPECT_EQ(0, await_child(pid));
 	ends_close(&tty);
+}
+
+TEST_F(life, limit_is_raised)
+{
+	with_a_terminal(_metadata, short_child);
 }
 
 /* The first threads were made for root. Those that come later count as another user's. */
@@ -862,20 +868,7 @@ static void dropped_child(int tty)
 
 TEST_F(life, limit_of_another_user)
 {
-	struct ends tty;
-	pid_t pid;
-
-	if (geteuid())
-		SKIP(return, "is for root");
-	if (threads_plain())
-		SKIP(return, "a plain context waits in io_submit()");
-	ASSERT_TRUE(ends_open(&tty, ENDS_PTY, 0));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid)
-		dropped_child(tty.in);
-	EXPECT_EQ(0, await_child(pid));
-	ends_close(&tty);
+	with_a_terminal(_metadata, dropped_child);
 }
 
 static volatile sig_atomic_t timers_left;
