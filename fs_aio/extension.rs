@@ -382,6 +382,12 @@ impl Extension {
         }
     }
 
+    /// Returns whether the iocbs are in an array that the kernel has mapped.
+    #[inline]
+    pub(crate) fn has_array(&self) -> bool {
+        self.iocbs.is_some()
+    }
+
     /// Returns the reads and writes that are polled for, if they are.
     #[inline]
     pub(crate) fn polled(&self) -> Option<&Arc<Polled>> {
@@ -466,14 +472,15 @@ impl Kind for &Extension {
     }
 }
 
-/// A submission to a threaded context.
+/// A submission to a threaded context; without `ARRAY`, one whose iocbs are anywhere in the memory
+/// of the process, as those of most are.
 #[derive(Clone, Copy)]
-pub(crate) struct Threaded<'a> {
+pub(crate) struct Threaded<'a, const ARRAY: bool> {
     extension: &'a Extension,
     origin: Origin<'a>,
 }
 
-impl<'a> Threaded<'a> {
+impl<'a, const ARRAY: bool> Threaded<'a, ARRAY> {
     #[inline(always)]
     pub(crate) fn new(
         extension: &'a Extension,
@@ -490,18 +497,27 @@ impl<'a> Threaded<'a> {
     }
 }
 
-impl Kind for Threaded<'_> {
+impl<const ARRAY: bool> Kind for Threaded<'_, ARRAY> {
     type Name = AnyName;
     type Observer = Nobody;
 
     #[inline(always)]
     fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
-        self.extension.name(array, nr, abi)
+        if ARRAY {
+            return self.extension.name(array, nr, abi);
+        }
+        Ok(AnyName {
+            number: word(array, nr, abi)?,
+            is_index: false,
+        })
     }
 
     #[inline(always)]
     fn iocb(self, name: AnyName, to: &mut MaybeUninit<Iocb>) -> Result<&Iocb> {
-        self.extension.iocb(name, to)
+        if ARRAY {
+            return self.extension.iocb(name, to);
+        }
+        Iocb::from_user(UserPtr::from_addr(name.number), to)
     }
 
     #[inline(always)]
@@ -513,7 +529,10 @@ impl Kind for Threaded<'_> {
         how: (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        let fixed = self.extension.fixed(name, how.1)?;
+        let fixed = match ARRAY {
+            true => self.extension.fixed(name, how.1)?,
+            false => None,
+        };
 
         threaded::start::<O>(self.origin, prepared, iocb, how, fixed, batch)
     }

@@ -114,9 +114,10 @@ fn submit_to_extended(
 ) -> Result<usize> {
     let submit = || match extension.threads() {
         None => submit_extended(extension, extension, context, nr, iocbs, abi),
-        Some(threads) => submit_threaded(extension, threads, |kind| {
-            submit_batch(kind, context, nr, iocbs, abi)
-        }),
+        Some(threads) if extension.has_array() => {
+            submit_threaded_array(extension, threads, context, nr, iocbs, abi)
+        }
+        Some(threads) => submit_threaded(extension, threads, context, nr, iocbs, abi),
     };
 
     if nr > PLUG_THRESHOLD {
@@ -126,16 +127,36 @@ fn submit_to_extended(
     }
 }
 
-/// Submits to a threaded context, with `submit`.
+/// Submits to a threaded context.
 #[inline(never)]
 fn submit_threaded(
     extension: &Extension,
     threads: &Threads,
-    submit: impl FnOnce(Threaded<'_>) -> Result<usize>,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
 ) -> Result<usize> {
     let submission = Submission::new();
+    let kind = Threaded::<false>::new(extension, threads, &submission);
 
-    submit(Threaded::new(extension, threads, &submission))
+    submit_batch(kind, context, nr, iocbs, abi)
+}
+
+/// Submits to one that has an array of iocbs.
+#[inline(never)]
+fn submit_threaded_array(
+    extension: &Extension,
+    threads: &Threads,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+) -> Result<usize> {
+    let submission = Submission::new();
+    let kind = Threaded::<true>::new(extension, threads, &submission);
+
+    submit_batch(kind, context, nr, iocbs, abi)
 }
 
 #[inline(never)]
@@ -170,9 +191,13 @@ fn submit_observed(
         None => submit_batch(Observing(Plain), context, nr, iocbs, abi),
         Some(extension) => match extension.threads() {
             None => submit_extended(extension, Observing(extension), context, nr, iocbs, abi),
-            Some(threads) => submit_threaded(extension, threads, |kind| {
+            Some(threads) => {
+                let submission = Submission::new();
+                // Whether there is an array of iocbs or not.
+                let kind = Threaded::<true>::new(extension, threads, &submission);
+
                 submit_batch(Observing(kind), context, nr, iocbs, abi)
-            }),
+            }
         },
     };
 
