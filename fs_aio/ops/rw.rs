@@ -38,7 +38,6 @@ use kernel::{
         LocalFile,
         Settings,
         SettingsMut,
-        Tried,
         Trying, //
     },
     prelude::*,
@@ -237,11 +236,11 @@ pub(crate) struct Transfer {
     pub(super) pos: i64,
     /// `aio_buf` and `aio_nbytes`, which were checked to fit.
     addr: usize,
-    len: usize,
+    pub(super) len: usize,
     dir: Direction,
     shape: Shape,
     /// The number of the pinned buffer that it is a part of.
-    fixed: Option<u32>,
+    pub(super) fixed: Option<u32>,
 }
 
 impl Transfer {
@@ -277,24 +276,19 @@ impl Transfer {
         }
     }
 
-    /// Calls the file, which is asked not to wait.
-    #[inline(always)]
-    pub(super) fn try_issue<O>(
+    /// Calls the file, which is asked not to wait, with a part of a pinned buffer.
+    pub(super) fn try_issue_fixed<O>(
         self,
         request: UniqueSlabArc<Request<O>>,
         trying: Trying,
-    ) -> Result<Tried<Request<O>>>
+        index: u32,
+    ) -> Result<Issued<Request<O>>>
     where
         Request<O>: AsyncRw + HasFixedBuffers,
     {
-        match self.fixed {
-            None => AsyncKiocb::try_issue(request, self.dir, trying, self.buffers()),
-            Some(index) => {
-                let (index, addr) = (index as usize, UserPtr::from_addr(self.addr));
+        let (index, addr) = (index as usize, UserPtr::from_addr(self.addr));
 
-                AsyncKiocb::try_issue_fixed(request, self.dir, trying, index, addr, self.len)
-            }
-        }
+        AsyncKiocb::try_issue_fixed(request, self.dir, trying, index, addr, self.len)
     }
 
     /// Returns the buffers, to be kept until the operation has ended.
@@ -314,8 +308,9 @@ impl Transfer {
         }
     }
 
+    /// Returns how the process has described the buffers, unless they are pinned.
     #[inline(always)]
-    fn buffers(&self) -> Buffers {
+    pub(super) fn buffers(&self) -> Buffers {
         let (addr, len) = (UserPtr::from_addr(self.addr), self.len);
 
         match self.shape {

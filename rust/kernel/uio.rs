@@ -23,9 +23,14 @@ use core::{
 };
 
 mod fixed;
+mod imported;
 mod owned;
 pub use self::{
     fixed::FixedBuffers,
+    imported::{
+        BufferSpace,
+        ImportedBuffers, //
+    },
     owned::OwnedBuffers, //
 };
 

@@ -54,7 +54,8 @@ use kernel::{
         Progress,
         Settings,
         SharedKiocb,
-        Tried, //
+        Submitted,
+        Trying, //
     },
     prelude::*,
     slab::{
@@ -72,7 +73,9 @@ use kernel::{
         Arc, //
     },
     uio::{
+        BufferSpace,
         Direction,
+        ImportedBuffers,
         OwnedBuffers, //
     },
 };
@@ -111,23 +114,81 @@ pub(crate) fn start<O: Observer>(
     let transfer = Transfer::new(iocb, dir, shape, fixed);
     let request = rw::prepare(prepared, iocb, dir, O::now(), batch)?;
     let trying = match request.op.kiocb.trying(dir) {
-        Some(trying) if !origin.threads.is_behind(|| key_of(&request)) => trying,
+        Some(trying) if fixed.is_none() && !origin.threads.is_behind(|| key_of(&request)) => trying,
         _ => return start_any(origin, request, transfer, batch),
     };
+    let mut space = BufferSpace::uninit();
+    let mut buffers = ImportedBuffers::new(&mut space, dir, transfer.buffers())?;
 
-    match transfer.try_issue(request, trying)? {
-        Tried::Complete(request, res) => {
+    match AsyncKiocb::try_issue(request, trying, &mut buffers)? {
+        Issued::Complete(request, res) if res >= buffers.len() as isize => {
             if O::THERE {
                 O::completed(&request, res);
             }
             batch.complete(request, res);
         }
-        Tried::Stopped(request, res, buffers) => {
-            return stopped(origin, request, transfer, (res, buffers), batch)
+        Issued::Complete(request, res) => {
+            return stopped(
+                origin,
+                request,
+                transfer,
+                (res, buffers.into_owned()),
+                batch,
+            );
         }
-        Tried::Queued(submission) => batch.queued(submission.into_inner()),
+        Issued::Queued(submission) => batch.queued(submission.into_inner()),
     }
     Ok(())
+}
+
+/// What has become of a read or write that was tried.
+enum Tried {
+    /// It has ended, and has done all that it was asked for.
+    Complete(UniqueSlabArc<Request<Rw>>, isize),
+    /// It has ended as well, but with fewer bytes, or a negative errno. These are its buffers, as
+    /// they were when it was tried; there may have been no memory to keep that.
+    Stopped(UniqueSlabArc<Request<Rw>>, isize, Result<OwnedBuffers>),
+    /// It ends later.
+    Queued(Submitted<Request<Rw>>),
+}
+
+/// Calls the file, which is asked not to wait, with buffers of any kind.
+///
+/// # Errors
+///
+/// Those of [`start()`] that have nothing to do with the file.
+fn try_any(
+    request: UniqueSlabArc<Request<Rw>>,
+    transfer: &Transfer,
+    trying: Trying,
+) -> Result<Tried> {
+    let mut space = BufferSpace::uninit();
+    let (issued, len, buffers) = match transfer.fixed {
+        None => {
+            let mut buffers = ImportedBuffers::new(&mut space, transfer.dir(), transfer.buffers())?;
+            let issued = AsyncKiocb::try_issue(request, trying, &mut buffers)?;
+
+            (issued, buffers.len(), Some(buffers))
+        }
+        Some(index) => (
+            transfer.try_issue_fixed(request, trying, index)?,
+            transfer.len,
+            None,
+        ),
+    };
+
+    Ok(match issued {
+        Issued::Queued(submission) => Tried::Queued(submission),
+        Issued::Complete(request, res) if res >= len as isize => Tried::Complete(request, res),
+        Issued::Complete(request, res) => {
+            let buffers = match buffers {
+                Some(buffers) => buffers.into_owned(),
+                None => transfer.owned(request.context()),
+            };
+
+            Tried::Stopped(request, res, buffers)
+        }
+    })
 }
 
 fn key_of(request: &Request<Rw>) -> Key {
@@ -155,7 +216,7 @@ fn start_any(
         }
         if dir == Direction::Write && abilities.storage {
             // For a frozen file system it does not wait, either.
-            return match transfer.try_issue(request, abilities.trying(dir))? {
+            return match try_any(request, &transfer, abilities.trying(dir))? {
                 Tried::Complete(request, res) | Tried::Stopped(request, res, _) => {
                     end_at_once(request, res, batch);
                     Ok(())
@@ -172,7 +233,7 @@ fn start_any(
     if !abilities.tries || abilities.direct || in_order {
         return carry(origin, request, transfer, &abilities, None, batch);
     }
-    match transfer.try_issue(request, abilities.trying(dir))? {
+    match try_any(request, &transfer, abilities.trying(dir))? {
         Tried::Complete(request, res) => in_place(Issued::Complete(request, res), batch),
         Tried::Stopped(request, res, buffers) => {
             stopped(origin, request, transfer, (res, buffers), batch)

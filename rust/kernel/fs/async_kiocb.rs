@@ -72,10 +72,7 @@ pub use self::carry::{
 };
 
 mod trying;
-pub use self::trying::{
-    Tried,
-    Trying, //
-};
+pub use self::trying::Trying;
 
 mod shared;
 pub use self::shared::{

@@ -224,12 +224,6 @@ impl Drop for FixedBuffers {
 }
 
 impl FixedRange<'_> {
-    /// Returns the number of bytes.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Makes an iterator over the range. It has a pointer to the segments.
     #[inline]
     pub(crate) fn init_iter(&self, space: &mut IterSpace, dir: Direction) {
@@ -270,7 +264,7 @@ mod tests {
         let (iter, max) = (space.as_mut_ptr(), to.len());
 
         // SAFETY: The iterator was initialised, and there is room for so many bytes.
-        assert_eq!(unsafe { uio::len(iter) }, range.len());
+        assert_eq!(unsafe { uio::len(iter) }, range.len);
         // SAFETY: The iterator was initialised, and there is room for `max` bytes.
         unsafe { bindings::_copy_from_iter(to.as_mut_ptr().cast(), max, iter) }
     }

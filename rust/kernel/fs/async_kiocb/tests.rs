@@ -26,6 +26,10 @@ mod cases {
             Arc, //
         },
         uaccess::UserPtr,
+        uio::{
+            BufferSpace,
+            ImportedBuffers, //
+        },
     };
 
     enum Ops {}
@@ -223,28 +227,55 @@ mod cases {
         Ok(())
     }
 
+    /// What has become of a read that was tried.
+    #[derive(Debug, PartialEq)]
+    enum Tried {
+        /// It has done all.
+        Complete,
+        /// It has done so much, and these are its buffers.
+        Stopped(isize, KVec<(usize, usize)>),
+        Queued,
+    }
+
+    impl Setup {
+        fn tried(&self, buffers: Buffers) -> Result<Tried> {
+            let mut space = BufferSpace::uninit();
+            let mut buffers = ImportedBuffers::new(&mut space, Read, buffers)?;
+            let trying = Trying::new(Read, false, false);
+
+            Ok(
+                match AsyncKiocb::try_issue(self.op()?, trying, &mut buffers)? {
+                    Issued::Complete(_, res) if res == buffers.len() as isize => Tried::Complete,
+                    Issued::Complete(_, res) => {
+                        let mut found = KVec::new();
+
+                        buffers.into_owned()?.each(0, |addr, len| {
+                            let _ = found.push((addr.as_const_ptr() as usize, len), GFP_KERNEL);
+                            len as isize
+                        });
+                        Tried::Stopped(res, found)
+                    }
+                    Issued::Queued(_) => Tried::Queued,
+                },
+            )
+        }
+    }
+
     #[test]
     fn tried() -> Result {
         let setup = Setup::new(ScriptedFile::new())?;
-        let trying = Trying::new(Read, false, false);
-        let op = || setup.op();
+        let addr = setup.memory.at(0).as_const_ptr() as usize;
 
-        assert!(matches!(
-            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
-            Ok(Tried::Complete(_, 8))
-        ));
+        assert_eq!(setup.tried(setup.buffer(8)), Ok(Tried::Complete));
         setup.file.hold(false);
-        assert!(matches!(
-            AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8)),
-            Ok(Tried::Queued(_))
-        ));
+        assert_eq!(setup.tried(setup.buffer(8)), Ok(Tried::Queued));
         assert!(setup.file.end(3));
         assert_eq!(setup.log(), (1, 3));
         for res in [0, 7, EAGAIN.to_errno() as isize] {
             setup.file.set_rw(res);
-            match AsyncKiocb::try_issue(op()?, Read, trying, setup.buffer(8))? {
-                Tried::Stopped(_, found, Ok(buffers)) => {
-                    assert_eq!((found, buffers.len()), (res, 8));
+            match setup.tried(setup.buffer(8))? {
+                Tried::Stopped(found, buffers) => {
+                    assert_eq!((found, &buffers[..]), (res, &[(addr, 8)][..]));
                 }
                 _ => return Err(EINVAL),
             }
@@ -258,32 +289,23 @@ mod cases {
         let setup = Setup::new(ScriptedFile::new())?;
         let memory = &setup.memory;
         let array = [
-            memory.at(0).as_const_ptr() as usize,
-            32,
+            (memory.at(0).as_const_ptr() as usize, 32),
             // There the attempt ends.
-            memory.at(memory.len()).as_const_ptr() as usize,
-            8,
+            (memory.at(memory.len()).as_const_ptr() as usize, 8),
         ];
-        let buffers = Buffers::Vector {
+        let [(first, len), (second, rest)] = array;
+
+        memory.write(0, &[first, len, second, rest])?;
+        let tried = setup.tried(Buffers::Vector {
             addr: memory.at(0),
             count: 2,
             compat: false,
-        };
-
-        memory.write(0, &array)?;
-        let tried =
-            AsyncKiocb::try_issue(setup.op()?, Read, Trying::new(Read, false, false), buffers)?;
-        let Tried::Stopped(_, 32, Ok(buffers)) = tried else {
+        })?;
+        let Tried::Stopped(32, found) = tried else {
             return Err(EINVAL);
         };
-        let mut found = KVec::new();
 
         assert_eq!(memory.read::<[usize; 4]>(0)?, [0; 4]);
-        buffers.each(0, |addr, len| {
-            let _ = found.push(addr.as_const_ptr() as usize, GFP_KERNEL);
-            let _ = found.push(len, GFP_KERNEL);
-            len as isize
-        });
         assert_eq!(found[..], array);
         Ok(())
     }

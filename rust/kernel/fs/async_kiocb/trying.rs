@@ -12,24 +12,17 @@ use super::{
     AsyncKiocb,
     AsyncRw,
     HasFixedBuffers,
-    Issued,
-    Submitted, //
+    Issued, //
 };
 use crate::{
     bindings,
     prelude::*,
-    slab::{
-        Cached,
-        UniqueSlabArc, //
-    },
+    slab::UniqueSlabArc,
     uaccess::UserPtr,
     uio::{
-        Buffers,
         Direction,
-        FastArray,
-        IterSpace,
-        OwnedBuffers,
-        UserIter, //
+        ImportedBuffers,
+        IterSpace, //
     },
 };
 
@@ -50,18 +43,6 @@ impl Trying {
             bindings::IOCB_NOWAIT
         })
     }
-}
-
-/// What has become of a read or write that was tried.
-pub enum Tried<T: Cached> {
-    /// It has ended, and has done all that it was asked for.
-    Complete(UniqueSlabArc<T>, isize),
-    /// It has ended as well, but with fewer bytes, or a negative errno. These are its buffers, as
-    /// they were when it was tried: of an array of them the process may have changed every word
-    /// since. There may have been no memory to keep that.
-    Stopped(UniqueSlabArc<T>, isize, Result<OwnedBuffers>),
-    /// It ends later, see [`Issued::Queued`].
-    Queued(Submitted<T>),
 }
 
 impl AsyncKiocb {
@@ -118,6 +99,7 @@ impl AsyncKiocb {
     /// # Safety
     ///
     /// `kiocb` must be valid, with a valid file.
+    #[inline(always)]
     pub(super) unsafe fn try_start(kiocb: *mut bindings::kiocb, dir: Direction) -> bool {
         // SAFETY: The caller guarantees that it is valid, and so is its file.
         let holds_off = dir == Direction::Write && unsafe { Self::is_regular(kiocb) };
@@ -130,34 +112,23 @@ impl AsyncKiocb {
     /// is `EAGAIN` if it would have to, for a file system that is frozen above all. `trying` is
     /// that of this operation.
     ///
+    /// If the operation ends at once with fewer bytes than the buffers have, or with an error, they
+    /// can be kept for what is left.
+    ///
     /// # Errors
     ///
-    /// Those of [`issue()`](Self::issue) that have nothing to do with the file.
+    /// Those of [`issue()`](Self::issue) that have nothing to do with the file or the buffers.
     #[inline(always)]
     pub fn try_issue<T: AsyncRw>(
         this: UniqueSlabArc<T>,
-        dir: Direction,
         trying: Trying,
-        buffers: Buffers,
-    ) -> Result<Tried<T>> {
-        let mut fast = FastArray::uninit();
-        let mut space = IterSpace::uninit();
-        let mut iter = UserIter::import(&mut space, dir, buffers, &mut fast)?;
-        let len = iter.len();
-        // SAFETY: `iter` was imported; what it refers to lives until the end of this function, and
-        // so beyond the call.
-        let issued = unsafe { Self::try_call(this, dir, trying, iter.as_raw(), len) }?;
+        buffers: &mut ImportedBuffers<'_>,
+    ) -> Result<Issued<T>> {
+        let (dir, len) = (buffers.dir(), buffers.len());
 
-        // Not by a closure, which would have all of this put into memory each time.
-        Ok(match issued {
-            Issued::Queued(submitted) => Tried::Queued(submitted),
-            Issued::Complete(op, res) if res >= len as isize => Tried::Complete(op, res),
-            Issued::Complete(op, res) => {
-                // SAFETY: It was imported of these, and had so many bytes. The file has ended the
-                // operation, and does not use it any longer.
-                Tried::Stopped(op, res, unsafe { iter.into_owned(dir, buffers, len) })
-            }
-        })
+        // SAFETY: The iterator was imported; it and what it refers to are borrowed by or belong to
+        // `buffers`, and so live beyond the call.
+        unsafe { Self::try_call(this, dir, trying, buffers.as_raw(), len) }
     }
 
     /// The same for a part of a pinned buffer, as
@@ -170,7 +141,7 @@ impl AsyncKiocb {
         index: usize,
         addr: UserPtr,
         len: usize,
-    ) -> Result<Tried<T>> {
+    ) -> Result<Issued<T>> {
         let mut space = IterSpace::uninit();
         let me = Self::of(&*this);
 
@@ -180,25 +151,11 @@ impl AsyncKiocb {
             .init_iter(&mut space, dir);
         if !me.is_aligned(addr, len) {
             me.verify_area(dir, len)?;
-            let res = EINVAL.to_errno() as isize;
-
-            return Ok(Tried::Stopped(
-                this,
-                res,
-                Ok(OwnedBuffers::fixed(index, addr, len)),
-            ));
+            return Ok(Issued::Complete(this, EINVAL.to_errno() as isize));
         }
         // SAFETY: The iterator was initialised, and lives until the end of this function. Its
         // segments are borrowed from the operation, which stays until it is complete.
-        let issued = unsafe { Self::try_call(this, dir, trying, space.as_mut_ptr(), len) }?;
-
-        Ok(match issued {
-            Issued::Queued(submitted) => Tried::Queued(submitted),
-            Issued::Complete(op, res) if res >= len as isize => Tried::Complete(op, res),
-            Issued::Complete(op, res) => {
-                Tried::Stopped(op, res, Ok(OwnedBuffers::fixed(index, addr, len)))
-            }
-        })
+        unsafe { Self::try_call(this, dir, trying, space.as_mut_ptr(), len) }
     }
 
     /// Calls the file, which is asked not to wait, with an iterator of `len` bytes.
