@@ -645,6 +645,10 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  * error: ENOMEM, no memory for an array of buffers, a path or credentials
  *   evidence: fault fault_injection
  *
+ * error: EINTR, the caller was killed
+ *   desc: In a threaded context, while the process was given a thread.
+ *   evidence: killed threads_life.of_process
+ *
  * error: ENOTBLK, the kernel has no block layer
  *   desc: With IOCB_FLAG_IOPRIO.
  *   evidence: config CONFIG_BLOCK=n
