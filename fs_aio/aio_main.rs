@@ -6,7 +6,9 @@
 //!
 //! * [`syscall`]: the entries, which know user pointers;
 //! * [`submit`], [`events`], [`cancel`]: what the calls do;
+//! * [`kind`], [`extension`]: the kinds of contexts, and what those of `io_setup2(2)` have;
 //! * [`ops`]: the operations;
+//! * [`carried`], [`workers`], [`polled`]: those that threads carry on, and those that are polled;
 //! * [`batch`], [`request`], [`flushes`], [`context`], [`table`]: what is in flight, and in what;
 //! * [`ring`], [`ring_file`], [`slots`], [`limits`]: where completions go, and what may be used;
 //! * [`stats`], [`trace`], [`observe`]: what is counted and told of all that, and `/proc/PID/aio`.

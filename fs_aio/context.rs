@@ -13,8 +13,10 @@
 //! | inode of the ring: its pages may be migrated | spinlock | process |
 //! | `mm->ioctx_lock`: changes of the table | spinlock | process |
 //! | [`Context::registration`] | spinlock | process |
+//! | the pools that a threaded context uses, in [`Threads`] | spinlock | process |
 //! | [`Context::cancel`] | spinlock, interrupts off | any |
 //! | the wait queue of a file that is polled | spinlock, C's | any |
+//! | a pool's lists; a [carried](crate::carried) one's thread | spinlock, interrupts off | any |
 //! | [`ALL`]: a context is created, freed, or gives memory back | spinlock | process |
 //! | producer of the ring: events are put in | spinlock, interrupts off | any |
 //! | [`Context::waiters`] | spinlock, interrupts off | any |
@@ -231,7 +233,6 @@ impl Context {
         let group = GroupCharge::new(nr_events)?;
         let features = wanted.features();
         let extension = wanted.build(mm, size)?;
-
         let slots = Slots::new(size.capacity(), cpus)?;
         let locked = limits::charge_pages(&mm, size.nr_pages())?;
         let ring = NewRing::<Table>::new(size)?;
@@ -251,7 +252,6 @@ impl Context {
         })?;
         // Now it can be found.
         user.ring.set_id(user.index() as u32);
-
         trace::setup(user.user_id(), nr_events, size.capacity(), user.flags());
         Ok(user)
     }
