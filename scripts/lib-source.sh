@@ -32,9 +32,11 @@ list_sources()
 	done
 }
 
+# With a version that is a backport, the suite of those is a source as well: the package
+# may come from there although that is none of the machine's sources.
 source_lists()
 {
-	local apt=$cache/apt
+	local apt=$cache/apt site codename
 	# Fetched once in a run, and only if something is missing.
 	if [ -d "$apt" ]; then return; fi
 	mkdir -p "$apt"
@@ -48,6 +50,11 @@ source_lists()
 		echo "apt has no source of Debian packages"
 		return 1
 	fi
+	if [[ ${1:-} == *~bpo* ]]; then
+		site=$(debian_site)
+		codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+		source_line deb-src "$site" "$codename-backports" >>"$apt/sources.list"
+	fi
 	source_apt update
 }
 
@@ -58,7 +65,7 @@ source_lists()
 fetch_source()
 {
 	local name=$1 dir=$2 version
-	source_lists
+	source_lists "${3:-}"
 	for version in ${3:-} $(source_versions "$name"); do
 		rm -rf "$dir"
 		mkdir -p "$dir"
@@ -66,5 +73,31 @@ fetch_source()
 	done
 	rm -rf "$dir"
 	echo "no source of $name can be had"
+	return 1
+}
+
+# The upstream source of a package of this version, as an archive in DIR. The mirror may
+# have that, and no longer the files of the Debian revision.
+#
+#   fetch_upstream NAME DIR VERSION: prints the name of the archive.
+fetch_upstream()
+{
+	local name=$1 dir=$2 wanted=$3 version file
+	local upstream=${wanted#*:}
+	upstream=${upstream%-*}
+	source_lists "$wanted" >&2 || return
+	for version in "$wanted" $(source_versions "$name"); do
+		if [[ $version != *"$upstream"-* ]]; then continue; fi
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		(cd "$dir" && source_apt --download-only source "$name=$version") >&2 || true
+		file=$(compgen -G "$dir/${name}_$upstream.orig.tar.*[a-z0-9]" | grep -v '\.asc$' | head -n 1) || true
+		if [ -n "$file" ]; then
+			echo "$file"
+			return
+		fi
+	done
+	rm -rf "$dir"
+	echo "no source of $name $upstream can be had" >&2
 	return 1
 }
