@@ -109,15 +109,24 @@ pub(crate) fn start_other<O: Observer>(
     name: AnyName,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let request = batch.prepare(iocb, name)?;
+    // By itself, so that what is gathered for it need not go through memory.
+    if iocb.opcode() == opcode::POLL {
+        let prepared = batch.prepare(iocb, name)?;
+
+        if O::THERE {
+            O::prepared(&prepared, iocb);
+        }
+        return poll::start::<O>(prepared, iocb, batch);
+    }
+
+    let prepared = batch.prepare(iocb, name)?;
 
     if O::THERE {
-        O::prepared(&request, iocb);
+        O::prepared(&prepared, iocb);
     }
     match iocb.opcode() {
-        opcode::FSYNC => fsync::start::<O>(request, iocb, fsync::What::All, batch),
-        opcode::FDSYNC => fsync::start::<O>(request, iocb, fsync::What::Data, batch),
-        opcode::POLL => poll::start::<O>(request, iocb, batch),
+        opcode::FSYNC => fsync::start::<O>(prepared, iocb, fsync::What::All, batch),
+        opcode::FDSYNC => fsync::start::<O>(prepared, iocb, fsync::What::Data, batch),
         // That there is no such operation is the last thing to be found out.
         _ => Err(EINVAL),
     }
