@@ -1175,6 +1175,18 @@ static unsigned int kernel_threads(void)
  */
 #define PIPE_READERS	10
 
+/* Threads that an earlier case needed leave when they have waited for some seconds. */
+static void wait_until_they_left(void)
+{
+	struct timespec ts = { 0, 100000000 };
+	int i;
+
+	for (i = 0; i < 200 && kernel_threads(); i++)
+		nanosleep(&ts, NULL);
+	if (kernel_threads())
+		fail("the threads of an earlier case do not leave");
+}
+
 static void run_pipes(const struct bench *b, unsigned int qd)
 {
 	static const unsigned int counts[] = { 1000, 4000 };
@@ -1190,6 +1202,7 @@ static void run_pipes(const struct bench *b, unsigned int qd)
 			fail("pipe: %s", strerror(errno));
 	for (c = 0; c < ARRAY_SIZE(counts); c++) {
 		n = counts[c];
+		wait_until_they_left();
 		switch_threads(true);
 		ret = io_setup(n, &ctx);
 		switch_threads(false);
