@@ -37,7 +37,8 @@ void aio_exit_thread(void)
  *   id of the context, in *ctxp. The ring has 2 * max(nr_events, 4 * C) + 2 places
  *   at least, with C the number of possible CPUs, and as many as fill its last page.
  *   A context belongs to the address space: all threads may use it, a child of
- *   fork() has none of its parent's, and execve() ends all.
+ *   fork() has none of its parent's, and execve() leaves all behind: they end with
+ *   the last process that uses the address space.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -150,7 +151,8 @@ void aio_exit_thread(void)
  *   from: none
  *   to: live
  *   condition: success
- *   desc: Until io_destroy(), execve() or the end of the process.
+ *   desc: Until io_destroy(), or until the last process that uses the address space
+ *     ends or calls execve().
  *
  * capability: CAP_IPC_LOCK
  *   type: KAPI_CAP_BYPASS_CHECK
@@ -286,7 +288,8 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
  *
  * error: EAGAIN, RLIMIT_MEMLOCK would be exceeded
  *   desc: By what is pinned, whatever fs.aio-memlock says, and the caller has no
- *     CAP_IPC_LOCK. Or a page is pinned too often.
+ *     CAP_IPC_LOCK. Or, with fs.aio-memlock 1, by the ring as well, as for io_setup().
+ *     Or a page is pinned too often.
  *   evidence: setup2.locked_memory
  *   evidence: setup2.locked_memory_whatever_the_sysctl_says
  *
@@ -340,7 +343,8 @@ SYSCALL_DEFINE2(io_setup, unsigned int, nr_events, aio_context_t __user *, ctxp)
  *   from: none
  *   to: live
  *   condition: success
- *   desc: Until io_destroy(), execve() or the end of the process.
+ *   desc: Until io_destroy(), or until the last process that uses the address space
+ *     ends or calls execve().
  *
  * capability: CAP_IPC_LOCK
  *   type: KAPI_CAP_BYPASS_CHECK
@@ -463,7 +467,8 @@ SYSCALL_DEFINE4(io_setup2, u32, nr_events, u32, flags,
  *
  * examples: syscall(SYS_io_destroy, ctx);
  *
- * notes: The end of the process and execve() do the same for each context.
+ * notes: The end of the last process that uses the address space, or its execve(), does
+ *   the same for each context.
  */
 SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
 {
@@ -484,7 +489,8 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   POLL (5), PREADV (7) and PWRITEV (8); IOCB_CMD_NOOP (6) is not implemented. On
  *   threaded contexts, which only the implementation in Rust has, there are OPENAT (9),
  *   UNLINKAT (10), READAHEAD (12) and RENAMEAT (13) as well, and a read or write that
- *   would have to wait goes on when the call has returned.
+ *   would have to wait goes on when the call has returned, unless a limit keeps the
+ *   process from being given a thread.
  *
  * context-flags: KAPI_CTX_PROCESS | KAPI_CTX_SLEEPABLE
  *
@@ -539,15 +545,18 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   evidence: submit_rw.unknown_opcode
  *
  * error: EINVAL, the file has no such operation
- *   desc: It has no read_iter(), write_iter() or fsync(); or, for a poll, it is not
- *     ready and has no wait queue, or more than one.
+ *   desc: It has no read_iter(), write_iter() or fsync(), and, in a threaded context, no
+ *     read() or write() either; or, for a poll, it is not ready and has no wait queue,
+ *     or more than one.
  *   evidence: submit_rw.file_without_iter
  *   evidence: fsync.file_without_fsync
  *   evidence: poll.two_wait_queues
  *
  * error: EINVAL, a field that the opcode does not have is not zero
  *   desc: For a flush aio_buf, aio_offset, aio_nbytes and aio_rw_flags; for a poll the
- *     last three, and aio_buf, which has the events, is no larger than 16 bits.
+ *     last three, and aio_buf, which has the events, is no larger than 16 bits. For
+ *     OPENAT aio_nbytes and aio_rw_flags; for UNLINKAT aio_offset, too; for RENAMEAT
+ *     aio_offset and aio_rw_flags; for READAHEAD aio_buf and aio_rw_flags.
  *   evidence: fsync.fields_must_be_zero
  *   evidence: poll.arguments
  *
@@ -564,10 +573,10 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   evidence: paths.rename_info
  *
  * error: EINVAL, the file can't be read ahead
- *   desc: It is no regular file and no block device.
+ *   desc: It is no regular file and no block device, or has no page cache of its own.
  *   evidence: paths.refused
  *
- * error: EFAULT, a path can't be read
+ * error: EFAULT, a path or a struct renameat_info can't be read
  *   evidence: paths.names
  *
  * error: ENOENT, a path is empty
@@ -581,7 +590,8 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   evidence: submit_rw.bad_vectors
  *
  * error: EINVAL, aio_offset is negative
- *   desc: Or the sum of offset and length is.
+ *   desc: Or the sum of offset and length is, of which no more than MAX_RW_COUNT (INT_MAX
+ *     rounded down to a page) counts: longer reads and writes are cut, not refused.
  *   evidence: submit_rw.bad_offset
  *
  * error: EINVAL, aio_resfd is not an eventfd
@@ -611,15 +621,17 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *
  * error: EBADF, no such file, or not open for this
  *   desc: aio_fildes is not open or is O_PATH, aio_resfd is not open, or the file is
- *     not open for reading or for writing. A flush needs neither.
+ *     not open for reading or for writing. A flush needs neither. Not for operations on
+ *     paths: there it is told by res of the event.
  *   evidence: submit_rw.bad_descriptor
  *   evidence: submit_rw.open_mode
  *   evidence: submit_rw.resfd_bad
  *
  * error: EAGAIN, no room for the event, or no memory for the request
  *   desc: As many operations are in flight, or events not taken, as fit. In a threaded
- *     context also, if only a thread can do it, and none can be made; with
- *     IOCTX_FLAG_IOPOLL, if the device has no room.
+ *     context also, if only a thread can do it, or it has to go behind a buffered write,
+ *     and none can be made, or without memory to carry it on; with IOCTX_FLAG_IOPOLL, if
+ *     the device has no room.
  *   evidence: submit_rw.ring_full
  *
  * error: EPERM, a real-time priority without the right to it
@@ -642,7 +654,8 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *     its driver can't.
  *   evidence: iopoll.what_it_is_not_for
  *
- * error: ENOMEM, no memory for an array of buffers, a path or credentials
+ * error: ENOMEM, no memory for an array of buffers, a path, credentials or a queue
+ *   desc: By the implementation in Rust, the queue of the flushes of the process.
  *   evidence: fault fault_injection
  *
  * error: EINTR, the caller was killed
@@ -661,13 +674,15 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   type: KAPI_LOCK_SPINLOCK
  *   acquired: yes
  *   released: yes
- *   desc: With interrupts off, when an event is posted or no free place is known of.
+ *   desc: With interrupts off, when an event is posted or no free place is known of; by
+ *     the implementation in Rust also for memory of requests.
  *
  * lock: cancel list of the context
  *   type: KAPI_LOCK_SPINLOCK
  *   acquired: yes
  *   released: yes
- *   desc: With interrupts off, for polls and for drivers that can cancel.
+ *   desc: With interrupts off, for polls and for drivers that can cancel; by the
+ *     implementation in Rust also for flushes and for what is carried on.
  *
  * signal: any
  *   direction: KAPI_SIGNAL_RECEIVE
@@ -683,8 +698,9 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  * side-effect: KAPI_EFFECT_SCHEDULE
  *   target: operations
  *   reversible: no
- *   desc: Each holds its file, a place of the ring and, with IOCB_FLAG_RESFD, the
- *     eventfd, until it has ended. aio_key of the iocb is set to zero.
+ *   desc: Each holds its file, if it has one, and, with IOCB_FLAG_RESFD, the eventfd until
+ *     it has ended, and a place of the ring until its event has been taken. aio_key of
+ *     the iocb is set to zero, unless that is in pinned memory.
  *
  * state-trans: operation
  *   from: none
@@ -701,7 +717,7 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *
  * constraint: Order of the checks
  *   desc: iocb, reserved fields, memory and place, aio_fildes, aio_resfd, aio_key,
- *     opcode; then those of the opcode.
+ *     opcode; then those of the opcode. Not aio_fildes for operations on paths.
  *   evidence: submit_rw.order_of_checks
  *
  * constraint: Capacity
@@ -726,8 +742,10 @@ SYSCALL_DEFINE1(io_destroy, aio_context_t, ctx)
  *   is not mapped, a full disk, EAGAIN for RWF_NOWAIT. A security module or a
  *   listener for file access may refuse a read or write with an error of its own, and
  *   a file that allows negative offsets with EOVERFLOW; none of 7.3 that does has
- *   read_iter() or write_iter().
- *   Reads and writes of disks can't be cancelled, except in threaded contexts.
+ *   read_iter() or write_iter(). In threaded contexts, where a file that has only read()
+ *   or write() does, all of this, and a negative aio_offset, is told by res of the event.
+ *   Reads and writes that a disk has been given can't be stopped; io_cancel() refuses
+ *   them, or, in threaded contexts, may say EINPROGRESS for them.
  */
 SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
 		struct iocb __user * __user *, iocbpp)
@@ -763,8 +781,10 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   flags: KAPI_PARAM_IN | KAPI_PARAM_USER
  *   size: sizeof(struct iocb)
  *   constraint-type: KAPI_CONSTRAINT_USER_PTR
- *   constraint: Only the address and aio_key, which must be zero, matter. aio_key is
- *     read before the context is looked up, so this call may sleep for a fault.
+ *   constraint: Only the address and aio_key, which must be zero, matter. That aio_key
+ *     can't be read or is not zero counts before a missing context, so this call may
+ *     sleep for a fault. With IOCTX_FLAG_USERIOCB it is an index, and aio_key is not
+ *     read.
  *   evidence: cancel.iocb_may_change
  *
  * param: result
@@ -811,8 +831,9 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   type: KAPI_LOCK_SPINLOCK
  *   acquired: yes
  *   released: yes
- *   desc: With interrupts off. The cancel function of the driver is called with it,
- *     and may complete the operation.
+ *   desc: With interrupts off. The cancel function of the driver is called with it. With
+ *     the implementation in Rust it may complete the operation itself; with that in C
+ *     this would wait for the lock for ever.
  *
  * signal: any
  *   direction: KAPI_SIGNAL_RECEIVE
@@ -832,8 +853,10 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  *   from: in flight
  *   to: being cancelled
  *   condition: EINPROGRESS
- *   desc: res of the event is 0 for a poll, -EINTR for a flush, or what the driver
- *     says. In a threaded context it is -EINTR, or what was done before.
+ *   desc: res of the event is 0 for a poll, or the events, if the file became ready at
+ *     the same time; -EINTR for a flush; or what the driver says. Of what is carried on
+ *     in a threaded context it is -EINTR, what was done before, or the whole result, if
+ *     it could not be stopped: what a disk has been given is not taken back.
  *
  * constraint: One event
  *   desc: An operation that was cancelled has one event, like any other.
@@ -844,7 +867,7 @@ SYSCALL_DEFINE3(io_submit, aio_context_t, ctx_id, long, nr,
  * examples: if (syscall(SYS_io_cancel, ctx, &iocb, NULL) && errno == EINPROGRESS)
  *           puts("its event will come");
  *
- * notes: A driver may refuse; then its error is returned. Before Linux 3.11 the event
+ * notes: A driver may refuse; then its error is returned. Before Linux 3.12 the event
  *   was stored in *result, and zero returned.
  */
 SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
@@ -930,11 +953,14 @@ SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
  *   evidence: setup_destroy.destroy_wakes_readers
  *
  * error: EFAULT, events can't be written
- *   desc: And none was stored before. They stay in the ring.
+ *   desc: And none was taken by an earlier look at the ring. All stay in the ring, though
+ *     some may have been written to the array.
  *   evidence: getevents.array_faults
  *
  * error: EINTR, a signal is pending and no event was stored
- *   desc: With a timeout of zero, too. Not restarted, with SA_RESTART neither.
+ *   desc: With a timeout of zero, too. Not restarted, with SA_RESTART neither. Also if
+ *     the task is stopped, traced or frozen, or has other work to do that counts as a
+ *     signal.
  *   evidence: getevents.signal
  *
  * error: ENOSYS, the kernel was built without CONFIG_AIO
@@ -989,9 +1015,10 @@ SYSCALL_DEFINE3(io_cancel, aio_context_t, ctx_id, struct iocb __user *, iocb,
  *   long n = syscall(SYS_io_getevents, ctx, 1, 32, events, &second);
  *
  * notes: A program may take events out of the ring itself, see aio(7); not with
- *   IOCTX_FLAG_IOPOLL, where this call asks the device for completions. With the
- *   implementation in C, a caller whose min_nr is larger than the number of operations
- *   that can be in flight may sleep although the ring is full.
+ *   IOCTX_FLAG_IOPOLL, where this call asks the device for completions. A caller whose
+ *   min_nr is larger than the number of operations that can be in flight may sleep
+ *   although the ring is full: with the implementation in Rust until io_submit() is
+ *   refused for that, with that in C until something else ends the wait.
  */
 SYSCALL_DEFINE5(io_getevents, aio_context_t, ctx_id,
 		long, min_nr,
@@ -1108,11 +1135,13 @@ SYSCALL_DEFINE5(io_getevents_time32, __u32, ctx_id,
  *   evidence: pgetevents.destroy_wakes
  *
  * error: EFAULT, events can't be written
- *   desc: And none was stored before. They stay in the ring.
+ *   desc: And none was taken by an earlier look at the ring. All stay in the ring, though
+ *     some may have been written to the array.
  *   evidence: pgetevents.numbers_and_memory
  *
  * error: EINTR, a signal that the mask lets through was handled
- *   desc: And no event had been stored. Without a handler the call is restarted.
+ *   desc: And no event had been stored. Without a handler the call is restarted, and the
+ *     time begins anew.
  *   evidence: pgetevents.signal_while_waiting
  *
  * error: ENOSYS, the kernel was built without CONFIG_AIO
