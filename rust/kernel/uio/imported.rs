@@ -63,8 +63,9 @@ impl<'a> ImportedBuffers<'a> {
     /// fn keep(addr: UserPtr, len: usize) -> Result<OwnedBuffers> {
     ///     let mut space = BufferSpace::uninit();
     ///     let one = Buffers::One { addr, len };
+    ///     let buffers = ImportedBuffers::new(&mut space, Direction::Read, one)?;
     ///
-    ///     ImportedBuffers::new(&mut space, Direction::Read, one)?.into_owned()
+    ///     buffers.into_owned()
     /// }
     ///
     /// assert_eq!(keep(UserPtr::from_addr(1 << 20), 10)?.len(), 10);
