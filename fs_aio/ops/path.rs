@@ -405,7 +405,10 @@ mod tests {
             assert_eq!(open.1, [CWD as usize, path as usize, 0x8000_0041, 0o644]);
             assert_eq!(unlink.1, [5, path as usize, 0, 0]);
         }
-        memory.write(INFO, &[-1, path as i64, i64::from(CWD as i32), path as i64, 0])?;
+        memory.write(
+            INFO,
+            &[-1, path as i64, i64::from(CWD as i32), path as i64, 0],
+        )?;
 
         let iocb = Iocb::new(opcode::RENAMEAT, 0, addr(&memory, INFO), 40, 0);
         let (call, args) = PathJob::copy_in(&iocb, false)?.call();
