@@ -6,9 +6,13 @@ use crate::{
     batch::Batch,
     kind::{
         AnyName,
+        IocbName,
         Kind, //
     },
-    request::Request,
+    request::{
+        Prepared,
+        Request, //
+    },
     trace::Observer, //
 };
 use core::mem::ManuallyDrop;
@@ -94,12 +98,28 @@ pub(crate) fn start<K: Kind>(
         }
     };
 
+    let prepared = prepare::<K::Observer>(iocb, name, batch)?;
+
+    kind.start_rw::<K::Observer>(prepared, iocb, name, (dir, shape), batch)
+}
+
+/// Gathers what an operation needs that has a file, of which `O` is told.
+///
+/// # Errors
+///
+/// Those of [`Batch::prepare()`].
+#[inline(always)]
+fn prepare<O: Observer>(
+    iocb: &Iocb,
+    name: impl IocbName,
+    batch: &mut Batch<'_>,
+) -> Result<Prepared> {
     let prepared = batch.prepare(iocb, name)?;
 
-    if K::Observer::THERE {
-        K::Observer::prepared(&prepared, iocb);
+    if O::THERE {
+        O::prepared(&prepared, iocb);
     }
-    kind.start_rw::<K::Observer>(prepared, iocb, name, (dir, shape), batch)
+    Ok(prepared)
 }
 
 /// Starts an operation that is no read or write.
@@ -111,19 +131,13 @@ pub(crate) fn start_other<O: Observer>(
 ) -> Result {
     // By itself, so that what is gathered for it need not go through memory.
     if iocb.opcode() == opcode::POLL {
-        let prepared = batch.prepare(iocb, name)?;
+        let prepared = prepare::<O>(iocb, name, batch)?;
 
-        if O::THERE {
-            O::prepared(&prepared, iocb);
-        }
         return poll::start::<O>(prepared, iocb, batch);
     }
 
-    let prepared = batch.prepare(iocb, name)?;
+    let prepared = prepare::<O>(iocb, name, batch)?;
 
-    if O::THERE {
-        O::prepared(&prepared, iocb);
-    }
     match iocb.opcode() {
         opcode::FSYNC => fsync::start::<O>(prepared, iocb, fsync::What::All, batch),
         opcode::FDSYNC => fsync::start::<O>(prepared, iocb, fsync::What::Data, batch),

@@ -115,9 +115,9 @@ fn submit_to_extended(
     let submit = || match extension.threads() {
         None => submit_extended(extension, extension, context, nr, iocbs, abi),
         Some(threads) if extension.has_array() => {
-            submit_threaded_array(extension, threads, context, nr, iocbs, abi)
+            submit_threaded::<true>(extension, threads, context, nr, iocbs, abi)
         }
-        Some(threads) => submit_threaded(extension, threads, context, nr, iocbs, abi),
+        Some(threads) => submit_threaded::<false>(extension, threads, context, nr, iocbs, abi),
     };
 
     if nr > PLUG_THRESHOLD {
@@ -127,9 +127,9 @@ fn submit_to_extended(
     }
 }
 
-/// Submits to a threaded context.
+/// Submits to a threaded context, which has an array of iocbs, or not.
 #[inline(never)]
-fn submit_threaded(
+fn submit_threaded<const ARRAY: bool>(
     extension: &Extension,
     threads: &Threads,
     context: &StagedUser<Context>,
@@ -138,23 +138,7 @@ fn submit_threaded(
     abi: Abi,
 ) -> Result<usize> {
     let submission = Submission::new();
-    let kind = Threaded::<false>::new(extension, threads, &submission);
-
-    submit_batch(kind, context, nr, iocbs, abi)
-}
-
-/// Submits to one that has an array of iocbs.
-#[inline(never)]
-fn submit_threaded_array(
-    extension: &Extension,
-    threads: &Threads,
-    context: &StagedUser<Context>,
-    nr: usize,
-    iocbs: UserPtr,
-    abi: Abi,
-) -> Result<usize> {
-    let submission = Submission::new();
-    let kind = Threaded::<true>::new(extension, threads, &submission);
+    let kind = Threaded::<ARRAY>::new(extension, threads, &submission);
 
     submit_batch(kind, context, nr, iocbs, abi)
 }
