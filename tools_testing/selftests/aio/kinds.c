@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Contexts of different kinds against each other, in the same kernel: a random
- * sequence of calls runs on a plain context and on one of each kind of io_setup2(),
- * and what a program can see of it must be the same: which requests are taken, with
- * what error others are refused, what is in their events, the bytes in buffers and
- * files, in which order events come where that is promised, and what eventfds have
+ * sequence of calls runs on a plain context and on one of each kind of io_setup2(), and
+ * on threaded ones, and what a program can see of it must be the same: which requests are
+ * taken, with what error others are refused, what is in their events, the bytes in buffers
+ * and files, in which order events come where that is promised, and what eventfds have
  * counted.
  *
  * Where a kind differs by rule, the rule is in the table below. What a rule refuses must
@@ -18,7 +18,7 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 #include "../kselftest_harness.h"
-#include "aio_ext_test.h"
+#include "aio_thread_test.h"
 
 #define SLOTS		16
 #define EVENTS		64
@@ -31,6 +31,7 @@
 #define MAX_LOG		512
 #define LIMIT		40			/* s: no request takes so long */
 #define BAD_NAME	(SLOTS + 1000)
+#define THREADED	(1U << 31)		/* not of io_setup2(): by fs.aio-auto-threads */
 
 #define FSYNCS		(1U << IOCB_CMD_FSYNC | 1U << IOCB_CMD_FDSYNC)
 #define VECTORS		(1U << IOCB_CMD_PREADV | 1U << IOCB_CMD_PWRITEV)
@@ -38,7 +39,7 @@
 
 enum file {
 	DISK, DISK_RO, CACHED, MEM, MEM_RO, NULL_DEV, ZERO_DEV, PIPE_R, PIPE_W, SOCK_A, SOCK_B,
-	NEVER, CLOSED, FILES
+	ONLY_READ, NEVER, CLOSED, FILES
 };
 
 /* One thing that is wrong with a request, at most. */
@@ -66,6 +67,8 @@ struct slot {
 	bool busy, by_hand, waits;
 	/* Not for another request before all are collected, whether this one was taken or not. */
 	bool used;
+	/* A plain context refuses it. */
+	bool extra;
 	unsigned long order;
 };
 
@@ -78,6 +81,9 @@ static const struct kind {
 	{ "USERIOCB, FIXEDBUFS", USERIOCB | FIXEDBUFS },
 	{ "IOPOLL", IOPOLL },
 	{ "all three", USERIOCB | FIXEDBUFS | IOPOLL },
+	{ "threaded", THREADED },
+	{ "threaded, USERIOCB", THREADED | USERIOCB },
+	{ "threaded, USERIOCB, FIXEDBUFS", THREADED | USERIOCB | FIXEDBUFS },
 };
 
 #define KINDS	ARRAY_SIZE(kinds)
@@ -243,9 +249,16 @@ static bool outside(const struct request *r)
 		r->wrong >= BEHIND && r->wrong <= KERNEL;
 }
 
+/* A plain context knows ->read_iter() only. */
+static bool only_read(const struct request *r)
+{
+	return is_opcode(r, RW) && !is_write(r) && r->file == ONLY_READ && r->wrong == NOTHING &&
+		!has(FIXEDBUFS);
+}
+
 /*
  * The first one that applies is what happens. With @by_hand the request is one that
- * a plain context takes.
+ * a plain context takes. With an error of 0 it is taken, though a plain context refuses it.
  */
 static const struct rule {
 	unsigned int flag;
@@ -266,17 +279,20 @@ static const struct rule {
 	  "a file that is not opened with O_DIRECT, or can't be polled" },
 	{ FIXEDBUFS, outside, -EFAULT, true,
 	  "only the buffer of the iocb is pinned" },
+	{ THREADED, only_read, 0, false,
+	  "threaded: files that have only ->read() can be read" },
 };
 
 #define RULES	ARRAY_SIZE(rules)
 
 /* Others, which are in the code: see where they are counted. */
-enum { KEY, CANCEL, ROOM, OTHERS };
+enum { KEY, CANCEL, ROOM, BEFORE_WRITE, OTHERS };
 
 static const char * const other_reasons[OTHERS] = {
 	[KEY]	 = "USERIOCB: aio_key is neither written nor read",
 	[CANCEL] = "IOPOLL: io_cancel() is EINVAL, whatever is in flight",
 	[ROOM]	 = "IOPOLL: EAGAIN while the disk has no room, in place of a wait in io_submit()",
+	[BEFORE_WRITE] = "threaded: a write does not wait for the reads before it",
 };
 
 static unsigned long applied[RULES + OTHERS];
@@ -303,6 +319,9 @@ static unsigned long name_of(const struct request *r)
 /* Whether it has ended when it is submitted, so that events come in the order of requests. */
 static bool is_in_order(const struct request *r)
 {
+	/* Where no thread is needed for it: they are tried at once, and don't block. */
+	if (has(THREADED))
+		return is_opcode(r, RW) && r->file >= NULL_DEV && r->file <= SOCK_B;
 	return is_opcode(r, RW) && r->file >= CACHED;
 }
 
@@ -325,6 +344,12 @@ static void event(const struct io_event *e, bool by_hand, bool ordered)
 	if (!by_hand && !has(USERIOCB) && e->obj != (unsigned long)&iocbs[obj])
 		wrong("obj %llx is not an iocb", (unsigned long long)e->obj);
 	slot->busy = false;
+	if (slot->extra) {
+		if (e->res < 0 || e->data != iocbs[r->slot].aio_data)
+			wrong("slot %u: a file with ->read(): %lld", r->slot, (long long)e->res);
+		run.any_order--;
+		return;
+	}
 	o = &run.log[r->log];
 	o->res = e->res;
 	o->res2 = e->res2;
@@ -455,6 +480,46 @@ static void refused(const struct request *r, long error)
 		run.log[r->log].refused = ret;
 }
 
+/* Taken, and refused by a plain context. */
+static void taken_as_well(const struct request *r, const struct rule *rule)
+{
+	long ret = aio_submit_one(run.plain, &iocbs[r->slot]);
+
+	if (ret >= 0)
+		wrong("slot %u: a plain context has taken it, too", r->slot);
+	applied[rule - rules]++;
+	run.log[r->log].refused = ret;
+	taken(r, false);
+	run.slots[r->slot].extra = true;
+}
+
+static bool is_read_of(const struct request *r, enum file file)
+{
+	return is_opcode(r, RW) && !is_write(r) &&
+		(r->file == file || (file == MEM && r->file == MEM_RO));
+}
+
+/*
+ * How many of them there can be in a call. Those in flight don't touch the same bytes, but
+ * a write to the file in memory may also move its end.
+ */
+static unsigned int together(const struct request *requests, unsigned int nr)
+{
+	bool reads = false;
+	unsigned int i;
+
+	if (!has(THREADED))
+		return nr;
+	for (i = 0; i < SLOTS; i++)
+		reads |= run.slots[i].busy && is_read_of(&run.slots[i].request, MEM);
+	for (i = 0; i < nr; i++) {
+		if (reads && is_write(&requests[i]) && requests[i].file == MEM)
+			break;
+		reads |= is_read_of(&requests[i], MEM);
+	}
+	return i;
+}
+
 static void submit(const struct request *requests, unsigned int nr)
 {
 	unsigned long names[SLOTS];
@@ -464,14 +529,21 @@ static void submit(const struct request *requests, unsigned int nr)
 	for (i = 0; i < nr; i++)
 		names[i] = name_of(&requests[i]);
 	while (at < nr && !run.failed) {
-		ret = aio_submit_indices(run.ctx, nr - at, names + at);
+		unsigned int part = together(requests + at, nr - at);
+
+		if (!part) {
+			applied[RULES + BEFORE_WRITE]++;
+			collect(true);
+			part = together(requests + at, nr - at);
+		}
+		ret = aio_submit_indices(run.ctx, part, names + at);
 		if (ret == -EAGAIN && has(IOPOLL) && run.own) {
 			applied[RULES + ROOM]++;
 			collect(true);
 			continue;
 		}
-		if (ret == 0 || ret > (long)(nr - at)) {
-			wrong("io_submit() of %u returned %ld", nr - at, ret);
+		if (ret == 0 || ret > (long)part) {
+			wrong("io_submit() of %u returned %ld", part, ret);
 			return;
 		}
 		if (ret < 0) {
@@ -481,18 +553,22 @@ static void submit(const struct request *requests, unsigned int nr)
 		for (; ret; ret--, at++) {
 			const struct rule *rule = rule_for(&requests[at]);
 
-			if (rule)
+			if (rule && rule->error)
 				wrong("slot %u was taken, though %s", requests[at].slot,
 				      rule->reason);
 			check_key(&requests[at]);
-			taken(&requests[at], false);
+			if (rule && !rule->error)
+				taken_as_well(&requests[at], rule);
+			else
+				taken(&requests[at], false);
 		}
 	}
 }
 
 static const char *const file_names[FILES] = {
 	"disk", "disk, read-only", "disk, cached", "memory", "memory, read-only", "null", "zero",
-	"pipe", "pipe's other end", "socket", "socket's other end", "eventfd", "closed",
+	"pipe", "pipe's other end", "socket", "socket's other end", "only ->read()", "eventfd",
+	"closed",
 };
 
 /* Where a buffer is that is not, or not all, the iocb's own. */
@@ -529,7 +605,7 @@ static void make(struct request *r, unsigned int slot)
 {
 	static const enum file files[] = {
 		DISK, DISK, DISK, DISK, DISK, DISK_RO, CACHED, MEM, MEM, MEM_RO, NULL_DEV,
-		ZERO_DEV, PIPE_R, PIPE_W, SOCK_A, SOCK_B, CLOSED,
+		ZERO_DEV, PIPE_R, PIPE_W, SOCK_A, SOCK_B, ONLY_READ, CLOSED,
 	};
 	static const unsigned int opcodes[] = {
 		IOCB_CMD_PREAD, IOCB_CMD_PREAD, IOCB_CMD_PREAD, IOCB_CMD_PREAD, IOCB_CMD_PWRITE,
@@ -605,7 +681,11 @@ static void make(struct request *r, unsigned int slot)
 		else if (percent(5) && r->file == MEM)
 			iocb->aio_rw_flags = RWF_APPEND;
 	}
-	if (percent(10)) {
+	if (r->file == ONLY_READ) {
+		/* Which of two errors is found first is not what this is about. */
+		r->wrong = NOTHING;
+		iocb->aio_rw_flags = 0;
+	} else if (percent(10)) {
 		iocb->aio_flags |= IOCB_FLAG_RESFD;
 		iocb->aio_resfd = run.efd;
 	}
@@ -683,6 +763,12 @@ static void step_submit(void)
 	unsigned int wanted = 1 + below(8), nr = 0, first = below(SLOTS), i;
 	struct request requests[SLOTS];
 
+	/* So that a read has to wait for the disk. */
+	if (percent(20)) {
+		if (fdatasync(run.fd[CACHED]) ||
+		    posix_fadvise(run.fd[CACHED], BUFFERED, SLOTS * OWN, POSIX_FADV_DONTNEED))
+			wrong("the page cache: %s", strerror(errno));
+	}
 	for (i = 0; i < SLOTS && nr < wanted; i++) {
 		unsigned int slot = (first + i * 5) % SLOTS;
 
@@ -816,6 +902,9 @@ static void open_files(void)
 		wrong("socket: %s", strerror(errno));
 	run.fd[SOCK_A] = pair[0];
 	run.fd[SOCK_B] = pair[1];
+	run.fd[ONLY_READ] = open("/proc/self/coredump_filter", O_RDONLY);
+	if (run.fd[ONLY_READ] < 0)
+		wrong("/proc/self/coredump_filter: %s", strerror(errno));
 	run.fd[CLOSED] = 999;
 	run.fd[NEVER] = eventfd(0, EFD_NONBLOCK);
 	run.efd = eventfd(0, EFD_NONBLOCK);
@@ -857,6 +946,21 @@ static void log_content(enum file file, off_t offset)
 	o->data = st.st_size;
 }
 
+static bool setup(void)
+{
+	unsigned int flags = run.kind->flags & ~THREADED;
+	bool done;
+
+	if (has(THREADED))
+		aio_write_text(AUTO_THREADS, "1");
+	done = !(flags ? io_setup2(run.nr, flags, has(USERIOCB) ? iocbs : NULL, &run.ctx) :
+			 io_setup(run.nr, &run.ctx));
+	if (has(THREADED))
+		aio_write_text(AUTO_THREADS, "0");
+	return done && !(aio_ring(run.ctx)->compat_features & AIO_RING_COMPAT_THREADED) ==
+			!has(THREADED);
+}
+
 static void run_sequence(unsigned long seed, const struct kind *kind)
 {
 	unsigned int steps, i;
@@ -873,9 +977,7 @@ static void run_sequence(unsigned long seed, const struct kind *kind)
 		aio_prep(&iocbs[i], IOCB_CMD_PREAD, -1, buffer_of(i), OWN, 0);
 	open_files();
 	reset_content();
-	if (kind->flags ? io_setup2(run.nr, kind->flags,
-				    has(USERIOCB) ? iocbs : NULL, &run.ctx) :
-			  io_setup(run.nr, &run.ctx))
+	if (!setup())
 		wrong("no context");
 	if (io_setup(run.nr, &run.plain))
 		wrong("no plain context");
@@ -948,7 +1050,7 @@ FIXTURE_SETUP(kinds)
 	int i;
 
 	NEED_SETUP2();
-	FOR_PLAIN("when something is done is a matter of time");
+	FOR_PLAIN("the threaded kinds are among them");
 	/* So that all that are submitted at once have no room. */
 	if (!aio_poll_disk_make(&disk, 4))
 		SKIP(return, "no null_blk disk that can be polled (needs root and configfs)");
@@ -983,8 +1085,9 @@ TEST_F_TIMEOUT(kinds, sequences, 1700)
 	unsigned long first = 1, last = aio_long() ? 10000 : 50, seed;
 	const char *seeds = getenv("SEEDS");
 	unsigned long outcomes = 0;
+	unsigned int nr_kinds = 0, i;
 	static struct run plain;
-	unsigned int i;
+	bool threads = !access(AUTO_THREADS, W_OK);
 
 	/* What is the same for both word sizes is most of it. */
 	if (!aio_long() && sizeof(long) == 4)
@@ -995,17 +1098,24 @@ TEST_F_TIMEOUT(kinds, sequences, 1700)
 		run_sequence(seed, &kinds[0]);
 		plain = run;
 		outcomes += plain.nr_log;
+		nr_kinds = 1;
 		for (i = 1; i < KINDS; i++) {
+			if (kinds[i].flags & THREADED && !threads)
+				continue;
 			run_sequence(seed, &kinds[i]);
 			compare(&plain);
+			nr_kinds++;
 		}
 	}
 	EXPECT_EQ(0, failures);
 	printf("# %lu sequences with %lu outcomes, on %u kinds of contexts\n",
-	       seed - first, outcomes, (unsigned int)KINDS);
+	       seed - first, outcomes, nr_kinds);
 	for (i = 0; i < RULES + OTHERS; i++) {
-		printf("# %7lu times: %s\n", applied[i],
-		       i < RULES ? rules[i].reason : other_reasons[i - RULES]);
+		const char *reason = i < RULES ? rules[i].reason : other_reasons[i - RULES];
+
+		if (!threads && !strncmp(reason, "threaded:", 9))
+			continue;
+		printf("# %7lu times: %s\n", applied[i], reason);
 		/* A rule that is never met is not tested. */
 		if (last - first >= 40)
 			EXPECT_LT(0, applied[i]);
