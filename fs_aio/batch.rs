@@ -60,8 +60,8 @@ pub(crate) struct Batch<'a> {
     slots: u32,
     /// Memory of requests.
     memory: SlabBatch<Memory, MAX_BATCH>,
-    /// The context was asked for memory.
-    asked: bool,
+    /// The context has no more memory.
+    pool_is_empty: bool,
     /// The last file and its descriptor.
     ///
     /// No longer than the descriptor refers to it and the iocbs do as well: otherwise it would be
@@ -87,7 +87,7 @@ impl<'a> Batch<'a> {
             left: nr,
             slots: 0,
             memory: SlabBatch::new(),
-            asked: false,
+            pool_is_empty: false,
             file: None,
             fd: 0,
             alone: !table_is_shared(),
@@ -157,19 +157,19 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The context is asked for memory once, then the allocator.
+    /// The context is asked for memory until it has none, then the allocator.
     #[inline(never)]
     fn more_memory(&mut self) -> Result<SlabSlot<Memory>> {
-        if !self.asked {
+        if !self.pool_is_empty {
             let (memory, left) = (&mut self.memory, self.left);
 
-            self.asked = true;
             self.context
                 .ring
                 .with_producer(|finished| finished.pool.take_batch(memory, left));
             if let Some(memory) = self.memory.pop() {
                 return Ok(memory);
             }
+            self.pool_is_empty = true;
         }
         // The memory control group is charged once, not each time that the memory is used again.
         SlabSlot::alloc(GFP_KERNEL_ACCOUNT).map_err(|_| EAGAIN)
@@ -295,6 +295,17 @@ impl<'a> Batch<'a> {
         drop(self.memory.push(memory));
     }
 
+    /// Memory was not used: the context may have it.
+    #[cold]
+    #[inline(never)]
+    fn put_memory(&mut self) {
+        let memory = &mut self.memory;
+
+        self.context
+            .ring
+            .with_producer(|finished| finished.pool.put_batch(memory));
+    }
+
     /// An operation has begun, and belongs to somebody else.
     #[inline]
     pub(crate) fn started(&mut self) {
@@ -317,11 +328,7 @@ impl Drop for Batch<'_> {
             self.context.slots.put(self.slots);
         }
         if !self.memory.is_empty() {
-            let memory = &mut self.memory;
-
-            self.context
-                .ring
-                .with_producer(|finished| finished.pool.put_batch(memory));
+            self.put_memory();
         }
     }
 }

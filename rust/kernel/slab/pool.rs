@@ -269,13 +269,21 @@ impl<B: Backing, const N: usize> SlabBatch<B, N> {
         // SAFETY: By the type invariants it was written.
         Some(unsafe { place.assume_init() })
     }
+
+    /// Gives everything back to the slab allocator.
+    #[cold]
+    fn free(&mut self) {
+        while let Some(slot) = self.pop() {
+            drop(slot);
+        }
+    }
 }
 
 impl<B: Backing, const N: usize> Drop for SlabBatch<B, N> {
     #[inline]
     fn drop(&mut self) {
-        while let Some(slot) = self.pop() {
-            drop(slot);
+        if self.len != 0 {
+            self.free();
         }
     }
 }
