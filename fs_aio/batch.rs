@@ -24,6 +24,10 @@ use kernel::{
         },
         trace, //
     },
+    blk_plug::{
+        AllocateAhead,
+        Plug, //
+    },
     eventfd::EventFd,
     fs::{
         current_ioprio,
@@ -76,12 +80,16 @@ pub(crate) struct Batch<'a> {
     pub(crate) ready: bool,
     /// The I/O priority of the task, when it was first asked for.
     ioprio: Option<u16>,
+    /// What the block layer is told of the operations to come, if they are plugged.
+    ahead: Option<AllocateAhead<'a>>,
+    /// With fewer iocbs left it is told.
+    tell_below: usize,
 }
 
 impl<'a> Batch<'a> {
-    /// Begins a submission of `nr` iocbs.
+    /// Begins a submission of `nr` iocbs, whose block requests are held back if there is a plug.
     #[inline]
-    pub(crate) fn new(context: &'a StagedUser<Context>, nr: usize) -> Self {
+    pub(crate) fn new(context: &'a StagedUser<Context>, nr: usize, plug: Option<&'a Plug>) -> Self {
         Self {
             context,
             left: nr,
@@ -94,6 +102,11 @@ impl<'a> Batch<'a> {
             queued: false,
             ready: false,
             ioprio: None,
+            ahead: plug.map(AllocateAhead::new),
+            tell_below: match plug {
+                Some(_) => nr,
+                None => 0,
+            },
         }
     }
 
@@ -311,6 +324,23 @@ impl<'a> Batch<'a> {
     pub(crate) fn started(&mut self) {
         self.queued = true;
         self.left -= 1;
+        if self.left < self.tell_below {
+            self.tell_block_layer();
+        }
+    }
+
+    /// It does better if it knows that there will be more.
+    #[cold]
+    #[inline(never)]
+    fn tell_block_layer(&mut self) {
+        self.tell_below = match &mut self.ahead {
+            // When so many are left, no more, it is told again.
+            Some(ahead) => match ahead.submitted(self.left) {
+                0 => 0,
+                left => left + 1,
+            },
+            None => 0,
+        };
     }
 
     /// An operation has begun: gives up the submitter's reference.
@@ -353,7 +383,15 @@ mod tests {
         let user_iocb = process.write(0, &iocb)?;
 
         process.with_context(|context| {
-            let start = || ops::start(Plain, &iocb, user_iocb, false, &mut Batch::new(context, 1));
+            let start = || {
+                ops::start(
+                    Plain,
+                    &iocb,
+                    user_iocb,
+                    false,
+                    &mut Batch::new(context, 1, None),
+                )
+            };
             let nr_events = context.ring.nr_events() as usize;
             let mut started = 0;
             // Those that are full of events, not of requests: they have all completed.
@@ -386,7 +424,7 @@ mod tests {
         let events = |context: &Context| context.ring.pop(process.memory.at(EVENTS), 100);
 
         process.with_context(|context| {
-            let mut batch = Batch::new(context, 6);
+            let mut batch = Batch::new(context, 6, None);
 
             // Three that complete later, and three that do at once.
             process.file.hold(false);
@@ -426,7 +464,7 @@ mod tests {
         let (fd, other_fd) = (one.open().fd(), other.open().fd());
 
         process.with_context(|context| {
-            let mut batch = Batch::new(context, 8);
+            let mut batch = Batch::new(context, 8, None);
             let is = |file: &LocalFile, which: &ScriptedFile| {
                 core::ptr::eq(file.as_ptr(), which.open().file().as_ptr())
             };

@@ -148,7 +148,7 @@ impl Process {
         let user_iocb = self.write(0, iocb)?;
 
         self.with_context(|context| {
-            let prepared = Batch::new(context, 1).prepare(iocb, user_iocb)?;
+            let prepared = Batch::new(context, 1, None).prepare(iocb, user_iocb)?;
 
             assert_eq!(prepared.obj(), user_iocb.as_const_ptr() as u64);
             Ok(())
@@ -160,7 +160,7 @@ impl Process {
         let user_iocb = self.write(0, iocb)?;
 
         self.with_context(|context| {
-            ops::start(Plain, iocb, user_iocb, false, &mut Batch::new(context, 1))
+            ops::start(Plain, iocb, user_iocb, false, &mut Batch::new(context, 1, None))
         })
     }
 

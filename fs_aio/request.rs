@@ -457,7 +457,7 @@ mod tests {
             );
             process.with_context(|context| {
                 let nowhere = UserPtr::from_addr(usize::MAX - 63);
-                let result = Batch::new(context, 1).prepare(&good, nowhere);
+                let result = Batch::new(context, 1, None).prepare(&good, nowhere);
 
                 assert_eq!(result.err(), Some(EFAULT));
                 Ok(())
@@ -475,7 +475,7 @@ mod tests {
             77u32.put_user(key)?;
             let user_iocb = UserPtr::from_addr(key.as_const_ptr() as usize - Iocb::KEY_OFFSET);
 
-            drop(Batch::new(context, 1).prepare(&iocb, user_iocb)?);
+            drop(Batch::new(context, 1, None).prepare(&iocb, user_iocb)?);
             assert_eq!(u32::get_user(key), Ok(KEY));
             Ok(())
         })

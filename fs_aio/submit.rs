@@ -32,7 +32,10 @@ use kernel::{
         },
         trace::submissions_on, //
     },
-    blk_plug::plugged,
+    blk_plug::{
+        plugged,
+        Plug, //
+    },
     prelude::*,
     sync::staged::StagedUser,
     uaccess::UserPtr,
@@ -63,9 +66,9 @@ pub(crate) fn submit(
         return submit_to_extended(extension, context, nr, iocbs, abi);
     }
     if nr > PLUG_THRESHOLD {
-        plugged(|| submit_plain(context, nr, iocbs, abi))
+        plugged(|plug| submit_plain(context, nr, iocbs, abi, Some(plug)))
     } else {
-        submit_plain(context, nr, iocbs, abi)
+        submit_plain(context, nr, iocbs, abi, None)
     }
 }
 
@@ -76,8 +79,9 @@ fn submit_plain(
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
+    plug: Option<&Plug>,
 ) -> Result<usize> {
-    submit_batch(Plain, context, nr, iocbs, abi)
+    submit_batch(Plain, context, nr, iocbs, abi, plug)
 }
 
 #[inline(always)]
@@ -87,8 +91,9 @@ fn submit_batch<K: Kind>(
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
+    plug: Option<&Plug>,
 ) -> Result<usize> {
-    let mut batch = Batch::new(context, nr);
+    let mut batch = Batch::new(context, nr, plug);
 
     for i in 0..nr {
         let result = kind
@@ -112,18 +117,20 @@ fn submit_to_extended(
     iocbs: UserPtr,
     abi: Abi,
 ) -> Result<usize> {
-    let submit = || match extension.threads() {
-        None => submit_extended(extension, extension, context, nr, iocbs, abi),
+    let submit = |plug: Option<&Plug>| match extension.threads() {
+        None => submit_extended(extension, extension, context, nr, iocbs, abi, plug),
         Some(threads) if extension.has_array() => {
-            submit_threaded::<true>(extension, threads, context, nr, iocbs, abi)
+            submit_threaded::<true>(extension, threads, context, nr, iocbs, abi, plug)
         }
-        Some(threads) => submit_threaded::<false>(extension, threads, context, nr, iocbs, abi),
+        Some(threads) => {
+            submit_threaded::<false>(extension, threads, context, nr, iocbs, abi, plug)
+        }
     };
 
     if nr > PLUG_THRESHOLD {
-        plugged(submit)
+        plugged(|plug| submit(Some(plug)))
     } else {
-        submit()
+        submit(None)
     }
 }
 
@@ -136,11 +143,12 @@ fn submit_threaded<const ARRAY: bool>(
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
+    plug: Option<&Plug>,
 ) -> Result<usize> {
     let submission = Submission::new();
     let kind = Threaded::<ARRAY>::new(extension, threads, &submission);
 
-    submit_batch(kind, context, nr, iocbs, abi)
+    submit_batch(kind, context, nr, iocbs, abi, plug)
 }
 
 #[inline(never)]
@@ -151,8 +159,9 @@ fn submit_extended<K: Kind>(
     nr: usize,
     iocbs: UserPtr,
     abi: Abi,
+    plug: Option<&Plug>,
 ) -> Result<usize> {
-    let result = submit_batch(kind, context, nr, iocbs, abi);
+    let result = submit_batch(kind, context, nr, iocbs, abi, plug);
 
     if extension.polled().is_some() {
         // Whoever waits, and had nothing to poll for, has now.
@@ -171,25 +180,33 @@ fn submit_observed(
     abi: Abi,
 ) -> Result<usize> {
     let nr = asked.min(context.ring.nr_events() as usize);
-    let submit = || match context.extension() {
-        None => submit_batch(Observing(Plain), context, nr, iocbs, abi),
+    let submit = |plug: Option<&Plug>| match context.extension() {
+        None => submit_batch(Observing(Plain), context, nr, iocbs, abi, plug),
         Some(extension) => match extension.threads() {
-            None => submit_extended(extension, Observing(extension), context, nr, iocbs, abi),
+            None => submit_extended(
+                extension,
+                Observing(extension),
+                context,
+                nr,
+                iocbs,
+                abi,
+                plug,
+            ),
             Some(threads) => {
                 let submission = Submission::new();
                 // Whether there is an array of iocbs or not.
                 let kind = Threaded::<true>::new(extension, threads, &submission);
 
-                submit_batch(Observing(kind), context, nr, iocbs, abi)
+                submit_batch(Observing(kind), context, nr, iocbs, abi, plug)
             }
         },
     };
 
     trace::submission(context, asked, || {
         if nr > PLUG_THRESHOLD {
-            plugged(submit)
+            plugged(|plug| submit(Some(plug)))
         } else {
-            submit()
+            submit(None)
         }
     })
 }

@@ -76,7 +76,7 @@ mod cases {
             let user_iocb = self.process.write(0, &iocb)?;
 
             self.process.with_context(|context| {
-                let prepared = Batch::new(context, 1).prepare(&iocb, user_iocb)?;
+                let prepared = Batch::new(context, 1, None).prepare(&iocb, user_iocb)?;
                 let (_, _, head) = prepared.into_parts();
 
                 Ok(Carried::new(

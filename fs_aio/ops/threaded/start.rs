@@ -403,8 +403,8 @@ fn start_direct(
             let operation = parts.into_operation(submitter, memory, &transfer, &abilities);
 
             batch.give_back(slot);
-            batch.started();
             go_by_itself(operation);
+            batch.started();
             return Ok(());
         }
     }
@@ -488,8 +488,8 @@ fn carry(
     let operation = parts.into_operation(gathered.submitter, gathered.memory, &transfer, abilities);
 
     batch.give_back(slot);
-    batch.started();
     begin(operation, was_tried, gathered.reservation);
+    batch.started();
     Ok(())
 }
 

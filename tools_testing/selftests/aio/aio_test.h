@@ -893,6 +893,8 @@ static inline void aio_slow_disk_remove(struct aio_slow_disk *disk)
 static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 				      unsigned int ms)
 {
+	static int nr;
+	char name[40];
 	int i;
 
 	disk->dir[0] = '\0';
@@ -902,9 +904,9 @@ static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 		    system("modprobe -q null_blk nr_devices=0 2>/dev/null"))
 			return false;
 	}
-	snprintf(disk->dir, sizeof(disk->dir), AIO_NULLB_DIR "/aiotest%d",
-		 getpid());
-	snprintf(disk->dev, sizeof(disk->dev), "/dev/aiotest%d", getpid());
+	snprintf(name, sizeof(name), "aiotest%d-%d", getpid(), nr++);
+	snprintf(disk->dir, sizeof(disk->dir), AIO_NULLB_DIR "/%s", name);
+	snprintf(disk->dev, sizeof(disk->dev), "/dev/%s", name);
 	if (mkdir(disk->dir, 0700)) {
 		disk->dir[0] = '\0';
 		return false;

@@ -1634,4 +1634,87 @@ TEST(plug)
 	aio_slow_disk_remove(&disk);
 }
 
+/*
+ * Requests of the block layer are allocated ahead if those of a batch are not merged. What
+ * was allocated for nothing, because the rest of the batch is merged, or for another
+ * disk, or no I/O at all, does not stay: otherwise a disk of eight requests would have none
+ * after a while, and could not be removed.
+ */
+TEST(requests_allocated_ahead)
+{
+	enum { SIZE = 4096, N = 64, ROUNDS = 20 };
+	/* Of these so many are apart; then neighbours, the other disk's, or no disk's. */
+	static const struct {
+		int apart;
+		char then;
+	} pattern[] = {
+		{ N, 'a' }, { 2, 'n' }, { 3, 'n' }, { 10, 'n' }, { 12, 'o' }, { 2, '0' },
+		{ 5, 'o' }, { 9, '0' }, { 0, 'n' }, { 0, 'o' },
+	};
+	static const int sizes[] = { 3, 4, 10, 33, N };
+	struct iocb iocb[N], *list[N];
+	struct io_event events[N];
+	struct aio_slow_disk disk[2];
+	int fd[2], null, i, round;
+	aio_context_t ctx = 0;
+	size_t p, z;
+	char *buf;
+
+	for (i = 0; i < 2; i++)
+		if (!aio_slow_disk_make(&disk[i], 1)) {
+			if (i)
+				aio_slow_disk_remove(&disk[0]);
+			SKIP(return, "no null_blk disk (needs root and configfs)");
+		}
+	null = open("/dev/null", O_RDWR);
+	EXPECT_GE(null, 0);
+	for (i = 0; i < 2; i++) {
+		char path[192];
+
+		snprintf(path, sizeof(path), "/sys/class/block/%s/queue/nr_requests",
+			 strrchr(disk[i].dev, '/') + 1);
+		EXPECT_EQ(0, aio_write_text(path, "8"));
+		fd[i] = open(disk[i].dev, O_RDWR | O_DIRECT);
+		EXPECT_GE(fd[i], 0);
+	}
+	buf = aio_pages(N * SIZE, PROT_READ | PROT_WRITE);
+	EXPECT_EQ(0, io_setup(N, &ctx));
+	for (round = 0; round < ROUNDS; round++) {
+		for (p = 0; p < ARRAY_SIZE(pattern); p++) {
+			int nr = sizes[(round + p) % ARRAY_SIZE(sizes)];
+			long got;
+
+			for (i = 0; i < nr; i++) {
+				bool apart = i < pattern[p].apart;
+				int to = fd[!apart && pattern[p].then == 'o' && i % 2];
+
+				if (!apart && pattern[p].then == '0')
+					to = null;
+				aio_prep(&iocb[i], IOCB_CMD_PWRITE, to, buf + i * SIZE, SIZE,
+					 (apart || pattern[p].then == 'o' ? 2 * i : 2 * N + i) *
+					 SIZE);
+				list[i] = &iocb[i];
+			}
+			EXPECT_EQ(nr, io_submit(ctx, nr, list));
+			got = io_getevents(ctx, nr, nr, events, NULL);
+			EXPECT_EQ(nr, got);
+			for (i = 0; i < got; i++)
+				EXPECT_EQ(SIZE, events[i].res);
+		}
+	}
+	EXPECT_EQ(0, io_destroy(ctx));
+	close(null);
+	for (i = 0; i < 2; i++) {
+		close(fd[i]);
+		/* They are counted after the events are there. */
+		for (round = 0; round < 5000; round++) {
+			if (!aio_disk_stat(disk[i].dev, "inflight", 1))
+				break;
+			aio_sleep_ms(1);
+		}
+		EXPECT_EQ(0, aio_disk_stat(disk[i].dev, "inflight", 1));
+		aio_slow_disk_remove(&disk[i]);
+	}
+}
+
 TEST_HARNESS_MAIN
