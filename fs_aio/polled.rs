@@ -22,6 +22,7 @@ use kernel::{
         Submitted, //
     },
     prelude::*,
+    slab::UniqueSlabArc,
     sync::{
         atomic::{
             Atomic,
@@ -60,15 +61,27 @@ enum Refused {
     Posted,
 }
 
+/// The events of so many requests are posted together, at most.
+const TOGETHER: usize = 32;
+
+/// What belongs to whoever looks.
+struct Seen {
+    /// Those that are in flight. There is room for all that there can be.
+    all: KVVec<Option<InFlight>>,
+    /// Those that are complete, for as long as it takes to post their events. There is room for as
+    /// many as are posted together.
+    complete: KVec<UniqueSlabArc<Request<PolledRw>>>,
+}
+
 /// The reads and writes of a context that are polled for.
 #[pin_data]
 pub(crate) struct Polled {
     /// Those that nobody has looked at. There is room for all that there can be.
     #[pin]
     new: SpinLock<KVVec<InFlight>>,
-    /// The others; whoever looks has the lock. There is room, too.
+    /// The others; whoever looks has the lock.
     #[pin]
-    all: Mutex<KVVec<Option<InFlight>>>,
+    seen: Mutex<Seen>,
     /// How many have no event yet.
     in_flight: Atomic<usize>,
 }
@@ -81,12 +94,15 @@ impl Polled {
     /// `ENOMEM`.
     pub(crate) fn new(capacity: usize) -> Result<Arc<Self>> {
         let new = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
-        let all = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
+        let seen = Seen {
+            all: KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?,
+            complete: KVec::with_capacity(TOGETHER.min(capacity), GFP_KERNEL_ACCOUNT)?,
+        };
 
         Arc::pin_init(
             pin_init!(Self {
                 new <- new_spinlock!(new, "aio::polled.new"),
-                all <- new_mutex!(all, "aio::polled.all"),
+                seen <- new_mutex!(seen, "aio::polled.seen"),
                 in_flight: Atomic::new(0),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -118,27 +134,27 @@ impl Polled {
 
     /// Returns how many events were posted, too.
     fn look_and(&self, look: Look, refused: Refused) -> (Found, usize) {
-        let Some(mut all) = self.all.try_lock() else {
+        let Some(mut seen) = self.seen.try_lock() else {
             return (Found::Busy, 0);
         };
 
         for request in self.new.lock().drain_all() {
             // As above.
-            let _ = all.push_within_capacity(Some(request));
+            let _ = seen.all.push_within_capacity(Some(request));
         }
-        if all.is_empty() {
+        if seen.all.is_empty() {
             return (Found::Nothing, 0);
         }
 
-        let found = Self::ask(&all, look);
-        let mut posted = self.post(&mut all, refused);
+        let found = Self::ask(&seen.all, look);
+        let mut posted = self.post(&mut seen, refused);
 
         // Others may have ended since: those have been executed.
         if refused == Refused::Again
             && posted == 0
-            && all.iter().flatten().all(Self::waits_for_room)
+            && seen.all.iter().flatten().all(Self::waits_for_room)
         {
-            posted = self.start_again(&mut all);
+            posted = self.start_again(&mut seen.all);
         }
         match posted {
             0 => (found, 0),
@@ -162,9 +178,10 @@ impl Polled {
     /// Returns whether somebody who sleeps should look.
     pub(crate) fn wants_look(&self) -> bool {
         // Who has the lock looks, and wakes others when it stops.
-        let Some(all) = self.all.try_lock() else {
+        let Some(seen) = self.seen.try_lock() else {
             return false;
         };
+        let all = &seen.all;
 
         let of_use = |request: &InFlight| {
             request.is_polled() || (request.is_last() && !Self::is_refused(request))
@@ -224,52 +241,71 @@ impl Polled {
                 0
             }
             Outcome::Ended(request, result) => {
-                self.ended();
+                self.ended(1);
                 Request::complete(request.share(), result);
                 1
             }
         }
     }
 
-    /// One is about to have its event.
+    /// Some are about to have their events.
     ///
-    /// Not after that: who reads it may submit at once, and if the device has no room then it makes
-    /// a difference whether something is in flight.
+    /// Not after that: who reads them may submit at once, and if the device has no room then it
+    /// makes a difference whether something is in flight.
     #[inline]
-    fn ended(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    fn ended(&self, nr: usize) {
+        self.in_flight.fetch_sub(nr, Relaxed);
     }
 
     /// Posts the events of all that are complete, and returns how many. Those that were refused are
     /// left, unless that is their result.
-    fn post(&self, all: &mut KVVec<Option<InFlight>>, refused: Refused) -> usize {
-        let mut left = 0;
+    fn post(&self, Seen { all, complete }: &mut Seen, refused: Refused) -> usize {
+        let (mut left, mut posted) = (0, 0);
+
+        // The result counts if it is complete.
+        let has_event = |request: &InFlight| {
+            request.is_last() && (refused == Refused::Posted || !Self::is_refused(request))
+        };
 
         for i in 0..all.len() {
-            match &all[i] {
-                Some(request)
-                    if request.is_last()
-                        && (refused == Refused::Posted || !Self::is_refused(request)) =>
-                {
-                    if let Some(request) = all[i].take() {
-                        let request = request.into_inner();
+            let request = match &all[i] {
+                Some(request) if has_event(request) => all[i].take().map(Submitted::into_last),
+                _ => None,
+            };
 
-                        if completions_on() {
-                            trace::completed(&request, request.result());
-                        }
-                        self.ended();
-                        Request::put(request);
+            match request {
+                Some(Ok(request)) => {
+                    if complete.len() == complete.capacity() {
+                        self.post_together(complete);
                     }
+                    // There is room.
+                    let _ = complete.push_within_capacity(request);
+                    posted += 1;
+                    continue;
                 }
-                _ => {
-                    all.swap(left, i);
-                    left += 1;
-                }
+                Some(Err(request)) => all[i] = Some(request),
+                None => (),
             }
+            if left != i {
+                all.swap(left, i);
+            }
+            left += 1;
         }
-        let posted = all.len() - left;
-
+        if posted != 0 {
+            self.post_together(complete);
+        }
         all.truncate(left);
         posted
+    }
+
+    #[inline]
+    fn post_together(&self, complete: &mut KVec<UniqueSlabArc<Request<PolledRw>>>) {
+        if completions_on() {
+            for request in &*complete {
+                trace::completed(request, request.result());
+            }
+        }
+        self.ended(complete.len());
+        Request::finish_all(complete);
     }
 }

@@ -31,6 +31,7 @@ use kernel::{
         KmemCache,
         SlabArc,
         SlabArcInner,
+        SlabBatch,
         SlabPool,
         SlabSlot,
         UniqueSlabArc, //
@@ -378,6 +379,53 @@ impl<O: Dismantle> Request<O> {
 
         head.post_and_signal(result, |pool| extra = pool.put(slot));
         drop(extra);
+    }
+
+    /// Posts the events of requests that have ended, all of one context, and without eventfds; none
+    /// is left.
+    ///
+    /// The price of the lock, and of looking for who waits, is that of one.
+    #[inline]
+    pub(crate) fn finish_all(requests: &mut KVec<UniqueSlabArc<Self>>)
+    where
+        Self: Send + Sync,
+    {
+        let Some(first) = requests.first() else {
+            return;
+        };
+        let section = ReadSection::new();
+        let context = first.context_under_rcu(&section);
+        let mut surplus = SlabBatch::<Memory, 32>::new();
+
+        let available = context.ring.push_all(
+            &context.slots,
+            |events| {
+                let mut last: Option<InFlight<Context>> = None;
+
+                for request in requests.drain_all() {
+                    debug_assert!(!request.has_eventfd());
+                    let (result, head, slot) = Self::take_apart(request);
+
+                    events.append(IoEvent::new(head.data, head.obj, result as i64));
+                    if let Some(extra) = events.more().pool.put(slot) {
+                        // It goes back to the allocator, without the lock if there is room.
+                        drop(surplus.push(extra));
+                    }
+                    if let Some(before) = last.replace(head.context) {
+                        before.end(&mut events.more().ended);
+                    }
+                }
+                last
+            },
+            // With it the context may come to its end, which should find the events there.
+            |finished, last| {
+                if let Some(last) = last {
+                    last.end(&mut finished.ended);
+                }
+            },
+        );
+
+        context.waiters.wake(available as usize);
     }
 
     /// Drops what the operation has, before the event is posted.

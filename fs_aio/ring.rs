@@ -8,23 +8,13 @@
 //! C header: [`include/uapi/linux/aio_abi.h`](srctree/include/uapi/linux/aio_abi.h); the header of
 //! the ring is known to libaio and others only by convention.
 
-use crate::{
-    ring_file::{
-        RingFile,
-        RingOwner, //
-    },
-    slots::Slots, //
-};
+use crate::slots::Slots;
 use kernel::{
     aio::abi::IoEvent,
     fs::File,
-    mm::{
-        locked_vm::LockedVm,
-        shared_pages::{
-            Mapping,
-            NewSharedPages,
-            SharedPages, //
-        }, //
+    mm::shared_pages::{
+        Producer,
+        SharedPages, //
     },
     page::PAGE_SIZE,
     prelude::*,
@@ -34,6 +24,13 @@ use kernel::{
         Write, //
     },
     uaccess::UserPtr, //
+};
+
+mod new;
+
+pub(crate) use new::{
+    NewRing,
+    Size, //
 };
 
 /// What programs recognise a ring by; also the magic number of the file system.
@@ -73,111 +70,6 @@ pub(crate) mod header {
 // An event never crosses a page.
 const _: () = assert!(header::SIZE % IoEvent::SIZE == 0 && PAGE_SIZE % IoEvent::SIZE == 0);
 
-/// No more than this many bytes of events can be asked for.
-const MAX_BYTES: u32 = 0x1000_0000;
-
-/// How large a ring is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size {
-    nr_pages: usize,
-    nr_events: u32,
-}
-
-impl Size {
-    /// Returns the size for a context that is asked to have `nr_events` events.
-    ///
-    /// Programs compute it as well, and CRIU wants it to be the same after a restore.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if it is too large, `EAGAIN` if it overflows to nothing.
-    pub(crate) fn new(nr_events: u32, possible_cpus: u32) -> Result<Self> {
-        // Half of the slots may be out of reach in the numbers of other CPUs, see `Slots`.
-        //
-        // OVERFLOW: Programs rely on the errors for all numbers, those that wrap included.
-        let wanted = nr_events
-            .max(possible_cpus.saturating_mul(4))
-            .wrapping_mul(2);
-
-        if wanted > MAX_BYTES / IoEvent::SIZE as u32 {
-            return Err(EINVAL);
-        }
-        if wanted == 0 {
-            return Err(EAGAIN);
-        }
-
-        // One more because head and tail must differ when the ring is full, and one for luck.
-        let bytes = header::SIZE + IoEvent::SIZE * (wanted as usize + 2);
-        let nr_pages = bytes.div_ceil(PAGE_SIZE);
-
-        Ok(Self {
-            nr_pages,
-            nr_events: ((nr_pages * PAGE_SIZE - header::SIZE) / IoEvent::SIZE) as u32,
-        })
-    }
-
-    /// Returns how many pages the ring takes.
-    pub(crate) fn nr_pages(self) -> usize {
-        self.nr_pages
-    }
-
-    /// Returns how many events can be in the ring.
-    pub(crate) fn capacity(self) -> u32 {
-        self.nr_events - 1
-    }
-}
-
-/// Memory for a ring that is not in use yet; `O` will know which context it belongs to.
-pub(crate) struct NewRing<O: RingOwner> {
-    pages: NewSharedPages<RingFile<O>>,
-    size: Size,
-}
-
-impl<O: RingOwner> NewRing<O> {
-    /// Allocates it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new(size: Size) -> Result<Self> {
-        Ok(Self {
-            pages: NewSharedPages::new(size.nr_pages)?,
-            size,
-        })
-    }
-
-    /// Maps it into the current process, which has been charged for it.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR` if the process was killed, `ENOMEM`.
-    pub(crate) fn map(&self, charge: &LockedVm) -> Result<Mapping> {
-        self.pages.map(Some(charge))
-    }
-
-    /// Puts it to use.
-    pub(crate) fn start<D: Send>(self, features: Features, more: D) -> impl PinInit<Ring<D>> {
-        let size = self.size;
-        let pages = SharedPages::new(
-            self.pages,
-            Progress {
-                tail: 0,
-                completed: 0,
-                more,
-            },
-        );
-
-        pin_init!(Ring {
-            pages <- pages,
-            nr_events: size.nr_events,
-        })
-        .pin_chain(move |ring| {
-            ring.write_header(features);
-            Ok(())
-        })
-    }
-}
-
 /// What the kernel knows for itself of the events.
 pub(crate) struct Progress<D> {
     /// Where the next event will be written; less than the number of events.
@@ -186,6 +78,29 @@ pub(crate) struct Progress<D> {
     completed: u32,
     /// What else there is to do for a completion.
     more: D,
+}
+
+/// Stores events that nobody sees before all of them are there, see [`Ring::push_all()`].
+pub(crate) struct Appender<'a, 'b, D> {
+    ring: &'a mut Producer<'b, Progress<D>>,
+    nr_events: u32,
+    tail: u32,
+    nr: u32,
+}
+
+impl<D: Send> Appender<'_, '_, D> {
+    /// Stores one more.
+    #[inline]
+    pub(crate) fn append(&mut self, event: IoEvent) {
+        self.tail = Ring::store(self.ring, self.nr_events, self.tail, event);
+        self.nr += 1;
+    }
+
+    /// Returns the data of the producer.
+    #[inline]
+    pub(crate) fn more(&mut self) -> &mut D {
+        &mut self.ring.more
+    }
 }
 
 /// A completion ring, with data `D` that belong to its producer.
@@ -296,36 +211,85 @@ impl<D: Send> Ring<D> {
         self.pages.with_producer(
             #[inline(always)]
             |ring| {
-                let offset = Self::offset(ring.tail);
-                // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
-                let tail = match ring.tail.wrapping_add(1) {
-                    tail if tail < nr_events => tail,
-                    _ => 0,
-                };
+                let tail = Self::store(ring, nr_events, ring.tail, event);
+                let head = Self::publish(ring, nr_events, tail, 1, slots);
 
-                ring.write_words(offset, event.words());
-                ring.pages().flush(offset);
-
-                // The event before the tail. Pairs with the barrier of who reads the ring, in
-                // `pop()` or in user space.
-                smp_mb(Write);
-
-                ring.tail = tail;
-                let head = ring.pages().read_u32(header::HEAD);
-                ring.pages().write_u32(header::TAIL, tail);
-                ring.pages().flush(header::TAIL);
-
-                ring.completed = ring.completed.wrapping_add(1);
-                if ring.completed > 1 {
-                    let head = Self::clamp(nr_events, head);
-
-                    Self::refill(ring, nr_events, head, slots);
-                }
                 more(&mut ring.more);
-
                 Self::available(nr_events, head, tail)
             },
         )
+    }
+
+    /// Appends the events that `f` has, as [`push()`](Self::push) does one; they are there all at
+    /// once. Then calls `more`, with what `f` has returned, too.
+    ///
+    /// There must be at least one, and each must have a slot. `f` is called with the lock of the
+    /// producer held.
+    #[inline]
+    pub(crate) fn push_all<R: Send>(
+        &self,
+        slots: &Slots,
+        f: impl FnOnce(&mut Appender<'_, '_, D>) -> R + Send,
+        more: impl FnOnce(&mut D, R) + Send,
+    ) -> u32 {
+        let nr_events = self.nr_events;
+
+        self.pages.with_producer(|ring| {
+            let mut events = Appender {
+                tail: ring.tail,
+                ring,
+                nr_events,
+                nr: 0,
+            };
+            let outcome = f(&mut events);
+            let Appender { ring, tail, nr, .. } = events;
+            let head = Self::publish(ring, nr_events, tail, nr, slots);
+
+            more(&mut ring.more, outcome);
+            Self::available(nr_events, head, tail)
+        })
+    }
+
+    /// Stores an event behind the last, where nobody looks yet, and returns the tail behind it.
+    #[inline(always)]
+    fn store(ring: &Producer<'_, Progress<D>>, nr_events: u32, tail: u32, event: IoEvent) -> u32 {
+        let offset = Self::offset(tail);
+
+        ring.write_words(offset, event.words());
+        ring.pages().flush(offset);
+        // OVERFLOW: Both numbers are far below the largest, since the ring is in memory.
+        match tail.wrapping_add(1) {
+            tail if tail < nr_events => tail,
+            _ => 0,
+        }
+    }
+
+    /// Moves the tail behind `nr` events that were stored, gives back the slots of those that user
+    /// space has taken out, and returns the head.
+    #[inline(always)]
+    fn publish(
+        ring: &mut Producer<'_, Progress<D>>,
+        nr_events: u32,
+        tail: u32,
+        nr: u32,
+        slots: &Slots,
+    ) -> u32 {
+        // The events before the tail. Pairs with the barrier of who reads the ring, in `pop()` or
+        // in user space.
+        smp_mb(Write);
+
+        ring.tail = tail;
+        let head = ring.pages().read_u32(header::HEAD);
+        ring.pages().write_u32(header::TAIL, tail);
+        ring.pages().flush(header::TAIL);
+
+        ring.completed = ring.completed.wrapping_add(nr);
+        if ring.completed > 1 {
+            let head = Self::clamp(nr_events, head);
+
+            Self::refill(ring, nr_events, head, slots);
+        }
+        head
     }
 
     /// Gives back the slots of events that are not in the ring any longer.
@@ -428,42 +392,6 @@ mod tests {
     use super::*;
     use crate::table::Table;
     use kernel::percpu::with_irqs_off;
-
-    #[test]
-    fn sizes() -> Result {
-        // The header takes the place of one event.
-        let in_page = (PAGE_SIZE / IoEvent::SIZE) as u32;
-        // The most for which a page is enough.
-        let most = (in_page - 1 - 2) / 2;
-
-        assert_eq!(Size::new(1, 2)?.nr_events, in_page - 1);
-        assert_eq!(Size::new(1, 2)?.nr_pages, 1);
-        assert_eq!(Size::new(most, 2)?.nr_events, in_page - 1);
-        assert_eq!(Size::new(most + 1, 2)?.nr_events, 2 * in_page - 1);
-        // The least is four for each CPU.
-        assert_eq!(Size::new(1, in_page)?, Size::new(4 * in_page, 1)?);
-        assert!(Size::new(4194304, 2)?.capacity() >= 8388608);
-        Ok(())
-    }
-
-    #[test]
-    fn sizes_that_are_refused() {
-        assert_eq!(Size::new(4194305, 2).err(), Some(EINVAL));
-        assert_eq!(Size::new(0x7fff_ffff, 2).err(), Some(EINVAL));
-        assert_eq!(Size::new(0x8000_0000, 2).err(), Some(EAGAIN));
-        assert!(Size::new(0x8000_0001, 2).is_ok());
-        assert_eq!(Size::new(0xffff_ffff, 2).err(), Some(EINVAL));
-    }
-
-    #[test]
-    fn criu_gets_the_size_it_asks_for() -> Result {
-        for nr in [1u32, 31, 32, 100, 1000, 65536] {
-            let size = Size::new(nr, 2)?;
-
-            assert_eq!(Size::new((size.nr_events - 2) / 2, 2)?, size);
-        }
-        Ok(())
-    }
 
     #[test]
     fn any_head_is_brought_into_range() {
@@ -576,6 +504,57 @@ mod tests {
         }
         assert!((0..1000).take_while(|_| slots.take(1) == 1).count() <= 20);
         assert!(taken >= ring.nr_events() / 2);
+        Ok(())
+    }
+
+    /// Nobody sees the first before the last is there, and all their slots come back.
+    #[test]
+    fn many_at_once() -> Result {
+        let (ring, _) = new_ring()?;
+        let nr_events = ring.nr_events();
+        // They can be taken one by one, to the last.
+        let slots = Slots::new(nr_events - 1, nr_events)?;
+        let mut tail = 0;
+
+        with_irqs_off(|_| {
+            for nr in [1, 2, 31, nr_events - 1, 50, nr_events - 1] {
+                assert_eq!(
+                    (0..nr).take_while(|_| slots.take(1) == 1).count(),
+                    nr as usize
+                );
+                let mut called = 0;
+                let available = ring.push_all(
+                    &slots,
+                    |events| {
+                        for i in 0..nr {
+                            events.append(event((tail + i).into()));
+                            *events.more() = ();
+                        }
+                        assert_eq!(events.ring.pages().read_u32(header::TAIL), tail);
+                        assert_eq!(events.ring.tail, tail);
+                        nr
+                    },
+                    |(), outcome| called = outcome,
+                );
+
+                assert_eq!((available, called), (nr, nr));
+                let first = tail;
+
+                tail = (tail + nr) % nr_events;
+                ring.pages.with_producer(|ring| {
+                    assert_eq!(ring.pages().read_u32(header::TAIL), tail);
+                    for i in 0..nr {
+                        let at = Ring::<()>::offset((first + i) % nr_events);
+
+                        assert_eq!(ring.pages().read_u32(at), first + i);
+                    }
+                });
+                // User space takes all of them.
+                set_head(&ring, tail);
+                ring.reclaim(&slots);
+            }
+            assert_eq!(slots.free().0 + slots.free().1, nr_events - 1);
+        });
         Ok(())
     }
 
