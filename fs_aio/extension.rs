@@ -3,38 +3,16 @@
 //! What contexts of `io_setup2(2)` have beyond those of `io_setup(2)`.
 
 use crate::{
-    batch::Batch,
-    kind::{
-        word,
-        AnyName,
-        Kind, //
-    },
+    kind::AnyName,
     limits,
-    ops::{
-        polled as polled_rw,
-        rw::{
-            self,
-            Shape,
-            Transfer, //
-        },
-        threaded::{
-            self,
-            Origin, //
-        },
-    },
+    ops::rw::Shape,
     polled::Polled,
-    request::Prepared,
     ring::{
         Features,
         Size, //
     },
-    trace::{
-        Nobody,
-        Observer, //
-    },
     workers::{
         self,
-        Submission,
         Threads, //
     },
 };
@@ -44,7 +22,6 @@ use kernel::{
         abi::{
             opcode,
             setup2,
-            Abi,
             Iocb,
             IOCB_FLAG_RESFD, //
         },
@@ -67,14 +44,15 @@ use kernel::{
         WaitToken, //
     },
     uaccess::UserPtr,
-    uio::{
-        Direction,
-        FixedBuffers, //
-    },
+    uio::FixedBuffers, //
 };
 
-#[cfg(CONFIG_AIO_THREAD)]
-use crate::ops::jobs;
+mod kinds;
+
+pub(crate) use kinds::{
+    Indexed,
+    Threaded, //
+};
 
 /// What was asked for, and was not found to be wrong.
 pub(crate) struct Wanted {
@@ -252,7 +230,7 @@ impl Wanted {
         // The process may change all of it at any time: what is pinned is what was checked here.
         for i in 0..self.nr {
             let mut iocb = MaybeUninit::uninit();
-            let iocb: &Iocb = array.read(i * size_of::<Iocb>(), &mut iocb)?;
+            let iocb: &Iocb = array.read(i, &mut iocb)?;
             let len = iocb.nbytes();
 
             if len > u64::from(setup2::FIXEDBUF_MAX) || (len != 0 && iocb.buf() == 0) {
@@ -368,6 +346,21 @@ impl Extension {
         self.buffers.as_ref()
     }
 
+    /// Checks what can't be polled for.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`.
+    #[inline(always)]
+    fn check_polled(&self, iocb: &Iocb) -> Result {
+        if iocb.flags() & IOCB_FLAG_RESFD != 0
+            || matches!(iocb.opcode(), opcode::FSYNC | opcode::FDSYNC | opcode::POLL)
+        {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     /// Returns the number of the buffer that an iocb is about, if they are pinned.
     ///
     /// # Errors
@@ -408,144 +401,5 @@ impl Extension {
     /// Lets somebody wait until everything was given back.
     pub(crate) fn set_waiter(&self, waiter: Option<WaitToken>) {
         *self.waiter.lock() = waiter;
-    }
-}
-
-impl Kind for &Extension {
-    type Name = AnyName;
-    type Observer = Nobody;
-
-    #[inline(always)]
-    fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
-        let number = word(array, nr, abi)?;
-
-        Ok(match self.iocbs {
-            Some(_) => AnyName {
-                number: self.index(number)?,
-                is_index: true,
-            },
-            None => AnyName {
-                number,
-                is_index: false,
-            },
-        })
-    }
-
-    #[inline(always)]
-    fn iocb(self, name: AnyName, to: &mut MaybeUninit<Iocb>) -> Result<&Iocb> {
-        match &self.iocbs {
-            Some(array) => array.read(name.number * size_of::<Iocb>(), to),
-            None => Iocb::from_user(UserPtr::from_addr(name.number), to),
-        }
-    }
-
-    #[inline(always)]
-    fn check(self, iocb: &Iocb) -> Result {
-        if self.polled.is_some()
-            && (iocb.flags() & IOCB_FLAG_RESFD != 0
-                || matches!(iocb.opcode(), opcode::FSYNC | opcode::FDSYNC | opcode::POLL))
-        {
-            return Err(EINVAL);
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn start_rw<O: Observer>(
-        self,
-        prepared: Prepared,
-        iocb: &Iocb,
-        name: AnyName,
-        (dir, shape): (Direction, Shape),
-        batch: &mut Batch<'_>,
-    ) -> Result {
-        let fixed = self.fixed(name, shape)?;
-
-        match &self.polled {
-            None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
-            Some(polled) => {
-                let transfer = Transfer::new(iocb, dir, shape, fixed);
-
-                polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
-            }
-        }
-    }
-}
-
-/// A submission to a threaded context; without `ARRAY`, one whose iocbs are anywhere in the memory
-/// of the process, as those of most are.
-#[derive(Clone, Copy)]
-pub(crate) struct Threaded<'a, const ARRAY: bool> {
-    extension: &'a Extension,
-    origin: Origin<'a>,
-}
-
-impl<'a, const ARRAY: bool> Threaded<'a, ARRAY> {
-    #[inline(always)]
-    pub(crate) fn new(
-        extension: &'a Extension,
-        threads: &'a Threads,
-        submission: &'a Submission,
-    ) -> Self {
-        Self {
-            extension,
-            origin: Origin {
-                threads,
-                submission,
-            },
-        }
-    }
-}
-
-impl<const ARRAY: bool> Kind for Threaded<'_, ARRAY> {
-    type Name = AnyName;
-    type Observer = Nobody;
-
-    #[inline(always)]
-    fn name(self, array: UserPtr, nr: usize, abi: Abi) -> Result<AnyName> {
-        if ARRAY {
-            return self.extension.name(array, nr, abi);
-        }
-        Ok(AnyName {
-            number: word(array, nr, abi)?,
-            is_index: false,
-        })
-    }
-
-    #[inline(always)]
-    fn iocb(self, name: AnyName, to: &mut MaybeUninit<Iocb>) -> Result<&Iocb> {
-        if ARRAY {
-            return self.extension.iocb(name, to);
-        }
-        Iocb::from_user(UserPtr::from_addr(name.number), to)
-    }
-
-    #[inline(always)]
-    fn start_rw<O: Observer>(
-        self,
-        prepared: Prepared,
-        iocb: &Iocb,
-        name: AnyName,
-        how: (Direction, Shape),
-        batch: &mut Batch<'_>,
-    ) -> Result {
-        let fixed = match ARRAY {
-            true => self.extension.fixed(name, how.1)?,
-            false => None,
-        };
-
-        threaded::start::<O>(self.origin, prepared, iocb, how, fixed, batch)
-    }
-
-    #[cfg(CONFIG_AIO_THREAD)]
-    #[inline(always)]
-    fn start_other<O: Observer>(
-        self,
-        iocb: &Iocb,
-        name: AnyName,
-        compat: bool,
-        batch: &mut Batch<'_>,
-    ) -> Result {
-        jobs::start::<O>(self.origin, iocb, name, compat, batch)
     }
 }

@@ -74,6 +74,30 @@ impl IocbName for UserPtr {
     }
 }
 
+/// By its index in the array that the kernel has mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Index(pub(crate) usize);
+
+impl IocbName for Index {
+    #[inline(always)]
+    fn obj(self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    fn any(self) -> AnyName {
+        AnyName {
+            number: self.0,
+            is_index: true,
+        }
+    }
+
+    #[inline(always)]
+    fn submitted(self) -> Result {
+        Ok(())
+    }
+}
+
 /// The name of an iocb in a context with or without an array of them.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyName {

@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     extension::{
         Extension,
+        Indexed,
         Threaded, //
     },
     kind::{
@@ -118,7 +119,7 @@ fn submit_to_extended(
     abi: Abi,
 ) -> Result<usize> {
     let submit = |plug: Option<&Plug>| match extension.threads() {
-        None => submit_extended(extension, extension, context, nr, iocbs, abi, plug),
+        None => submit_unthreaded(extension, context, nr, iocbs, abi, plug),
         Some(threads) if extension.has_array() => {
             submit_threaded::<true>(extension, threads, context, nr, iocbs, abi, plug)
         }
@@ -132,6 +133,28 @@ fn submit_to_extended(
     } else {
         submit(None)
     }
+}
+
+/// Submits to a context without threads.
+#[inline(always)]
+fn submit_unthreaded(
+    extension: &Extension,
+    context: &StagedUser<Context>,
+    nr: usize,
+    iocbs: UserPtr,
+    abi: Abi,
+    plug: Option<&Plug>,
+) -> Result<usize> {
+    if let Some(kind) = Indexed::<true, true>::new(extension) {
+        return submit_extended(extension, kind, context, nr, iocbs, abi, plug);
+    }
+    if let Some(kind) = Indexed::<true, false>::new(extension) {
+        return submit_extended(extension, kind, context, nr, iocbs, abi, plug);
+    }
+    if let Some(kind) = Indexed::<false, false>::new(extension) {
+        return submit_extended(extension, kind, context, nr, iocbs, abi, plug);
+    }
+    submit_extended(extension, extension, context, nr, iocbs, abi, plug)
 }
 
 /// Submits to a threaded context, which has an array of iocbs, or not.

@@ -369,34 +369,39 @@ impl PinnedUser {
         self.len == 0
     }
 
-    /// Copies a structure of 64-bit words, each of which is read once, and returns the copy.
+    /// Copies an element of the array of structures that the range is, and returns the copy.
     ///
-    /// The process may write at the same time, so that the words may be of different times. May be
-    /// called in any context.
+    /// A structure consists of 64-bit words, each of which is read once. The process may write at
+    /// the same time, so that the words may be of different times. May be called in any context.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if it is not inside of the range, or not inside of one page.
+    /// `EFAULT` if it is not inside of the range, or the elements don't lie at multiples of their
+    /// size.
     #[inline(always)]
     pub fn read<'a, T: FromBytes>(
         &self,
-        offset: usize,
+        index: usize,
         to: &'a mut MaybeUninit<T>,
     ) -> Result<&'a T> {
-        const { assert!(size_of::<T>() % size_of::<u64>() == 0) };
-        const { assert!(align_of::<T>() % align_of::<u64>() == 0) };
+        let size = const {
+            assert!(size_of::<T>() % size_of::<u64>() == 0);
+            assert!(align_of::<T>() % align_of::<u64>() == 0);
+            // None is in two pages.
+            assert!(size_of::<T>() != 0 && PAGE_SIZE % size_of::<T>() == 0);
+            size_of::<T>()
+        };
 
-        if offset > self.len || self.len - offset < size_of::<T>() {
+        if index >= self.len / size || self.offset % size != 0 {
             return Err(EFAULT);
         }
-        // OVERFLOW: The sum is no more than the size of the pages that are pinned.
-        let offset = self.offset.wrapping_add(offset);
-        let (index, offset) = (offset >> PAGE_SHIFT, offset & (PAGE_SIZE - 1));
-
-        if offset % size_of::<u64>() != 0 || PAGE_SIZE - offset < size_of::<T>() {
-            return Err(EFAULT);
-        }
-        let page = self.pages.0.get(index).ok_or(EFAULT)?.0;
+        // OVERFLOW: The sum is no more than fits into the pages that are pinned.
+        let index = index.wrapping_add(self.offset / size);
+        let (page, offset) = (
+            index / (PAGE_SIZE / size),
+            index % (PAGE_SIZE / size) * size,
+        );
+        let page = self.pages.0.get(page).ok_or(EFAULT)?.0;
         // SAFETY: The page is valid, since it is pinned.
         let base = unsafe { bindings::kmap_local_page(page) }.cast::<u8>();
         let words = to.as_mut_ptr().cast::<u64>();
@@ -447,9 +452,12 @@ mod tests {
         assert!(folios.nr_pages() >= 3);
         for offset in [0, PAGE_SIZE - 64, 2 * PAGE_SIZE - 16] {
             memory.write(64 + offset, &[1u64, offset as u64])?;
-            assert_eq!(pinned.read(offset, &mut words), Ok(&[1, offset as u64]));
+            assert_eq!(
+                pinned.read(offset / 16, &mut words),
+                Ok(&[1, offset as u64])
+            );
             memory.write(64 + offset, &[2u64, 3])?;
-            assert_eq!(pinned.read(offset, &mut words), Ok(&[2, 3]));
+            assert_eq!(pinned.read(offset / 16, &mut words), Ok(&[2, 3]));
         }
         Ok(())
     }
@@ -458,16 +466,24 @@ mod tests {
     fn outside_and_across() -> Result {
         let memory = UserMemory::new(2)?;
         let mut words = MaybeUninit::<[u64; 2]>::uninit();
-        let pinned = PinnedUser::pin(memory.at(0), PAGE_SIZE + 64, &mut PinnedFolios::new())?;
-        let end = pinned.len();
+        let mut folios = PinnedFolios::new();
+        let pinned = PinnedUser::pin(memory.at(0), PAGE_SIZE + 72, &mut folios)?;
+        let last = pinned.len() / 16 - 1;
 
-        assert!(pinned.read(end - 16, &mut words).is_ok());
-        for offset in [end - 8, end, end + 1, usize::MAX, usize::MAX - 15] {
-            assert_eq!(pinned.read(offset, &mut words), Err(EFAULT));
+        assert!(pinned.read(last, &mut words).is_ok());
+        // Half of it is in the range, or nothing.
+        for index in [last + 1, last + 2, usize::MAX / 16, usize::MAX] {
+            assert_eq!(pinned.read(index, &mut words), Err(EFAULT));
         }
-        // Not aligned, and in two pages.
-        assert_eq!(pinned.read(4, &mut words), Err(EFAULT));
-        assert_eq!(pinned.read(PAGE_SIZE - 8, &mut words), Err(EFAULT));
+        // One would be in two pages.
+        let pinned = PinnedUser::pin(memory.at(8), PAGE_SIZE + 64, &mut folios)?;
+
+        for index in 0..=last {
+            assert_eq!(pinned.read(index, &mut words), Err(EFAULT));
+        }
+        let mut word = MaybeUninit::<u64>::uninit();
+
+        assert!(pinned.read(PAGE_SIZE / 8, &mut word).is_ok());
         Ok(())
     }
 

@@ -188,6 +188,16 @@ impl FixedBuffers {
                 len: 0,
             });
         };
+        if segments.len() == 1 {
+            // Most buffers are no larger than a page, or a folio.
+            //
+            // INVARIANT: It is all of the buffer, and the range is in that.
+            return Ok(FixedRange {
+                segments,
+                skip: offset,
+                len,
+            });
+        }
         let head = head.0.bv_len as usize;
         // The index of the segment that a byte is in.
         let index = |offset: usize| match offset.checked_sub(head) {
