@@ -154,8 +154,14 @@ fn goes_on(dir: Direction, abilities: &Abilities, kiocb: &AsyncKiocb, end: i64) 
             false => kiocb.pos_left(),
         }),
         Direction::Write => abilities.pipe && !abilities.nonblock,
-        // At the end of the file there is no more. Other files have no more now.
-        Direction::Read => abilities.storage && end < kiocb.size(),
+        // At the end of the file there is no more.
+        Direction::Read if abilities.storage => end < kiocb.size(),
+        // Files that are polled have no more now. One that is not, and has begun, did not want to
+        // keep the CPU: /dev/zero.
+        Direction::Read => {
+            abilities.tries
+                && !(abilities.polls || abilities.pipe || abilities.stream || abilities.nonblock)
+        }
     }
 }
 

@@ -433,6 +433,43 @@ TEST_F(part, short_read)
 	}
 }
 
+/*
+ * Asked not to wait, /dev/zero stops when others want the CPU. That nobody else has asked
+ * for: the read goes on.
+ */
+TEST_F(part, zero_in_full)
+{
+	enum { SIZE = 16 << 20, BURNERS = 8, ROUNDS = 10 };
+	int fd = open("/dev/zero", O_RDONLY), i;
+	pid_t burner[BURNERS];
+	char *buf;
+
+	ASSERT_LE(0, fd);
+	buf = aio_pages(SIZE, PROT_READ | PROT_WRITE);
+	ASSERT_NE(MAP_FAILED, (void *)buf);
+	for (i = 0; i < BURNERS; i++) {
+		burner[i] = fork();
+		ASSERT_LE(0, burner[i]);
+		if (!burner[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				;
+		}
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		memset(buf, 1, SIZE);
+		aio_prep(&self->iocb, IOCB_CMD_PREAD, fd, buf, SIZE, 0);
+		EXPECT_DONE(self->ctx, &self->iocb, SIZE);
+		EXPECT_EQ(0, buf[SIZE - 1]);
+		EXPECT_EQ(NULL, memchr(buf, 1, SIZE));
+	}
+	for (i = 0; i < BURNERS; i++) {
+		kill(burner[i], SIGKILL);
+		waitpid(burner[i], NULL, 0);
+	}
+	close(fd);
+}
+
 /* ------------------------------------------------------ the same as ever */
 
 /* Only ->read and ->write: a plain context refuses them. */
