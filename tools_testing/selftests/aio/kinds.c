@@ -252,8 +252,7 @@ static bool outside(const struct request *r)
 /* A plain context knows ->read_iter() only. */
 static bool only_read(const struct request *r)
 {
-	return is_opcode(r, RW) && !is_write(r) && r->file == ONLY_READ && r->wrong == NOTHING &&
-		!has(FIXEDBUFS);
+	return is_opcode(r, RW) && !is_write(r) && r->file == ONLY_READ && r->wrong == NOTHING;
 }
 
 /*
@@ -473,6 +472,9 @@ static void refused(const struct request *r, long error)
 		run.log[r->log].refused = -EFAULT;
 		return;
 	}
+	/* It would not wait for what is queued in the other context. */
+	if (has(THREADED))
+		collect(true);
 	ret = aio_submit_one(run.plain, &iocbs[r->slot]);
 	if (ret == 1)
 		taken(r, true);
@@ -902,9 +904,9 @@ static void open_files(void)
 		wrong("socket: %s", strerror(errno));
 	run.fd[SOCK_A] = pair[0];
 	run.fd[SOCK_B] = pair[1];
-	run.fd[ONLY_READ] = open("/proc/self/coredump_filter", O_RDONLY);
+	run.fd[ONLY_READ] = open("/proc/self/oom_score_adj", O_RDONLY);
 	if (run.fd[ONLY_READ] < 0)
-		wrong("/proc/self/coredump_filter: %s", strerror(errno));
+		wrong("/proc/self/oom_score_adj: %s", strerror(errno));
 	run.fd[CLOSED] = 999;
 	run.fd[NEVER] = eventfd(0, EFD_NONBLOCK);
 	run.efd = eventfd(0, EFD_NONBLOCK);

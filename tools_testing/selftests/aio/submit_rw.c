@@ -1657,7 +1657,7 @@ TEST(requests_allocated_ahead)
 	struct aio_slow_disk disk[2];
 	int fd[2], null, i, round;
 	aio_context_t ctx = 0;
-	size_t p, z;
+	size_t p;
 	char *buf;
 
 	for (i = 0; i < 2; i++)
