@@ -160,7 +160,13 @@ impl Process {
         let user_iocb = self.write(0, iocb)?;
 
         self.with_context(|context| {
-            ops::start(Plain, iocb, user_iocb, false, &mut Batch::new(context, 1, None))
+            ops::start(
+                Plain,
+                iocb,
+                user_iocb,
+                false,
+                &mut Batch::new(context, 1, None),
+            )
         })
     }
 

@@ -70,15 +70,15 @@ impl Plug {
             return State::default();
         };
 
-        State {
-            // SAFETY: `current()` has found that it is initialised, and no other task writes it.
-            nr_requests: unsafe { (*plug).rq_count },
-            // SAFETY: As above.
-            several_devices: unsafe { (*plug).multiple_queues },
-            // SAFETY: As above.
-            nr_ios: unsafe { (*plug).nr_ios },
-            // SAFETY: As above.
-            has_cached: unsafe { !(*plug).cached_rqs.head.is_null() },
+        // SAFETY: `current()` has found that it is initialised. Only this task writes these fields,
+        // and none of them refers to memory that is read here.
+        unsafe {
+            State {
+                nr_requests: (*plug).rq_count,
+                several_devices: (*plug).multiple_queues,
+                nr_ios: (*plug).nr_ios,
+                has_cached: !(*plug).cached_rqs.head.is_null(),
+            }
         }
     }
 

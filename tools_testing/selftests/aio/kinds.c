@@ -1082,7 +1082,7 @@ FIXTURE_TEARDOWN(kinds)
 	EXPECT_BALANCE(self->before);
 }
 
-TEST_F_TIMEOUT(kinds, sequences, 1700)
+TEST_F_TIMEOUT(kinds, sequences, 3500)
 {
 	unsigned long first = 1, last = aio_long() ? 10000 : 50, seed;
 	const char *seeds = getenv("SEEDS");

@@ -439,7 +439,7 @@ TEST_F(part, short_read)
  */
 TEST_F(part, zero_in_full)
 {
-	enum { SIZE = 16 << 20, BURNERS = 8, ROUNDS = 10 };
+	enum { SIZE = 16 << 20, BURNERS = 4, ROUNDS = 10 };
 	int fd = open("/dev/zero", O_RDONLY), i;
 	pid_t burner[BURNERS];
 	char *buf;
