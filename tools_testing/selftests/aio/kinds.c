@@ -717,8 +717,15 @@ static void make(struct request *r, unsigned int slot)
 		iocb->aio_offset = -1 - (long long)below(3);
 		break;
 	case BEHIND ... KERNEL:
-		if (is_opcode(r, RW & ~VECTORS))
+		if (is_opcode(r, RW & ~VECTORS)) {
+			long long base = slot * OWN + (r->file == CACHED ? BUFFERED : 0);
+
 			misplace(iocb, r->wrong, own);
+			/* It may be longer now: not into what is another one's in the file. */
+			if (iocb->aio_offset >= base && iocb->aio_offset < base + (long long)OWN &&
+			    iocb->aio_offset + iocb->aio_nbytes > (__u64)base + OWN)
+				iocb->aio_offset = base;
+		}
 		break;
 	case ODD_LENGTH:
 		if (is_opcode(r, RW & ~VECTORS) && iocb->aio_nbytes)
