@@ -20,10 +20,8 @@ use core::mem::MaybeUninit;
 use kernel::{
     aio::{
         abi::{
-            opcode,
             setup2,
-            Iocb,
-            IOCB_FLAG_RESFD, //
+            Iocb, //
         },
         mm::CurrentMm,
     },
@@ -344,21 +342,6 @@ impl Extension {
     #[inline]
     pub(crate) fn buffers(&self) -> Option<&FixedBuffers> {
         self.buffers.as_ref()
-    }
-
-    /// Checks what can't be polled for.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`.
-    #[inline(always)]
-    fn check_polled(&self, iocb: &Iocb) -> Result {
-        if iocb.flags() & IOCB_FLAG_RESFD != 0
-            || matches!(iocb.opcode(), opcode::FSYNC | opcode::FDSYNC | opcode::POLL)
-        {
-            return Err(EINVAL);
-        }
-        Ok(())
     }
 
     /// Returns the number of the buffer that an iocb is about, if they are pinned.

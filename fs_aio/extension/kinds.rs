@@ -23,6 +23,7 @@ use crate::{
             Origin, //
         },
     },
+    polled::Polled,
     request::Prepared,
     trace::{
         Nobody,
@@ -36,17 +37,59 @@ use crate::{
 use core::mem::MaybeUninit;
 use kernel::{
     aio::abi::{
+        opcode,
         Abi,
-        Iocb, //
+        Iocb,
+        IOCB_FLAG_RESFD, //
     },
     mm::pinned::PinnedUser,
     prelude::*,
+    sync::Arc,
     uaccess::UserPtr,
     uio::Direction, //
 };
 
 #[cfg(CONFIG_AIO_THREAD)]
 use crate::ops::jobs;
+
+/// Checks what can't be polled for.
+///
+/// # Errors
+///
+/// `EINVAL`.
+#[inline(always)]
+fn check_polled(iocb: &Iocb) -> Result {
+    if iocb.flags() & IOCB_FLAG_RESFD != 0
+        || matches!(iocb.opcode(), opcode::FSYNC | opcode::FDSYNC | opcode::POLL)
+    {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Starts a read or write, to be polled for if there is a place for that.
+///
+/// # Errors
+///
+/// Those of [`rw::start()`] or [`polled_rw::start()`].
+#[inline(always)]
+fn start<O: Observer>(
+    prepared: Prepared,
+    iocb: &Iocb,
+    (dir, shape): (Direction, Shape),
+    fixed: Option<u32>,
+    polled: Option<&Arc<Polled>>,
+    batch: &mut Batch<'_>,
+) -> Result {
+    match polled {
+        None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
+        Some(polled) => {
+            let transfer = Transfer::new(iocb, dir, shape, fixed);
+
+            polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
+        }
+    }
+}
 
 /// A context with an array of iocbs, without threads: `FIXED` with pinned buffers, `POLLED` if
 /// completions are polled for.
@@ -86,7 +129,7 @@ impl<const FIXED: bool, const POLLED: bool> Kind for Indexed<'_, FIXED, POLLED> 
     #[inline(always)]
     fn check(self, iocb: &Iocb) -> Result {
         match POLLED {
-            true => self.extension.check_polled(iocb),
+            true => check_polled(iocb),
             false => Ok(()),
         }
     }
@@ -97,23 +140,22 @@ impl<const FIXED: bool, const POLLED: bool> Kind for Indexed<'_, FIXED, POLLED> 
         prepared: Prepared,
         iocb: &Iocb,
         Index(index): Index,
-        (dir, shape): (Direction, Shape),
+        how: (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        let fixed = match (FIXED, shape) {
+        let fixed = match (FIXED, how.1) {
             (false, _) => None,
             (true, Shape::One) => Some(index as u32),
             (true, Shape::Vector { .. }) => return Err(EINVAL),
         };
 
-        if !POLLED {
-            return rw::start::<O>(prepared, iocb, dir, shape, fixed, batch);
-        }
-        // `new()` has found it.
-        let polled = self.extension.polled().ok_or(EINVAL)?;
-        let transfer = Transfer::new(iocb, dir, shape, fixed);
+        let polled = match POLLED {
+            // `new()` has found it.
+            true => Some(self.extension.polled().ok_or(EINVAL)?),
+            false => None,
+        };
 
-        polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
+        start::<O>(prepared, iocb, how, fixed, polled, batch)
     }
 }
 
@@ -149,7 +191,7 @@ impl Kind for &Extension {
     #[inline(always)]
     fn check(self, iocb: &Iocb) -> Result {
         match self.polled {
-            Some(_) => self.check_polled(iocb),
+            Some(_) => check_polled(iocb),
             None => Ok(()),
         }
     }
@@ -160,19 +202,12 @@ impl Kind for &Extension {
         prepared: Prepared,
         iocb: &Iocb,
         name: AnyName,
-        (dir, shape): (Direction, Shape),
+        how: (Direction, Shape),
         batch: &mut Batch<'_>,
     ) -> Result {
-        let fixed = self.fixed(name, shape)?;
+        let fixed = self.fixed(name, how.1)?;
 
-        match &self.polled {
-            None => rw::start::<O>(prepared, iocb, dir, shape, fixed, batch),
-            Some(polled) => {
-                let transfer = Transfer::new(iocb, dir, shape, fixed);
-
-                polled_rw::start::<O>(prepared, iocb, transfer, polled, batch)
-            }
-        }
+        start::<O>(prepared, iocb, how, fixed, self.polled(), batch)
     }
 }
 

@@ -182,7 +182,7 @@ impl<'a> AllocateAhead<'a> {
 mod tests {
     use super::*;
 
-    /// What the block layer would do: there are so many requests, and some are left.
+    /// What the block layer would do: there are so many requests.
     fn pretend(plug: &Plug, nr_requests: u16, several_devices: bool) {
         if let Some(plug) = plug.current() {
             // SAFETY: It is that of this task, and there are no requests.
@@ -248,6 +248,36 @@ mod tests {
         // One of them has become two.
         assert_eq!(second(3, false), (1, 0));
         assert_eq!(second(2, true), (1, 0));
+    }
+
+    /// There are as many requests as there should be, but not those that were allocated together.
+    #[test]
+    fn not_if_some_are_left() {
+        let seen = plugged(|plug| {
+            let mut ahead = AllocateAhead::new(plug);
+            let left = |some: *mut bindings::request| {
+                if let Some(plug) = plug.current() {
+                    // SAFETY: It is that of this task, which does not call the block layer before
+                    // there are none again.
+                    unsafe { (*plug).cached_rqs.head = some };
+                }
+            };
+
+            ahead.submitted(32);
+            pretend(plug, 2, false);
+            ahead.submitted(31);
+            let asked = nr_ios(plug, true);
+
+            pretend(plug, 10, false);
+            left(core::ptr::dangling_mut());
+            let next = ahead.submitted(23);
+
+            left(core::ptr::null_mut());
+            pretend(plug, 0, false);
+            (asked, next, nr_ios(plug, false))
+        });
+
+        assert_eq!(seen, (8, 0, 1));
     }
 
     /// What was asked for was not needed: it is taken back.

@@ -437,7 +437,7 @@ TEST_F(part, short_read)
  * Asked not to wait, /dev/zero stops when others want the CPU. That nobody else has asked
  * for: the read goes on.
  */
-TEST_F(part, zero_in_full)
+TEST_F_TIMEOUT(part, zero_in_full, 300)
 {
 	enum { SIZE = 16 << 20, BURNERS = 4, ROUNDS = 10 };
 	int fd = open("/dev/zero", O_RDONLY), i;
