@@ -187,7 +187,7 @@ mod tests {
             assert_eq!(submit::submit(context, 3, pointers, Abi::Native), Ok(3));
             Ok(())
         })?;
-        // Otherwise this would wait for ever.
+        // Otherwise this would wait indefinitely.
         process.destroy()
     }
 }

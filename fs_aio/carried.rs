@@ -4,14 +4,14 @@
 //!
 //! Such an operation is one of those in flight, like a [`Request`](crate::request::Request), and
 //! always in one place: in a list of the [`Pool`], with a thread, with the file, or waiting until
-//! that is ready. Whoever has it there ends it, or hands it on. It can be cancelled from its
+//! that is ready. The code that has it there ends it, or hands it on. It can be cancelled from its
 //! beginning to its end.
 //!
 //! # Cancelling
 //!
 //! That is done with the lock of the context's list held, so nothing ends there: what waits is
 //! taken out of its list, or from its page, and a work item of the pool abandons it; what a thread
-//! does is interrupted; of all else it is noted, for whoever has it.
+//! does is interrupted; everything else is only marked, for the code that has it.
 
 use crate::{
     ops::threaded::RwJob,
@@ -119,8 +119,8 @@ pub(crate) struct Carried<J> {
     /// Who is doing it, to be interrupted.
     #[pin]
     thread: SpinLockIrqSave<Option<ARef<Task>>>,
-    /// The same, as a number, which is changed with that lock held: for who asks whether it is the
-    /// current task.
+    /// The same, as a number, which is changed with that lock held: for code that asks whether it
+    /// is the current task.
     doer: Atomic<usize>,
     /// What will be in the event.
     result: Atomic<isize>,
@@ -164,13 +164,14 @@ impl<J: Perform> Cancellable for Carried<J> {
         if self.pool().cancel(&self.links, self.key) {
             return;
         }
-        // Whoever takes it from here sees the mark: it takes this lock after that.
+        // A thread that takes it after this sees the mark, since it takes this lock afterwards.
         self.thread.with(|thread| {
             if let Some(thread) = thread {
                 io_thread::interrupt(thread);
             }
         });
-        // Who parks it has done so before it took the lock, or looks for the mark afterwards.
+        // A thread that parks it has done so before it took the lock, or looks for the mark
+        // afterwards.
         if let Some(this) = J::take_back(self) {
             self.pool().abandon(this);
         }
@@ -343,7 +344,8 @@ impl<J: Perform> Carried<J> {
         });
     }
 
-    /// Sends what the current thread was told for what it did to whoever has submitted it.
+    /// Sends the signals that the current thread has got for the operation to the task that has
+    /// submitted it.
     pub(crate) fn forward_signals(&self, thread: &IoThread) {
         const SIGPIPE: u32 = 13;
         const SIGXFSZ: u32 = 25;
@@ -376,7 +378,7 @@ impl<J: Perform> Carried<J> {
         if self.ordered.load(Relaxed) {
             self.ended_in_order();
         }
-        // Whoever posts the event sees it, because the reference is given up after it.
+        // The task that posts the event sees it, because the reference is given up after it.
         self.result.store(result, Relaxed);
     }
 

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     extension::Extension,
     polled::{
-        Found,
+        IopollOutcome,
         Polled, //
     },
     trace::Waiting, //
@@ -122,7 +122,7 @@ impl Reader<'_> {
                 if current!().signal_pending() || left.is_zero() {
                     break;
                 }
-                if found == Found::Something {
+                if found == IopollOutcome::Something {
                     cond_resched();
                 } else {
                     context

@@ -130,8 +130,8 @@ impl Wanted {
         }
         Features {
             compat,
-            // Who reads the ring by itself would wait for ever for events that come only when the
-            // kernel is asked for them.
+            // A program that reads the ring by itself would wait indefinitely for events that come
+            // only when the kernel is asked for them.
             readable: !self.has(setup2::IOPOLL),
         }
     }

@@ -131,7 +131,7 @@ pub(crate) trait Kind: Copy {
     /// How user space calls an iocb.
     type Name: IocbName;
 
-    /// Who is told of each request.
+    /// The observer that is told of each request.
     type Observer: Observer;
 
     /// Reads the name of an iocb, from the array that was passed to `io_submit(2)`.

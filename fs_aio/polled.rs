@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads and writes that are polled for: nobody hears of their completion but who asks the device.
+//! Reads and writes that are polled for: only a task that polls the device learns of their
+//! completion.
 //!
 //! Of those who wait for events of a context one asks, and posts the events; the others sleep
 //! until there are enough, or it is their turn.
@@ -40,7 +41,7 @@ type InFlight = Submitted<Request<PolledRw>>;
 
 /// What a look has found.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum IopollOutcome {
     /// Somebody else looks.
     Busy,
     /// There is nothing to poll for: what is in flight, if anything is, completes by itself, with
@@ -55,7 +56,7 @@ pub(crate) enum Found {
 enum Refused {
     /// They are issued once more, if nothing else is in flight.
     Again,
-    /// They are left to who waits for the context.
+    /// They are left to the tasks that wait for the context.
     Left,
     /// That is their result.
     Posted,
@@ -64,7 +65,7 @@ enum Refused {
 /// The events of so many requests are posted together, at most.
 const TOGETHER: usize = 32;
 
-/// What belongs to whoever looks.
+/// What belongs to the task that polls.
 struct Seen {
     /// Those that are in flight. There is room for all that there can be.
     all: KVVec<Option<InFlight>>,
@@ -79,7 +80,7 @@ pub(crate) struct Polled {
     /// Those that nobody has looked at. There is room for all that there can be.
     #[pin]
     new: SpinLock<KVVec<InFlight>>,
-    /// The others; whoever looks has the lock.
+    /// The others; the task that polls has the lock.
     #[pin]
     seen: Mutex<Seen>,
     /// How many have no event yet.
@@ -128,14 +129,14 @@ impl Polled {
     /// Looks for completions, unless somebody else does, and posts their events.
     ///
     /// May sleep. May be called by anybody: memory of the process is not needed.
-    pub(crate) fn look(&self, look: Look) -> Found {
+    pub(crate) fn look(&self, look: Look) -> IopollOutcome {
         self.look_and(look, Refused::Again).0
     }
 
     /// Returns how many events were posted, too.
-    fn look_and(&self, look: Look, refused: Refused) -> (Found, usize) {
+    fn look_and(&self, look: Look, refused: Refused) -> (IopollOutcome, usize) {
         let Some(mut seen) = self.seen.try_lock() else {
-            return (Found::Busy, 0);
+            return (IopollOutcome::Busy, 0);
         };
 
         for request in self.new.lock().drain_all() {
@@ -143,7 +144,7 @@ impl Polled {
             let _ = seen.all.push_within_capacity(Some(request));
         }
         if seen.all.is_empty() {
-            return (Found::Nothing, 0);
+            return (IopollOutcome::Nothing, 0);
         }
 
         let found = Self::ask(&seen.all, look);
@@ -158,7 +159,7 @@ impl Polled {
         }
         match posted {
             0 => (found, 0),
-            _ => (Found::Something, posted),
+            _ => (IopollOutcome::Something, posted),
         }
     }
 
@@ -167,17 +168,17 @@ impl Polled {
         self.look_and(Look::Once, Refused::Posted).1 != 0
     }
 
-    /// The same, for who needs room in the device for another context.
+    /// The same, for a caller that needs room in the device for another context.
     ///
-    /// If what was found is not [`Found::Nothing`], who waits for this context may have been told
-    /// that somebody looks, and should be woken.
-    pub(crate) fn make_room(&self) -> (Found, usize) {
+    /// If what was found is not [`IopollOutcome::Nothing`], a task that waits for this context may
+    /// have been told that somebody polls, and should be woken.
+    pub(crate) fn make_room(&self) -> (IopollOutcome, usize) {
         self.look_and(Look::Once, Refused::Left)
     }
 
     /// Returns whether somebody who sleeps should look.
     pub(crate) fn wants_look(&self) -> bool {
-        // Who has the lock looks, and wakes others when it stops.
+        // The holder of the lock polls, and wakes others when it stops.
         let Some(seen) = self.seen.try_lock() else {
             return false;
         };
@@ -193,9 +194,9 @@ impl Polled {
     }
 
     /// Asks the devices.
-    fn ask(all: &[Option<InFlight>], mut look: Look) -> Found {
+    fn ask(all: &[Option<InFlight>], mut look: Look) -> IopollOutcome {
         let mut batch = CompBatch::new();
-        let mut found = Found::Nothing;
+        let mut found = IopollOutcome::Nothing;
 
         for request in all.iter().flatten() {
             if request.is_last() && !Self::is_refused(request) {
@@ -204,7 +205,7 @@ impl Polled {
             if !request.is_polled() {
                 continue;
             }
-            found = Found::Something;
+            found = IopollOutcome::Something;
             if request.poll(&mut batch, look) {
                 // From here on it would be a waste of time to wait.
                 look = Look::Once;
@@ -250,8 +251,8 @@ impl Polled {
 
     /// Some are about to have their events.
     ///
-    /// Not after that: who reads them may submit at once, and if the device has no room then it
-    /// makes a difference whether something is in flight.
+    /// Not after that: a task that reads them may submit at once, and if the device has no room
+    /// then it makes a difference whether something is in flight.
     #[inline]
     fn ended(&self, nr: usize) {
         self.in_flight.fetch_sub(nr, Relaxed);

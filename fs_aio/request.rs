@@ -3,9 +3,10 @@
 //! Requests: operations in flight.
 //!
 //! A request is *prepared*, which may fail; then it belongs to one value, and dropping that gives
-//! everything back. It is *started* by an operation. From there on it may be shared between who
-//! submits it and who completes it, in whatever order they end; whoever is last posts the event.
-//! So an operation that was started always ends in an event, and one that was not never does.
+//! everything back. It is *started* by an operation. From there on it may be shared between the
+//! submitter and the code that completes it, in whatever order they end; the last of the two posts
+//! the event. So an operation that was started always ends in an event, and one that was not never
+//! does.
 
 use crate::{
     context::Context,
@@ -343,7 +344,7 @@ impl<O: Dismantle> Request<O> {
     /// The same, but nobody is told.
     #[inline]
     pub(crate) fn ended(this: SlabArc<Self>, result: isize) {
-        // Whoever posts the event sees it, because the reference is given up after it.
+        // The task that posts the event sees it, because the reference is given up after it.
         this.result.store(result, Relaxed);
         Self::put(this);
     }

@@ -274,8 +274,8 @@ impl<D: Send> Ring<D> {
         nr: u32,
         slots: &Slots,
     ) -> u32 {
-        // The events before the tail. Pairs with the barrier of who reads the ring, in `pop()` or
-        // in user space.
+        // The events before the tail. Pairs with the barrier of the reader of the ring, in `pop()`
+        // or in user space.
         smp_mb(Write);
 
         ring.tail = tail;

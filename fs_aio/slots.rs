@@ -2,7 +2,7 @@
 
 //! Free slots of a completion ring.
 //!
-//! A request takes a slot when it comes to be, so that there is room for its event. The slot is
+//! A request takes a slot when it is prepared, so that there is room for its event. The slot is
 //! free again when the event was taken from the ring. To keep CPUs from contending for one number,
 //! each moves slots in batches between the common number and a number of its own. Before a
 //! submission is refused, what is in the numbers of other CPUs is gathered.
@@ -103,14 +103,16 @@ impl Slots {
     /// Takes up to `max` slots, which may be anywhere, and returns how many.
     ///
     /// If there are none, all were in use at some time during the call, but for those that another
-    /// task was just about to take or had given back since. May sleep.
+    /// task was just about to take, had given back since, or was moving from a CPU that is offline.
+    /// May sleep.
     ///
     /// Other CPUs are interrupted, each that has slots, and once: then it has none before it gives
     /// some back.
     #[cold]
     pub(crate) fn gather(&self, max: usize) -> u32 {
         self.local.call_online(
-            // Whoever sees that there are none sees those in `common`: pairs with the release.
+            // A task that sees that there are none sees those in `common`: pairs with the release
+            // below, in another call.
             |local| local.load(Acquire) != 0,
             |local, _irqs_off| {
                 self.common.0.add(local.load(Relaxed), Relaxed);

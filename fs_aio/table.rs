@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     flushes::Flushes,
     polled::{
-        Found,
+        IopollOutcome,
         Polled, //
     },
     ring::header,
@@ -201,7 +201,7 @@ pub(crate) fn end_polled(except: &Polled) {
         for polled in all.iter().flatten() {
             let (found, n) = polled.make_room();
 
-            looked |= found != Found::Nothing;
+            looked |= found != IopollOutcome::Nothing;
             posted += n;
         }
         match (looked, posted) {
@@ -212,7 +212,7 @@ pub(crate) fn end_polled(except: &Polled) {
         }
         cond_resched();
     }
-    // Who has found that somebody else looks, sleeps.
+    // A task that has found that another one polls, sleeps.
     for_each_polled(except, |context, _| context.waiters.wake(usize::MAX));
 }
 

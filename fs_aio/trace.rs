@@ -31,7 +31,7 @@ use kernel::{
     uio::Direction, //
 };
 
-/// Who is told of each request of a submission.
+/// The observer that is told of each request of a submission.
 pub(crate) trait Observer {
     /// Whether it is anybody: what would be shown to nobody need not be in memory.
     const THERE: bool;

@@ -129,7 +129,7 @@ pub(crate) struct Pool {
     identity: Identity,
     #[pin]
     state: SpinLockIrqSave<State>,
-    /// [`State::dead`], for who does not have the lock.
+    /// [`State::dead`], for code that does not have the lock.
     dead: AtomicFlag,
     /// Threads that wait for something to do.
     #[pin]
@@ -172,7 +172,7 @@ impl Pool {
         )
     }
 
-    /// Returns whether this is the pool of who has this identity, and can be used.
+    /// Returns whether this is the pool of the process with this identity, and can be used.
     pub(crate) fn serves(&self, identity: Identity) -> bool {
         self.identity.group == identity.group && !self.is_dead()
     }
@@ -306,7 +306,7 @@ impl Pool {
     }
 
     /// The operation does not wait any longer: returns the second reference, if it was not taken by
-    /// who cancels the operation.
+    /// the task that cancels the operation.
     pub(crate) fn unpark(&self, links: &JobLinks) -> Option<AnyJob> {
         self.state.with(|s| s.parked.remove(links))
     }

@@ -98,14 +98,14 @@ kernel::fs::impl_has_async_kiocb! {
 }
 
 impl AsyncRw for Request<PolledRw> {
-    /// The event is posted by whoever finds out that the request is complete, and has the other
-    /// reference; that may be somebody who sleeps.
+    /// The event is posted by the task that finds the request complete, and has the other
+    /// reference; that task may sleep now.
     #[inline]
     fn complete(this: SlabArc<Self>, res: isize) {
         let section = ReadSection::new();
         let context = this.context_under_rcu(&section);
 
-        // That will be told, too, by whoever posts the event.
+        // This is not traced here: the task that posts the event does that.
         Request::ended(this, res);
         context.waiters.wake(usize::MAX);
     }
@@ -126,7 +126,7 @@ pub(crate) fn start<O: Observer>(
     polled: &Polled,
     batch: &mut Batch<'_>,
 ) -> Result {
-    // Who asks not to wait gets that as an outcome.
+    // A program that asks not to wait gets that as an outcome.
     let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
     let mut request = prepared.into_request(0, |file| {
         let settings = Settings::new(&file, false);

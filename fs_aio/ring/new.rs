@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How large a ring is, and how one comes to be.
+//! How large a ring is, and how one is made.
 
 use super::{
     header,

@@ -6,15 +6,15 @@
 //!
 //! If there is something to do, and a thread waits, one is *on its way*: it was woken, or has not
 //! begun to wait, and looks at the lists before it sleeps again. As long as that is so, nobody
-//! wakes another one; whoever takes something, and leaves something, wakes the next one before it
-//! begins. So a thread that does not have to sleep in what it does takes all there is, and others
-//! are woken for none of it but the first.
+//! wakes another one; a thread that takes something, and leaves something, wakes the next one
+//! before it begins. So a thread that does not have to sleep in what it does takes all there is,
+//! and others are woken for none of it but the first.
 //!
 //! [`State::waking`] says that one is on its way. It is set with the lock of the pool held, and in
 //! the same section a thread is woken: if none was in the queue, then those that count as idle have
-//! not begun to wait. Whoever looks, and finds nothing, clears it with that lock held, as whoever
-//! stops being idle does. So it is never set when all that are idle sleep; and that it was cleared
-//! too early costs nothing but a thread that is woken in vain.
+//! not begun to wait. A thread that looks, and finds nothing, clears it with that lock held, as
+//! does one that stops being idle. So it is never set when all that are idle sleep; and if it was
+//! cleared too early, a thread is woken for nothing, and that is all.
 
 use super::{
     lists::State,
@@ -85,8 +85,8 @@ impl Pool {
         result
     }
 
-    /// The same, in a thread: with the credentials of who has submitted last, since its own are
-    /// those that the process had when the first one was made. Threads count as a user's.
+    /// The same, in a thread: with the credentials of the task that has submitted last, since its
+    /// own are those that the process had when the first one was made. Threads count as a user's.
     fn spawn_another(self: &Arc<Self>) -> Result {
         match self.state.with(|s| s.creds.clone()) {
             Some(creds) => creds.scoped(|| self.spawn()),

@@ -43,7 +43,7 @@ impl Threads {
         })
     }
 
-    /// Returns the pool of who has this identity, if it was used.
+    /// Returns the pool of the process with this identity, if it was used.
     pub(crate) fn pool(&self, identity: Identity) -> Option<Arc<Pool>> {
         let pools = self.pools.lock();
         let pool = pools.iter().flatten().find(|pool| pool.serves(identity));

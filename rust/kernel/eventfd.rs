@@ -27,7 +27,7 @@ use core::ptr::NonNull;
 /// // This is no descriptor of anything.
 /// assert_eq!(EventFd::from_fd(-1).err(), Some(EBADF));
 ///
-/// /// Tells whoever waits for an eventfd of the current process.
+/// /// Wakes the tasks that wait for an eventfd of the current process.
 /// fn tell(fd: i32) -> Result {
 ///     EventFd::from_fd(fd)?.signal();
 ///     Ok(())
@@ -65,7 +65,7 @@ impl EventFd {
 
     /// Adds one to the counter.
     ///
-    /// May be called in any context, though not from the wake-up callback of a wait queue: who
+    /// May be called in any context, though not from the wake-up callback of a wait queue: what
     /// waits for the eventfd might need the lock of that queue.
     #[doc(alias = "eventfd_signal")]
     #[inline]

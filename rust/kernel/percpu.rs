@@ -177,8 +177,8 @@ impl<T: AtomicType> Drop for PerCpu<T> {
 
 /// A number of things that have happened, counted by each CPU for itself.
 ///
-/// Counting one costs an addition, without a locked instruction and with interrupts on. The sum is
-/// dear.
+/// Counting one costs an addition, without a locked instruction and with interrupts on. Computing
+/// the sum is expensive: it reads the instance of every possible CPU.
 ///
 /// # Invariants
 ///

@@ -415,7 +415,7 @@ impl<T: Cached> SlabArc<T> {
         // SAFETY: By the type invariants the object is alive.
         let refcount = unsafe { &(*self.ptr.as_ptr()).refcount };
 
-        // Whoever has the last reference need not contend for it.
+        // The owner of the last reference does not contend with anybody for it.
         if refcount.as_atomic().load(Acquire) == 1 {
             // INVARIANT: The count is one, and it belongs to this value.
             return Some(UniqueSlabArc(self));

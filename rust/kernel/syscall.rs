@@ -35,7 +35,7 @@ pub enum TimeLayout {
     Time32,
 }
 
-/// Reads a relative time; a null pointer means for ever.
+/// Reads a relative time; a null pointer means without a limit.
 ///
 /// Negative times and nanoseconds of a second and more are accepted.
 ///
@@ -105,7 +105,7 @@ fn time32_from_user(ptr: UserPtr) -> Result<i64> {
     if unsafe { bindings::get_old_timespec32(ts.get(), ptr.as_const_ptr()) } != 0 {
         return Err(EFAULT);
     }
-    // SAFETY: It was just written.
+    // SAFETY: `get_old_timespec32()` has succeeded, and so has written `ts`.
     let ts = unsafe { &*ts.get() };
 
     // SAFETY: There are no requirements.
@@ -217,7 +217,7 @@ mod tests {
                 to_result(unsafe {
                     bindings::get_timespec64(time.get(), memory.at(0).as_const_ptr().cast())
                 })?;
-                // SAFETY: It was just written.
+                // SAFETY: `get_timespec64()` has succeeded, and so has written `time`.
                 let time = unsafe { &*time.get() };
                 // SAFETY: There are no requirements.
                 let c = unsafe { bindings::ktime_set(time.tv_sec, time.tv_nsec as c_ulong) };

@@ -223,7 +223,7 @@ impl<'a> UserIter<'a> {
 /// `iter` must be valid.
 #[inline]
 pub(crate) unsafe fn len(iter: *const bindings::iov_iter) -> usize {
-    // SAFETY: The caller guarantees that it is valid. The union has only this variant that counts.
+    // SAFETY: The caller guarantees that `iter` is valid. Its kinds all have `count` at this place.
     unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
 }
 

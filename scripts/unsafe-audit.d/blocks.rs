@@ -91,6 +91,23 @@ pub fn elsewhere() -> u32 {
     a + b + c
 }
 
+pub fn nameless() -> u32 {
+    // SAFETY: The caller guarantees that it is valid, and nobody
+    // else uses it.
+    let a = unsafe { foreign(0) }; //~+
+
+    // SAFETY: There is so much.
+    let b = unsafe { foreign(0) }; //~+
+
+    // SAFETY: It was initialised.
+    let c = unsafe { foreign(0) }; //~+
+
+    // SAFETY: The caller guarantees that `foreign()` accepts zero.
+    let d = unsafe { foreign(0) };
+
+    a + b + c + d
+}
+
 pub fn long() -> u32 {
     // SAFETY: There are eight lines of it.
     unsafe {

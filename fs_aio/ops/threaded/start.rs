@@ -464,7 +464,7 @@ fn carry(
             return Ok(());
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
-        // As without memory for a request: to wait here, perhaps for ever, would be worse.
+        // As without memory for a request: to wait here, perhaps indefinitely, would be worse.
         Err(e) if e == ENOMEM => return Err(EAGAIN),
         Err(_) if abilities.simple => return Err(EAGAIN),
         // Here it would overtake what it has to go behind.

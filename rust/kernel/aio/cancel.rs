@@ -2,9 +2,9 @@
 
 //! Operations that can be cancelled.
 //!
-//! Who executes an operation that may take for ever registers a function that cancels it. That
-//! function is called, at most once, by `io_cancel(2)` or at the end of the context; the
-//! operation then completes as it always does, only sooner.
+//! The code that executes an operation which may take indefinitely registers a function that
+//! cancels it. That function is called, at most once, by `io_cancel(2)` or at the end of the
+//! context; the operation then completes as it always does, only sooner.
 //!
 //! The function is called with the lock of the list held: so the operation, if it ends meanwhile,
 //! waits before its memory goes. The function itself may complete it nevertheless, or others of
@@ -118,17 +118,17 @@ pub use self::rw::{
 };
 
 /// What a search for a node has led to.
-enum Found {
-    Here(*const CancelNode),
-    Nowhere,
+enum NodeSearch {
+    Found(*const CancelNode),
+    NotFound,
     /// It was not among those that were looked at.
-    NotYet,
+    Unfinished,
 }
 
-impl Found {
+impl NodeSearch {
     fn node(self) -> Option<*const CancelNode> {
         match self {
-            Found::Here(node) => Some(node),
+            NodeSearch::Found(node) => Some(node),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ pub struct CancelList {
     index: UnsafeCell<Option<Index>>,
 }
 
-// SAFETY: By the type invariants the list is accessed with the lock held, whoever does it.
+// SAFETY: By the type invariants the list is accessed with `lock` held, by any thread.
 unsafe impl Sync for CancelList {}
 
 // SAFETY: The list belongs to no thread; it is pinned, so that its nodes find it where it is.
@@ -207,9 +207,9 @@ impl CancelNode {
 
     /// Returns whether the node is in a list.
     ///
-    /// The operation is registered by who executes it, and removed by who completes it or cancels
-    /// it: the answer "no" is final for the one who completes it. It then sees all that was done
-    /// by who has removed it: pairs with `list_del_init_careful()`.
+    /// The operation is registered by the code that executes it, and removed by the code that
+    /// completes it or cancels it: the answer "no" is final for the code that completes it. It then
+    /// sees all that was done before the removal: pairs with `list_del_init_careful()`.
     #[doc(alias = "list_empty_careful")]
     #[inline]
     pub fn is_linked(&self) -> bool {
@@ -253,7 +253,8 @@ unsafe impl Dismantle for CancelNode {
 
     #[inline]
     unsafe fn dismantle(this: *mut Self) {
-        // SAFETY: The caller guarantees that `this` points to a valid node.
+        // SAFETY: By the contract of `Dismantle::dismantle()`, `this` points to a valid
+        // `CancelNode`.
         unsafe { &*this }.assert_alone();
     }
 }
@@ -290,7 +291,7 @@ impl CancelList {
             false => Some(self.lock.lock()),
         };
 
-        // Whoever has cancelled it may have removed it meanwhile.
+        // The task that has cancelled it may have removed it meanwhile.
         if !core::ptr::eq(node.list(), self) || !node.is_linked() {
             return None;
         }
@@ -334,9 +335,9 @@ impl CancelList {
             // SAFETY: The lock is held.
             match unsafe { Self::find_in(self.head.get(), id, Self::FEW) } {
                 // SAFETY: The node is in the list, and the lock held.
-                Found::Here(node) => return unsafe { self.call_node(node) },
-                Found::Nowhere => return Err(EINVAL),
-                Found::NotYet => (),
+                NodeSearch::Found(node) => return unsafe { self.call_node(node) },
+                NodeSearch::NotFound => return Err(EINVAL),
+                NodeSearch::Unfinished => (),
             }
         }
         self.cancel_by_index(guard, id, max)
@@ -410,28 +411,28 @@ impl CancelList {
     /// # Safety
     ///
     /// The lock must be held, and `head` be that of the list, or of one of its index.
-    unsafe fn find_in(head: *mut bindings::list_head, id: u64, max: usize) -> Found {
+    unsafe fn find_in(head: *mut bindings::list_head, id: u64, max: usize) -> NodeSearch {
         // SAFETY: The lock is held.
         let mut links = unsafe { (*head).next };
 
         for _ in 0..max {
             if links == head {
-                return Found::Nowhere;
+                return NodeSearch::NotFound;
             }
             // SAFETY: By the type invariants, the list consists of nodes.
             let node = unsafe { crate::container_of!(Opaque::cast_from(links), CancelNode, links) };
 
             // SAFETY: A node that is in the list is valid while the lock is held.
             if unsafe { (*node).id } == id {
-                return Found::Here(node);
+                return NodeSearch::Found(node);
             }
             // SAFETY: The lock is held.
             links = unsafe { (*links).next };
         }
         if links == head {
-            Found::Nowhere
+            NodeSearch::NotFound
         } else {
-            Found::NotYet
+            NodeSearch::Unfinished
         }
     }
 
@@ -468,10 +469,11 @@ impl CancelList {
     ///
     /// # Safety
     ///
-    /// The same.
+    /// As for [`call_node()`](Self::call_node).
     #[inline(never)]
     unsafe fn cancel_node(&self, node: *const CancelNode) -> Result {
-        // SAFETY: The caller guarantees what is asked for.
+        // SAFETY: The caller passes a node of this list, and holds its lock, which keeps the
+        // operation of the node.
         unsafe { self.call_node(node) }
     }
 
@@ -483,11 +485,13 @@ impl CancelList {
     /// ending, unless the function ends it.
     #[inline(always)]
     unsafe fn call_node(&self, node: *const CancelNode) -> Result {
-        // SAFETY: The caller guarantees that the node is in the list, and so valid.
+        // SAFETY: The caller passes a node in the list, and holds its lock: `node` is valid until
+        // it is removed.
         let call = unsafe { (*node).call.get() };
         // SAFETY: The caller holds the lock, and `call` of a node in a list is set.
         let call = unsafe { (*call).assume_init() };
-        // SAFETY: The caller guarantees that the node is in the list, and so valid.
+        // SAFETY: The caller passes a node in the list, and holds its lock: `node` is valid until
+        // it is removed.
         let kiocb = unsafe { (*node).kiocb.get() };
         // SAFETY: The caller holds the lock, and `kiocb` of a node in a list is set.
         let kiocb = unsafe { (*kiocb).assume_init() };

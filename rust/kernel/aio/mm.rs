@@ -110,7 +110,7 @@ impl<'a> CurrentMm<'a> {
         let users =
             unsafe { Atomic::<i32>::from_ptr(&raw mut (*mm).__bindgen_anon_1.mm_users.counter) };
 
-        // Whoever leaves drops a reference, in `mmput()`, which is ordered.
+        // A task that leaves drops its reference in `mmput()`, which is ordered.
         users.load(Acquire) == 1
     }
 }
@@ -171,8 +171,8 @@ macro_rules! exit_aio {
 /// Private, so that contexts that were put into these tables are in no other.
 struct StoredContext<T: Staged>(StagedOwner<T>);
 
-// SAFETY: `T: Send + Sync`. Whoever takes the owner out of the table gets a `RemovedContext`, which
-// does not hand out users.
+// SAFETY: `T: Send + Sync`. Code that takes the owner out of the table gets a `RemovedContext`,
+// which does not hand out users.
 unsafe impl<T: Staged> Send for StoredContext<T> {}
 
 // SAFETY: `T: Sync`. A shared owner only gives out `&T`, and users by `StagedRef`.
@@ -190,16 +190,16 @@ unsafe impl<T: Staged> RcuPointer for StoredContext<T> {
 
     #[inline]
     unsafe fn from_raw(ptr: *mut c_void) -> Self {
-        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from that
-        // of the owner, and that it is turned back once.
+        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from
+        // `StagedOwner::into_raw()`, and that `ptr` is turned back once.
         Self(unsafe { StagedOwner::from_raw(ptr) })
     }
 
     #[inline]
     unsafe fn borrow<'a>(ptr: *mut c_void) -> StagedRef<'a, T> {
-        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from that
-        // of the owner, and that for `'a` it is not turned back, or RCU is read-locked since before
-        // that.
+        // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, which got it from
+        // `StagedOwner::into_raw()`, and that for `'a` the owner is not made of `ptr` again, or RCU
+        // is read-locked since before that.
         unsafe { StagedRef::from_raw(ptr) }
     }
 }
@@ -375,7 +375,7 @@ impl<T: Staged> LastTable<'_, T> {
     pub fn drain(self, mut f: impl FnMut(RemovedContext<'_, T>)) {
         let f = |StoredContext(owner)| f(RemovedContext { owner, mm: None });
 
-        // SAFETY: Whoever else locks the table, or adds to it, borrows the address space from a
+        // SAFETY: All others that lock the table, or add to it, borrow the address space from a
         // task that has a reference to it (see `table()`), and no task has one.
         unsafe { self.0.drain(f) };
     }
@@ -408,8 +408,8 @@ impl<T: Staged> RemovedContext<'_, T> {
             //   reference to the address space, or no task has one.
             // - For the same reason no other task has a user: by its type invariants a
             //   `ContextUser` does not outlive the borrow of the address space, and a `StagedUser`
-            //   stays with its task. What was forgotten (`mem::forget()`) is never dropped, and is
-            //   counted for ever.
+            //   stays with its task. What was forgotten (`mem::forget()`) is never dropped, and
+            //   stays counted.
             unsafe { self.owner.shutdown_alone() };
         }
     }
@@ -431,7 +431,7 @@ impl<T: Staged> Deref for RemovedContext<'_, T> {
 /// `mm` must be valid and have no users any longer. To be called by `exit_aio()` only.
 #[doc(hidden)]
 pub unsafe fn exit<T: TheContexts>(mm: *mut bindings::mm_struct) {
-    // SAFETY: The caller guarantees that `mm` is valid, and keeps it for the time of the call.
+    // SAFETY: The caller guarantees that `mm` is valid for the time of the call.
     let mm = unsafe { Mm::from_raw(mm) };
 
     T::exit(LastTable(table_of::<T>(mm)));

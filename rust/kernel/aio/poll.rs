@@ -2,8 +2,12 @@
 
 //! Waiting until a file is ready, without a task that waits.
 //!
+//! [`sync::poll`](crate::sync::poll) is for those who implement `->poll()`: they are given a table,
+//! and name a wait queue to it. This is the other side, which calls `vfs_poll()` with a table of
+//! its own and has an entry in the wait queue, so the two share nothing but the C structure.
+//!
 //! An operation puts an entry into the wait queue that the file names. When it is woken it either
-//! completes at once, in the context of who wakes it, or leaves that to a work item, which asks the
+//! completes at once, in the context of the wake-up, or leaves that to a work item, which asks the
 //! file once more. It can be cancelled meanwhile, and the wait queue may go away.
 //!
 //! # Locks and lifetimes
@@ -150,11 +154,11 @@ unsafe impl Dismantle for AsyncPoll {
         };
         const { assert!(!core::mem::needs_drop::<Wakeups>()) };
 
-        // SAFETY: The caller guarantees that the value is valid and not used again, so that the
-        // node may be taken apart.
+        // SAFETY: By the contract of `Dismantle::dismantle()`, `this` is valid and not used again,
+        // so that its node may be taken apart.
         unsafe { CancelNode::dismantle(&raw mut (*this).node) };
-        // SAFETY: The caller guarantees that the value is valid and not used again, so that the
-        // file may be moved out.
+        // SAFETY: By the contract of `Dismantle::dismantle()`, `this` is valid and not used again,
+        // so that its file may be moved out.
         unsafe { (&raw mut (*this).file).read() }
     }
 }
@@ -316,8 +320,8 @@ impl AsyncPoll {
             } else if cancel {
                 poll.cancelled.store(true, Relaxed);
             } else if queue.is_some() {
-                // SAFETY: The lock is held. The node is in no list; who completes the operation
-                // removes it. The operation is alive until then.
+                // SAFETY: The lock is held. The node is in no list; the code that completes the
+                // operation removes it. The operation is alive until then.
                 unsafe { list.add_locked(&poll.node, ptr.cast_mut().cast(), Some(Self::cancel)) };
             }
         }
@@ -382,13 +386,14 @@ impl AsyncPoll {
     /// `this` must point to a valid operation that nobody else refers to, in a `T` at its `OFFSET`.
     #[inline(always)]
     unsafe fn prepare<T: PollOwner>(this: *const Self) {
-        // SAFETY: The caller guarantees that it is valid.
+        // SAFETY: The caller guarantees that `this` points to a valid operation.
         let poll = unsafe { &*this };
 
         // It may have been started, and have completed, before.
         poll.result.store(0, Relaxed);
         poll.cancelled.store(false, Relaxed);
-        // SAFETY: The caller guarantees that nobody else refers to the operation.
+        // SAFETY: The caller guarantees that nobody else refers to the operation, so nobody else
+        // accesses this field.
         unsafe { poll.wakeups.get().write(Wakeups::new()) };
         // SAFETY: The current task has these numbers as long as it runs.
         let submitter = unsafe {
@@ -396,11 +401,14 @@ impl AsyncPoll {
 
             [(*task).pid, (*task).tgid]
         };
-        // SAFETY: The caller guarantees that nobody else refers to the operation.
+        // SAFETY: The caller guarantees that nobody else refers to the operation, so nobody else
+        // accesses this field.
         unsafe { (*poll.submitter.get()).write(submitter) };
-        // SAFETY: The caller guarantees that it is valid and in no queue.
+        // SAFETY: The caller guarantees that `this` points to a valid operation that nobody else
+        // refers to, so that its entry is in no queue.
         unsafe { Self::init_entry::<T>(this) };
-        // SAFETY: The caller guarantees that it is valid; the work item is not scheduled.
+        // SAFETY: The caller guarantees that `this` points to a valid operation that nobody else
+        // refers to, so that its work item is not scheduled.
         unsafe { Self::init_work(this, Self::work::<T>) };
     }
 
@@ -410,7 +418,8 @@ impl AsyncPoll {
     ///
     /// `this` must be in a `T` as [`HasAsyncPoll`] says, and be alive for `'a`.
     unsafe fn owner<'a, T: PollOwner>(this: *const Self) -> &'a T {
-        // SAFETY: The caller guarantees that there is a live `T` around `this`, at this distance.
+        // SAFETY: The caller guarantees that `this` is the `AsyncPoll` at `OFFSET` in a `T`, which
+        // is alive for `'a`.
         unsafe { &*this.byte_sub(T::OFFSET).cast::<T>() }
     }
 
@@ -421,8 +430,9 @@ impl AsyncPoll {
     /// `this` must be in a `T` as [`HasAsyncPoll`] says, made from a pointer to all of it. The
     /// reference of the entry must be the caller's.
     unsafe fn complete<T: PollOwner>(this: *const Self, mask: bindings::__poll_t) {
-        // SAFETY: The caller guarantees that `this` is in a `T`, whose reference is the one that
-        // `start()` has made of `completion`, and now the caller's.
+        // SAFETY: The caller guarantees that `this` is the `AsyncPoll` at `OFFSET` in a `T`, and
+        // owns the reference that `start()` has made of `completion` by `into_raw()`, which is
+        // taken back here.
         let owner = unsafe { SlabArc::from_raw(this.byte_sub(T::OFFSET).cast::<T>()) };
 
         T::complete(owner, Self::mangle(mask));

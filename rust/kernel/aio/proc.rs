@@ -3,7 +3,7 @@
 //! `/proc/PID/aio`: a line for each context of an address space.
 //!
 //! The file itself is C's, in `fs/aio/observe.c`. It has a reference to the `mm_struct`, but none
-//! that keeps the address space: whoever reads is never the one who ends it.
+//! that keeps the address space: the reader never ends it.
 //!
 //! # Examples
 //!
@@ -93,7 +93,7 @@ macro_rules! proc_pid_aio {
         ///
         /// # Safety
         ///
-        /// To be called by C, with a reference to `mm`, and by whoever reads `seq`.
+        /// To be called by C, with a reference to `mm`, and by the task that reads `seq`.
         #[no_mangle]
         pub unsafe extern "C" fn aio_proc_show(
             seq: *mut $crate::bindings::seq_file,
@@ -113,7 +113,7 @@ macro_rules! proc_pid_aio {
 /// `mm` must be valid.
 #[doc(hidden)]
 pub unsafe fn next<T: ShownContexts>(mm: *mut bindings::mm_struct, from: usize) -> isize {
-    // SAFETY: The caller guarantees that `mm` is valid, and keeps it for the time of the call.
+    // SAFETY: The caller guarantees that `mm` is valid for the time of the call.
     let mm = unsafe { Mm::from_raw(mm) };
     let rcu = rcu::read_lock();
 
@@ -134,9 +134,9 @@ pub unsafe fn show<T: ShownContexts>(
     index: isize,
     stats: bool,
 ) {
-    // SAFETY: The caller guarantees that it is valid and used by nobody else.
+    // SAFETY: The caller guarantees that `seq` is valid and used by nobody else.
     let seq = unsafe { SeqFile::from_raw(seq) };
-    // SAFETY: The caller guarantees that `mm` is valid, and keeps it for the time of the call.
+    // SAFETY: The caller guarantees that `mm` is valid for the time of the call.
     let mm = unsafe { Mm::from_raw(mm) };
     let Ok(index) = usize::try_from(index) else {
         return T::show_header(seq);

@@ -159,7 +159,7 @@ is_on! {
 /// Returns whether `fs.aio-stats` is 1.
 #[inline]
 pub fn stats_on() -> bool {
-    // SAFETY: It is an `int` that is there for ever, and is read and written in one piece.
+    // SAFETY: It is a static `int` of C's, which is read and written in one piece.
     unsafe { Atomic::<i32>::from_ptr(&raw mut crate::bindings::aio_stats) }.load(Relaxed) != 0
 }
 

@@ -221,7 +221,7 @@ impl AsyncKiocb {
             inner <- Opaque::ffi_init(move |slot: *mut bindings::kiocb| {
                 let file = ARef::into_raw(file).as_ptr().cast::<bindings::file>();
 
-                // What is left out is written by who calls the file, or belongs to the file.
+                // What is left out is written by the caller of the file, or belongs to the file.
                 //
                 // SAFETY: `slot` is valid for writes.
                 unsafe {
@@ -416,14 +416,17 @@ impl AsyncKiocb {
         dir: Direction,
         hold_off: bool,
     ) -> RwIter {
-        // SAFETY: The caller guarantees that it is that of an `AsyncKiocb`, whose file is valid.
+        // SAFETY: The caller guarantees that `kiocb` is that of an `AsyncKiocb`, which owns a
+        // reference to its file; so that and its `f_op` are valid.
         let ops = unsafe { &*(*(*kiocb).ki_filp).f_op };
-        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet.
+        // SAFETY: The caller guarantees that `kiocb` is valid, and that the file has not been
+        // called with it, so that nobody else uses it.
         unsafe { (&raw mut (*kiocb).ki_complete).write(Some(Self::ki_complete::<T>)) };
-        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet.
+        // SAFETY: The caller guarantees that `kiocb` is valid, and that the file has not been
+        // called with it, so that nobody else uses it.
         unsafe { (&raw mut (*kiocb).private).write(null_mut()) };
-        // SAFETY: The caller guarantees that it is valid, and nobody else uses it yet; `new()` has
-        // initialised the flags.
+        // SAFETY: The caller guarantees that `kiocb` is valid, and that the file has not been
+        // called with it, so that nobody else uses it; `new()` has initialised the flags.
         let flags = unsafe { &mut (*kiocb).ki_flags };
 
         *flags |= T::FLAGS;
@@ -502,10 +505,12 @@ impl AsyncKiocb {
     /// `kiocb` must be that of an operation that was issued and has ended. To be called once.
     #[inline(always)]
     unsafe fn end_write(kiocb: *mut bindings::kiocb) {
-        // SAFETY: The caller guarantees that it is valid, and nobody changes the flag any longer.
+        // SAFETY: The caller guarantees that the operation of `kiocb` was issued and has ended: the
+        // structure is valid, and nobody changes the flag any longer.
         let write = unsafe { (*kiocb).ki_flags } & bindings::IOCB_WRITE as i32 != 0;
 
-        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        // SAFETY: The caller guarantees that `kiocb` is that of an operation, which owns a
+        // reference to its file.
         if write && unsafe { Self::is_regular(kiocb) } {
             // SAFETY: For this write of a regular file, `begin()` has called the counterpart.
             unsafe { bindings::kiocb_end_write(kiocb) };
@@ -517,8 +522,8 @@ impl AsyncKiocb {
     /// `kiocb` must have a valid file.
     #[inline(always)]
     unsafe fn is_regular(kiocb: *mut bindings::kiocb) -> bool {
-        // SAFETY: The caller guarantees that the file is valid. The type of its inode never
-        // changes.
+        // SAFETY: The caller guarantees that `kiocb` has a valid file, which keeps its inode, whose
+        // type never changes.
         let mode = unsafe { (*bindings::file_inode((*kiocb).ki_filp)).i_mode };
 
         u32::from(mode) & bindings::S_IFMT == bindings::S_IFREG
@@ -541,11 +546,13 @@ unsafe impl Dismantle for AsyncKiocb {
 
     #[inline]
     unsafe fn dismantle(this: *mut Self) -> ARef<LocalFile> {
-        // SAFETY: The caller guarantees that the value is valid; its file is not null.
+        // SAFETY: By the contract of `Dismantle::dismantle()`, `this` is valid; its file is not
+        // null.
         let file = unsafe { NonNull::new_unchecked((*(*this).inner.get()).ki_filp) };
 
-        // SAFETY: By the type invariants the value owns a reference to the file, and the caller
-        // guarantees that it is not used again.
+        // SAFETY: By the type invariants `this` owns a reference to the file; by the contract of
+        // `Dismantle::dismantle()`, `this` is not used again, so that the reference is this
+        // function's.
         unsafe { ARef::from_raw(file.cast()) }
     }
 }

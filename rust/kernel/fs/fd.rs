@@ -2,6 +2,10 @@
 
 //! File descriptors of the current task.
 //!
+//! What is in `fs/file.rs` takes, has or installs a reference to a file: [`LocalFile::fget()`] does
+//! for each descriptor that is looked up. These functions only look at the table of descriptors and
+//! take none, which needs nothing of that file, and another C header.
+//!
 //! C header: [`include/linux/fdtable.h`](srctree/include/linux/fdtable.h)
 
 use crate::{

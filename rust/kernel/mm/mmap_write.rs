@@ -2,6 +2,10 @@
 
 //! The mmap lock, held for writing.
 //!
+//! The guards in `mm.rs` are for reading, and lead to VMAs of an address space that has users
+//! ([`MmWithUser`](crate::mm::MmWithUser)). This one leads to none, and takes an [`Mm`], since what
+//! was counted as locked is also given back when there are no users any longer.
+//!
 //! C header: [`include/linux/mmap_lock.h`](srctree/include/linux/mmap_lock.h)
 
 use crate::{

@@ -119,7 +119,7 @@ pub trait SharedPagesType: Sized + 'static {
 pub struct SharedPages<P> {
     #[pin]
     core: Core,
-    /// Belongs to who holds `core.producer`.
+    /// Belongs to the holder of `core.producer`.
     data: UnsafeCell<P>,
 }
 

@@ -60,7 +60,8 @@ pub trait Shrink: Sync + 'static {
     fn scan(&self, nr: usize) -> usize;
 }
 
-/// Asks `who` to free objects when memory is short, for ever. `name` is for debugging.
+/// Has `who` asked to free objects when memory is short, indefinitely: it is never unregistered.
+/// `name` is for debugging.
 ///
 /// May sleep.
 ///
@@ -97,8 +98,8 @@ pub fn register<S: Shrink>(
 ///
 /// `shrinker` must be one that [`register()`] has registered for an `S`.
 unsafe fn who<'a, S: Shrink>(shrinker: *mut bindings::shrinker) -> &'a S {
-    // SAFETY: The caller guarantees that `register()` has stored a reference to an `S` here, which
-    // lives forever.
+    // SAFETY: The caller guarantees that `register()` has registered `shrinker` for an `S`, and so
+    // stored a `&'static S` in `private_data`.
     unsafe { &*(*shrinker).private_data.cast::<S>() }
 }
 
@@ -109,7 +110,7 @@ unsafe extern "C" fn count<S: Shrink>(
     shrinker: *mut bindings::shrinker,
     _control: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: The caller guarantees that the shrinker is one for an `S`.
+    // SAFETY: The caller guarantees that `register()` has registered `shrinker` for an `S`.
     match unsafe { who::<S>(shrinker) }.count() {
         0 => bindings::SHRINK_EMPTY as c_ulong,
         nr => nr as c_ulong,
@@ -126,7 +127,7 @@ unsafe extern "C" fn scan<S: Shrink>(
     // SAFETY: The caller guarantees that `control` is valid.
     let nr = unsafe { (*control).nr_to_scan };
 
-    // SAFETY: The caller guarantees that the shrinker is one for an `S`.
+    // SAFETY: The caller guarantees that `register()` has registered `shrinker` for an `S`.
     unsafe { who::<S>(shrinker) }.scan(nr) as c_ulong
 }
 
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn is_asked_for_its_objects() {
-        // As `register()` fills it in, but without the system, which would ask it for ever.
+        // As `register()` fills it in, but not registered, since that can't be undone.
         let mut shrinker = bindings::shrinker {
             private_data: core::ptr::from_ref(&STORE).cast_mut().cast(),
             ..pin_init::zeroed()

@@ -44,10 +44,10 @@ where
     ///
     /// `info` must point to a call, and `cpu` be a possible one.
     unsafe extern "C" fn is_wanted(cpu: c_int, info: *mut c_void) -> bool {
-        // SAFETY: The caller guarantees that it points to a call.
+        // SAFETY: The caller guarantees that `info` points to a `Call` of this type.
         let call = unsafe { &*info.cast::<Self>() };
 
-        // SAFETY: The caller guarantees that there is such a CPU.
+        // SAFETY: The caller guarantees that `cpu` is the number of a possible CPU.
         (call.wanted)(unsafe { call.instances.of_cpu(cpu) })
     }
 
@@ -55,7 +55,7 @@ where
     ///
     /// `info` must point to a call, and interrupts be disabled until this has returned.
     unsafe extern "C" fn call(info: *mut c_void) {
-        // SAFETY: The caller guarantees that it points to a call.
+        // SAFETY: The caller guarantees that `info` points to a `Call` of this type.
         let call = unsafe { &*info.cast::<Self>() };
         // INVARIANT: Interrupts are disabled for as long as this is lent.
         let irqs_off = IrqsOff(NotThreadSafe);
@@ -71,8 +71,8 @@ impl<T: AtomicType> PerCpu<T> {
     ///
     /// `cpu` must be the number of a possible CPU.
     unsafe fn of_cpu(&self, cpu: c_int) -> &Atomic<T> {
-        // SAFETY: By the type invariants this is a per-CPU allocation, and the caller guarantees
-        // that there is such a CPU.
+        // SAFETY: By the type invariants `ptr` is a per-CPU allocation, and the caller guarantees
+        // that `cpu` is the number of a possible CPU.
         let ptr = unsafe { bindings::per_cpu_ptr(self.ptr.as_ptr().cast(), cpu) };
 
         // SAFETY: By the type invariants there is a valid `T` for this CPU, which is only accessed

@@ -103,7 +103,8 @@ macro_rules! impl_dismantle {
                 };
 
                 $(
-                    // SAFETY: The caller guarantees that `this` is valid.
+                    // SAFETY: By the contract of `Dismantle::dismantle()`, `this` points to a valid
+                    // value, in which the field stays.
                     may_be_moved::<$moved_ty>(unsafe { &raw mut (*this).$moved });
                 )*
 

@@ -87,7 +87,7 @@ unsafe impl Dismantle for FifoLinks {
 
     #[inline]
     unsafe fn dismantle(this: *mut Self) {
-        // SAFETY: The caller guarantees that `this` points to a valid value.
+        // SAFETY: By the contract of `Dismantle::dismantle()`, `this` points to valid `FifoLinks`.
         unsafe { &*this }.assert_alone();
     }
 }
@@ -122,13 +122,13 @@ macro_rules! impl_has_fifo_links {
 }
 pub use impl_has_fifo_links;
 
-/// Who has to be found for what is in a [`Fifo`].
+/// The worker that is needed for what is in a [`Fifo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "what is in the queue waits for a worker"]
 pub enum Hire {
     /// There are workers enough.
     Nobody,
-    /// A worker, who is the only one.
+    /// A worker, which is the only one.
     First,
     /// A worker, one of several.
     Another,
@@ -145,10 +145,10 @@ struct Workers {
 /// A queue of objects that a bounded number of workers takes them from, in the order in which they
 /// were put there.
 ///
-/// A worker is whoever calls [`pop()`](Self::pop) until there is nothing left. The queue counts
+/// A worker is a task that calls [`pop()`](Self::pop) until there is nothing left. The queue counts
 /// them, and says when there has to be one more: when something is in it, all workers are busy, and
-/// no other is on his way. So there are two for many objects that keep nobody for long, and as many
-/// as there may be for objects that keep them.
+/// no other has been asked for. So there are two for many objects that take a short time each, and
+/// up to the maximum for objects that take long.
 ///
 /// The queue has a reference to each object that is in it.
 ///
@@ -206,8 +206,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
         core::ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// Puts an object into the queue, as the last one. The caller has to see to it that there is
-    /// the worker for it, who is counted already.
+    /// Puts an object into the queue, as the last one. The caller has to make sure that the worker
+    /// comes that is asked for, which is counted already.
     ///
     /// May be called in any context.
     ///
@@ -218,7 +218,7 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
         let mut workers = self.lock.lock();
         let fifo = &Self::links(&*object).fifo;
 
-        // The acquire pairs with the release of who has taken it out of another queue.
+        // The acquire pairs with the release in `take()`, which has taken it out of another queue.
         if fifo.cmpxchg(null_mut(), self.name(), Acquire).is_err() {
             return Err(object);
         }
@@ -239,11 +239,11 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
         Ok(self.hire(&mut workers))
     }
 
-    /// Takes the object that has been in the queue longest. To be called by a worker, who is no
-    /// longer counted as one when there is none; `first` is whether it is his first call.
+    /// Takes the object that has been in the queue longest. To be called by a worker, which is no
+    /// longer counted as one when there is no object; `first` is whether this is its first call.
     ///
-    /// The caller has to see to it that there is another worker, before he begins with what he has
-    /// got. May be called in any context.
+    /// The caller has to make sure that the worker comes that is asked for, before it begins with
+    /// the object. May be called in any context.
     pub fn pop(&self, first: bool) -> Option<(SlabArc<T>, Hire)> {
         let mut workers = self.lock.lock();
         let head = self.head.get();
@@ -289,8 +289,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
         Some(unsafe { self.take(links) })
     }
 
-    /// A worker who was to be found could not be had. Returns who is to be found in his place, if
-    /// there is nobody else.
+    /// A worker that was asked for could not be made. Returns which one is asked for instead, if
+    /// there is no other.
     pub fn dismiss(&self) -> Hire {
         let mut workers = self.lock.lock();
 
@@ -330,7 +330,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
 
         // SAFETY: The caller holds the lock, and the links are in the list.
         unsafe { bindings::list_del_init(list) };
-        // INVARIANT: It is in no queue. Pairs with the acquire of who puts it into another.
+        // INVARIANT: It is in no queue. Pairs with the acquire in `push()`, which puts it into
+        // another.
         fifo.store(null_mut(), Release);
         // SAFETY: These are the links in a `T`, made from a pointer of `into_raw()`, whose
         // reference was the queue's.
@@ -341,7 +342,7 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
 #[pinned_drop]
 impl<T: Cached + HasFifoLinks> PinnedDrop for Fifo<T> {
     fn drop(self: Pin<&mut Self>) {
-        // Whoever counts on a worker is gone.
+        // No worker is left that would take these.
         while self.pop(false).is_some() {}
     }
 }
@@ -415,7 +416,7 @@ mod tests {
         Ok(())
     }
 
-    /// One who comes is enough until he is there.
+    /// One that was asked for is enough until it has come.
     #[test]
     fn workers_when_they_are_needed() -> Result {
         stack_pin_init!(let fifo = Fifo::new(3));

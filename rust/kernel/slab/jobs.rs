@@ -37,7 +37,7 @@ pub struct JobLinks {
     _pin: PhantomPinned,
 }
 
-// SAFETY: By the type invariants what is no atomic is only accessed by who has the list.
+// SAFETY: By the type invariants what is no atomic is only accessed by the owner of the list.
 unsafe impl Sync for JobLinks {}
 
 // SAFETY: The links belong to no thread.
@@ -129,8 +129,9 @@ impl<T: Job> Of<T> {
     ///
     /// `links` must come from a list to which a `T` was added, and own the reference.
     unsafe fn take(links: *const JobLinks) -> SlabArc<T> {
-        // SAFETY: The caller guarantees that they are those of a `T`, whose pointer was made by
-        // `push_back()` of one to all of it, by `into_raw()`.
+        // SAFETY: The caller guarantees that `links` come from a list to which a `T` was added, and
+        // own its reference: `push_back()` has made them of the pointer to all of the `T` that
+        // `into_raw()` has returned.
         unsafe { SlabArc::from_raw(links.byte_sub(T::OFFSET).cast::<T>()) }
     }
 
@@ -138,7 +139,8 @@ impl<T: Job> Of<T> {
     ///
     /// As for [`take()`](Self::take).
     unsafe fn run(links: *const JobLinks, thread: &IoThread) {
-        // SAFETY: The caller guarantees what is needed.
+        // SAFETY: The caller guarantees that `links` come from a list to which a `T` was added, and
+        // own its reference.
         T::run(unsafe { Self::take(links) }, thread);
     }
 
@@ -146,7 +148,8 @@ impl<T: Job> Of<T> {
     ///
     /// As for [`take()`](Self::take).
     unsafe fn abandon(links: *const JobLinks) {
-        // SAFETY: The caller guarantees what is needed.
+        // SAFETY: The caller guarantees that `links` come from a list to which a `T` was added, and
+        // own its reference.
         T::abandon(unsafe { Self::take(links) });
     }
 
@@ -154,7 +157,8 @@ impl<T: Job> Of<T> {
     ///
     /// As for [`take()`](Self::take).
     unsafe fn release(links: *const JobLinks) {
-        // SAFETY: The caller guarantees what is needed.
+        // SAFETY: The caller guarantees that `links` come from a list to which a `T` was added, and
+        // own its reference.
         T::release(unsafe { Self::take(links) });
     }
 }

@@ -50,7 +50,8 @@ where
     {
         let ptr = SlabArc::into_raw(self).cast_mut();
 
-        // SAFETY: The pointer is valid.
+        // SAFETY: `into_raw()` has returned a pointer to a valid `T`, whose reference is still
+        // ours.
         let work_ptr = unsafe { Work::raw_get(T::raw_get_work(ptr)) };
 
         if queue_work_on(work_ptr) {

@@ -162,8 +162,8 @@ impl Block {
     ///
     /// The table must stay for `'a`.
     unsafe fn slots<'a>(this: NonNull<Self>) -> &'a [Atomic<*mut c_void>] {
-        // SAFETY: The caller guarantees that the table is there. The pointer is one to all of it,
-        // not only to the structure.
+        // SAFETY: The caller guarantees that `this` points to a table that stays for `'a`. The
+        // pointer is one to all of the table, not only to the structure.
         let slots = unsafe { &raw const (*this.as_ptr()).slots };
         // SAFETY: The number does not change after the table was made.
         let nr = unsafe { (*this.as_ptr()).nr };
@@ -444,7 +444,8 @@ mod tests {
         }
 
         unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a u32 {
-            // SAFETY: The caller guarantees that the number is valid for `'a`.
+            // SAFETY: The caller guarantees that `ptr` comes from `into_raw()`, and that its number
+            // is not freed for `'a`.
             unsafe { &*ptr.cast() }
         }
     }

@@ -142,13 +142,15 @@ unsafe impl Backend for SpinLockIrqSaveBackend {
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
         let mut flags = 0;
 
-        // SAFETY: The `ptr` pointer is guaranteed to be valid and initialized before use.
+        // SAFETY: The safety requirements of this function ensure that `ptr` is valid and has been
+        // initialised.
         unsafe { bindings::spin_trylock_irqsave(ptr, &mut flags) }.then_some(flags)
     }
 
     #[inline]
     unsafe fn assert_is_held(ptr: *mut Self::State) {
-        // SAFETY: The `ptr` pointer is guaranteed to be valid and initialized before use.
+        // SAFETY: The safety requirements of this function ensure that `ptr` is valid and has been
+        // initialised.
         unsafe { bindings::spin_assert_is_held(ptr) }
     }
 }

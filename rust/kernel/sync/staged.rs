@@ -134,7 +134,8 @@ pub trait Staged: Send + Sync + Sized + 'static {
 
     /// A reference [`InFlight`] was dropped, instead of given up by [`InFlight::end()`].
     ///
-    /// Called by whoever does so, with preemption disabled. The lock of [`EndedWork`] is not held.
+    /// Called by the code that drops it, with preemption disabled. The lock of [`EndedWork`] is not
+    /// held.
     fn work_dropped(&self) {}
 
     /// There are no users any longer, and there never will be.
@@ -419,7 +420,7 @@ mod tests {
 
             drop(work);
             assert_eq!(log.stages(), (1, 1));
-            // Time enough for whoever would free it.
+            // This is long enough for a work item that would free it too early.
             for _ in 0..20 {
                 udelay(Delta::from_millis(1));
                 assert_eq!(log.gone.load(Relaxed), 0);

@@ -58,8 +58,8 @@ pub enum WaitStep {
 
 /// Tasks that wait, each for an amount of its own.
 ///
-/// Whoever provides what they wait for tells how much there is; only those are woken for whom it is
-/// enough.
+/// The task that provides what they wait for passes how much there is; only those waiters are woken
+/// for which that is enough.
 ///
 /// # Examples
 ///
@@ -120,8 +120,8 @@ pub use new_threshold_queue;
 struct Waiter<'a> {
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
-    /// Written by the task. Whoever wakes it may see an older value, until the task has been
-    /// through `prepare_to_wait_event()`.
+    /// Written by the task that waits. The one that wakes it may see an older value, until the
+    /// waiter has been through `prepare_to_wait_event()`.
     threshold: Atomic<usize>,
     queue: &'a ThresholdQueue,
 }
@@ -167,7 +167,7 @@ impl Sleeper {
         })
     }
 
-    /// Returns whether the timer has gone off.
+    /// Returns whether the timer has expired.
     fn expired(&self) -> bool {
         // The timer writes null when it goes off: `READ_ONCE()`.
         //

@@ -2,6 +2,10 @@
 
 //! Tasks that wait until there is something to do, of which one is woken for each thing.
 //!
+//! [`CondVar`](crate::sync::CondVar) is made of the same C structure, but its waits unlock and lock
+//! again a guard that the caller has. A [`SpinLockIrqSave`](crate::sync::SpinLockIrqSave) hands out
+//! none to other crates, so here the caller passes a condition, which takes what locks it needs.
+//!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
 use crate::{
@@ -29,9 +33,9 @@ pub use new_wait_queue;
 
 /// A queue of waiting tasks.
 ///
-/// Unlike with [`CondVar`](crate::sync::CondVar), no lock belongs to it: who waits says what for,
-/// by a closure that takes the locks it needs; and tasks may be woken in any context, by who holds
-/// any lock.
+/// Unlike with [`CondVar`](crate::sync::CondVar), no lock belongs to it: a waiter passes its
+/// condition, a closure that takes the locks it needs; and tasks may be woken in any context, with
+/// any lock held.
 ///
 /// # Examples
 ///
@@ -71,7 +75,7 @@ impl WaitQueue {
 
     /// Wakes the task that waits longest.
     ///
-    /// May be called in any context. Whoever waits sees what was done before.
+    /// May be called in any context. The task that is woken sees what was done before.
     #[doc(alias = "wake_up")]
     pub fn wake_one(&self) {
         // SAFETY: The queue is initialised.

@@ -118,8 +118,8 @@ impl<'a> ImportedBuffers<'a> {
     #[cold]
     #[inline(never)]
     pub fn into_owned(self) -> Result<OwnedBuffers> {
-        // SAFETY: By the type invariants this is what it was imported of. Whoever has called
-        // `as_raw()` has borrowed this value.
+        // SAFETY: By the type invariants this is what it was imported of. `as_raw()` borrows this
+        // value, so nobody uses the iterator any longer.
         unsafe { self.iter.into_owned(self.dir, self.buffers, self.len) }
     }
 }

@@ -113,7 +113,7 @@ impl OwnedBuffers {
         // INVARIANT: Both ways have initialised the iterator, and allocated the array if there is
         // one.
         Ok(Self(Inner::User(UserBuffers {
-            // SAFETY: It was initialised.
+            // SAFETY: `import_ubuf()` or `__import_iovec()` has succeeded, and so initialised it.
             iter: unsafe { space.assume_init() },
             allocated,
         })))
@@ -176,7 +176,8 @@ impl OwnedBuffers {
     ) -> Result {
         match &self.0 {
             Inner::User(user) => {
-                // SAFETY: Both are valid; it is a plain structure, which does not refer to itself.
+                // SAFETY: `user.iter` and `space` are valid and distinct; an `iov_iter` of user
+                // memory is a plain structure, which does not refer to itself.
                 unsafe { core::ptr::copy_nonoverlapping(&user.iter, space.as_mut_ptr(), 1) };
             }
             Inner::Fixed { index, addr, len } => fixed
@@ -184,7 +185,7 @@ impl OwnedBuffers {
                 .range(*index, *addr, *len)?
                 .init_iter(space, dir),
         }
-        // SAFETY: It was initialised. Nothing beyond its end is skipped.
+        // SAFETY: The iterator was initialised above. Nothing beyond its end is skipped.
         unsafe { bindings::iov_iter_advance(space.as_mut_ptr(), done.min(self.len())) };
         Ok(())
     }
@@ -216,9 +217,10 @@ impl OwnedBuffers {
                 let mut space = MaybeUninit::<bindings::iov_iter>::uninit();
                 let iter = space.as_mut_ptr();
 
-                // SAFETY: Both are valid; it is a plain structure, which does not refer to itself.
+                // SAFETY: `user.iter` and `iter` are valid and distinct; an `iov_iter` of user
+                // memory is a plain structure, which does not refer to itself.
                 unsafe { core::ptr::copy_nonoverlapping(&user.iter, iter, 1) };
-                // SAFETY: It was initialised. Nothing beyond its end is skipped.
+                // SAFETY: The iterator was initialised above. Nothing beyond its end is skipped.
                 unsafe { bindings::iov_iter_advance(iter, done.min(self.len())) };
                 // SAFETY: The iterator is valid.
                 while unsafe { super::len(iter) } != 0 {
@@ -233,7 +235,8 @@ impl OwnedBuffers {
                     if len == 0 {
                         break;
                     }
-                    // SAFETY: There is so much.
+                    // SAFETY: `iter_iov_len()` has returned `len`, which is not more than the
+                    // iterator has left.
                     unsafe { bindings::iov_iter_advance(iter, len) };
                 }
             }
@@ -253,7 +256,8 @@ unsafe fn copy_array(array: *const bindings::iovec, count: usize) -> Result<*mut
     }
     let (copy, ..) = KVec::with_capacity(count, GFP_KERNEL)?.into_raw_parts();
 
-    // SAFETY: The caller guarantees that there are so many elements, and there is room for them.
+    // SAFETY: The caller guarantees that `array` has `count` elements; `copy` was just allocated
+    // with room for `count`.
     unsafe { core::ptr::copy_nonoverlapping(array, copy, count) };
     Ok(copy)
 }
@@ -311,7 +315,8 @@ impl UserIter<'_> {
         // INVARIANT: Both ways have initialised the iterator, of buffers that were imported. The
         // array is no longer that of `self`.
         Ok(OwnedBuffers(Inner::User(UserBuffers {
-            // SAFETY: It was initialised.
+            // SAFETY: `import_ubuf()` has succeeded, or `iov_iter_init()` was called: either has
+            // initialised the iterator.
             iter: unsafe { space.assume_init() },
             allocated,
         })))

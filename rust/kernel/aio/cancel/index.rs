@@ -2,9 +2,9 @@
 
 //! Finding one of many operations by its name.
 //!
-//! A list that is searched, and is long, gets an index: buckets, to which its nodes are moved by
-//! whoever searches. So those who add and remove nodes pay nothing for it: a new node is put at the
-//! end of the list as ever, and one that goes is taken out of whatever list it is in. Each node is
+//! A list that is searched, and is long, gets an index: buckets, to which the search moves the
+//! nodes. So adding and removing a node costs nothing more: a new node is put at the end of the
+//! list as before, and one that is removed is unlinked from the list that it is in. Each node is
 //! moved once.
 
 use super::{
@@ -95,7 +95,8 @@ impl Index {
             // changes.
             let bucket = self.bucket(unsafe { (*node).id });
 
-            // SAFETY: A node that is in the list is valid, and this belongs to who holds the lock.
+            // SAFETY: A node that is in the list is valid, and `seq` belongs to the holder of the
+            // lock.
             unsafe { (*(*node).seq.get()).write(self.seq) };
             self.seq += 1;
             // SAFETY: The lock is held, and the node is in the list.

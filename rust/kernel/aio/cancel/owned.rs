@@ -32,7 +32,7 @@ pub trait CancellableArc: HasCancelNode + Cached + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// For who has asked for it: the operation is not cancelled, and ends as it would have.
+    /// For the caller: the operation is not cancelled, and ends as it would have.
     fn cancel(this: SlabArc<Self>) -> Result;
 }
 
@@ -87,8 +87,8 @@ impl CancelList {
         }
         let owner = self.remove_linked(node)?;
 
-        // SAFETY: It was in the list, and had a reference that `enter_arc()` has given to it. Who
-        // takes it out, which is this function, has the reference.
+        // SAFETY: It was in the list, and had a reference that `enter_arc()` has given to it. This
+        // function takes it out, and so has the reference.
         Some(unsafe { SlabArc::from_raw(owner.cast::<T>()) })
     }
 }

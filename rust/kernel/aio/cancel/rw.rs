@@ -103,7 +103,8 @@ macro_rules! kiocb_set_cancel_fn {
             };
         };
 
-        /// `kiocb_set_cancel_fn()`: who executes a read or write has a way to cancel it.
+        /// `kiocb_set_cancel_fn()`: the driver that executes a read or write has a way to cancel
+        /// it.
         ///
         /// # Safety
         ///
@@ -114,7 +115,8 @@ macro_rules! kiocb_set_cancel_fn {
             kiocb: *mut $crate::bindings::kiocb,
             cancel: $crate::bindings::kiocb_cancel_fn,
         ) {
-            // SAFETY: The caller guarantees what this function wants, which is the same.
+            // SAFETY: The caller guarantees that `kiocb` is valid and its operation not complete,
+            // and that `cancel` accepts it until then.
             unsafe { $crate::aio::cancel::set_cancel_fn::<$ty>(kiocb, cancel) };
         }
     };
@@ -137,8 +139,9 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
         return;
     }
 
-    // SAFETY: The flag says that this is the `AsyncKiocb` of a `T`, at `OFFSET`, see `TheAioRw`. It
-    // is alive until the operation is complete, which it is not, as the caller guarantees.
+    // SAFETY: The flag says that this is the `AsyncKiocb` of a `T`, at `OFFSET`, see `TheAioRw`.
+    // That is alive until the operation is complete; the caller guarantees that the operation is
+    // not.
     let this = unsafe { &*kiocb.byte_sub(T::OFFSET).cast::<T>() };
     let (list, node) = (this.cancel_list(), this.node());
 
@@ -147,9 +150,9 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     }
     let _guard = list.lock.lock();
 
-    // SAFETY: The lock is held. The node is in no list, and leaves this one when the operation has
-    // ended, see `TheAioRw`. The caller guarantees that the function accepts the argument until
-    // then.
+    // SAFETY: The lock of `list` is held. `node` is in no list, and leaves this one when the
+    // operation has ended, see `TheAioRw`. The caller guarantees that `cancel` accepts `kiocb`
+    // until then.
     unsafe { list.add_locked(node, kiocb, cancel) };
 }
 
@@ -164,8 +167,8 @@ mod tests {
         0
     }
 
-    /// CVE-2024-35815: whoever has a `struct kiocb` may call `kiocb_set_cancel_fn()`, and there is
-    /// not always a request of AIO's around it.
+    /// CVE-2024-35815: any code that has a `struct kiocb` may call `kiocb_set_cancel_fn()`, and
+    /// there is not always a request of AIO's around it.
     #[test]
     fn a_kiocb_of_somebody_else() -> Result {
         const AROUND: usize = 512;

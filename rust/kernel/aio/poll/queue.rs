@@ -99,7 +99,7 @@ impl<'a> LockedQueue<'a> {
         unsafe { self.poll.leave_queue() };
     }
 
-    /// Returns what belongs to who holds the lock.
+    /// Returns what belongs to the holder of the lock.
     #[inline]
     pub(super) fn wakeups(&self) -> &Wakeups {
         // SAFETY: The lock is held, for as long as `self` is.
@@ -144,14 +144,14 @@ impl PollTable {
 }
 
 impl AsyncPoll {
-    /// Returns what belongs to who holds the lock of the wait queue.
+    /// Returns what belongs to the holder of the lock of the wait queue.
     ///
     /// # Safety
     ///
     /// The lock must be held for as long as the reference is used.
     unsafe fn wakeups(&self) -> &Wakeups {
-        // SAFETY: By the type invariants all accesses are made with the lock held, as the caller
-        // guarantees that this one is.
+        // SAFETY: By the type invariants `wakeups` is accessed with the lock of the wait queue
+        // held, which the caller holds for as long as the reference is used.
         unsafe { &*self.wakeups.get() }
     }
 
@@ -170,7 +170,7 @@ impl AsyncPoll {
     unsafe fn leave_queue(&self) {
         // SAFETY: The caller holds the lock of the queue that the entry is in.
         unsafe { bindings::list_del_init(self.links()) };
-        // Whoever sees it may use the operation without the lock of the queue. Pairs with the
+        // A task that sees this may use the operation without the lock of the queue. Pairs with the
         // acquire in `LockedQueue::lock()`.
         self.head.store(null_mut(), Release);
     }
@@ -182,12 +182,15 @@ impl AsyncPoll {
     /// `this` must point to a valid operation that nobody else refers to.
     #[inline]
     pub(super) unsafe fn init_entry<T: PollOwner>(this: *const Self) {
-        // SAFETY: The caller guarantees that this is valid; it stays within the operation.
+        // SAFETY: The caller guarantees that `this` points to a valid operation, in which this
+        // stays.
         let entry = Opaque::cast_into(unsafe { &raw const (*this).entry });
 
-        // SAFETY: The caller guarantees that nobody else refers to the entry.
+        // SAFETY: The caller guarantees that nobody else refers to the operation, and so to its
+        // entry.
         unsafe { bindings::init_waitqueue_func_entry(entry, Some(Self::wake::<T>)) };
-        // SAFETY: The caller guarantees that nobody else refers to the entry.
+        // SAFETY: The caller guarantees that nobody else refers to the operation, and so to its
+        // entry.
         unsafe { bindings::INIT_LIST_HEAD(&raw mut (*entry).entry) };
     }
 

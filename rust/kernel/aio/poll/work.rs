@@ -29,11 +29,13 @@ impl AsyncPoll {
         // Each crate has its own copy of this function, but lockdep wants one name for one key.
         static NAME: &CStr = c"kernel::aio::poll";
 
-        // SAFETY: The caller guarantees that this is valid; it stays within the operation.
+        // SAFETY: The caller guarantees that `this` points to a valid operation, in which this
+        // stays.
         let work = Opaque::cast_into(unsafe { &raw const (*this).work });
         let key = crate::static_lock_class!().as_ptr();
 
-        // SAFETY: The caller guarantees that it is not scheduled; name and key are static.
+        // SAFETY: The caller guarantees that the work item of `this` is not scheduled; name and key
+        // are static.
         unsafe { bindings::init_work_with_key(work, Some(func), false, NAME.as_char_ptr(), key) };
     }
 
@@ -44,12 +46,13 @@ impl AsyncPoll {
     /// `this` must point to a valid operation, made from a pointer to all of its owner. The work
     /// item must be initialised and not scheduled, and the operation stay until it has run.
     pub(super) unsafe fn schedule(this: *const Self) {
-        // SAFETY: The caller guarantees that this is valid; it stays within the operation.
+        // SAFETY: The caller guarantees that `this` points to a valid operation, in which this
+        // stays.
         let work = Opaque::cast_into(unsafe { &raw const (*this).work });
         let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int;
 
-        // SAFETY: The caller guarantees that the work item is initialised, and stays until it has
-        // run. The queue is there since early in the boot.
+        // SAFETY: The caller guarantees that `work` is initialised and not scheduled, and that its
+        // operation stays until it has run. The queue is there since early in the boot.
         unsafe { bindings::queue_work_on(cpu, bindings::system_percpu_wq, work) };
     }
 
@@ -119,7 +122,8 @@ impl AsyncPoll {
             }
         }
 
-        // Who cancels the operation has this lock, and uses the operation until it is released.
+        // The task that cancels the operation has this lock, and uses the operation until it is
+        // released.
         let guard = list.lock.lock();
 
         if let Some(queue) = LockedQueue::lock(poll) {

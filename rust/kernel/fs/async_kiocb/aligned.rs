@@ -2,8 +2,8 @@
 
 //! Where in memory direct I/O may begin.
 //!
-//! For buffers of user space the block layer finds that out. Of segments it believes that whoever
-//! has made them knows: what is skipped in the first one is not looked at.
+//! For buffers of user space the block layer checks that. For segments it relies on their creator:
+//! what is skipped in the first one is not checked.
 //!
 //! C headers: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 

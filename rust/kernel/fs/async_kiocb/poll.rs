@@ -2,9 +2,9 @@
 
 //! Reads and writes whose completion is polled for.
 //!
-//! The device is not to interrupt anybody: whoever waits for the outcome asks it, by
-//! `->iopoll()`. A read or write may be polled from the time at which the file was called and has
-//! returned, which is when there is a [`Submitted`].
+//! The device raises no interrupt: the task that waits for the outcome polls it, by `->iopoll()`. A
+//! read or write may be polled from the time at which the file was called and has returned, which
+//! is when there is a [`Submitted`].
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
@@ -91,7 +91,8 @@ impl<T: Cached> Submitted<T> {
     /// whether that was with `IOCB_HIPRI`.
     #[inline(always)]
     pub(super) fn new(op: SlabArc<T>, polled: bool) -> Self {
-        // INVARIANT: The caller guarantees that.
+        // INVARIANT: The caller has called the file for `op`, which has returned `EIOCBQUEUED`, and
+        // with `IOCB_HIPRI` if `polled` is set.
         Self { op, polled }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads and writes that are carried on by whoever can: tried without waiting, parked until a page
-//! is there, or done by a task that may sleep.
+//! Reads and writes that several tasks carry on, one after the other: they are tried without
+//! waiting, parked until a page is there, or done by a task that may sleep.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
@@ -61,9 +61,9 @@ const TAKEN: u32 = 4;
 ///
 /// # Invariants
 ///
-/// Who has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared. While
-/// `parked` is `LEFT`, `waitq` is in the queue of its folio, or was taken out by who holds the lock
-/// of that.
+/// The task that has set `busy` is the only one to use `kiocb` and `waitq`, until it is cleared.
+/// While `parked` is `LEFT`, `waitq` is in the queue of its folio, or was taken out by the holder
+/// of the lock of that queue.
 #[pin_data]
 pub struct SharedKiocb {
     #[pin]
@@ -369,7 +369,8 @@ impl SharedKiocb {
             // SAFETY: The caller has set `busy`, so this is ours.
             unsafe { (*kiocb).ki_waitq = waitq };
         }
-        // SAFETY: It is valid, and so is its file; the file does not use it now.
+        // SAFETY: The caller passes the valid `kiocb` of `owner`, which keeps its file; the file
+        // does not use the structure now.
         let started = how != How::Try || unsafe { AsyncKiocb::try_start(kiocb, self.dir) };
 
         if !started {
@@ -389,22 +390,25 @@ impl SharedKiocb {
         // SAFETY: This stays within the structure.
         let entry = unsafe { &raw mut (*waitq).wait };
 
-        // SAFETY: The caller guarantees that this is its own.
+        // SAFETY: The caller guarantees that the entry is its own, and so the structure that it is
+        // in.
         unsafe { (*waitq).folio = null_mut() };
         // SAFETY: The caller guarantees that the entry is its own, and in no queue.
         unsafe { bindings::init_waitqueue_func_entry(entry, Some(Self::woken::<T>)) };
-        // SAFETY: The caller guarantees that the entry is its own; nobody else looks at it yet.
+        // SAFETY: The caller guarantees that the entry is its own, and in no queue: nobody else
+        // reads the field.
         unsafe { (*entry).private = owner.cast() };
-        // SAFETY: The caller guarantees that the entry is its own, and in no list.
+        // SAFETY: The caller guarantees that the entry is its own, and in no queue: its links are
+        // in no list.
         unsafe { bindings::INIT_LIST_HEAD(&raw mut (*entry).entry) };
     }
 
     /// Takes back an operation that is parked: [`SharedRw::unparked()`] is not called then.
     ///
     /// Returns the reference that it has had there, or nothing if it is not parked: then it was not
-    /// yet, or its page is there. Who wants it in neither case leaves a mark before, and looks for
-    /// that after [`carry_on()`](Self::carry_on) and in `unparked()`. May be called in any context,
-    /// without the lock of a wait queue.
+    /// yet, or its page is there. A caller that wants it in these cases as well leaves a mark
+    /// before, and looks for that after [`carry_on()`](Self::carry_on) and in `unparked()`. May be
+    /// called in any context, without the lock of a wait queue.
     pub fn take_back<T: SharedRw>(this: &T) -> Option<SlabArc<T>> {
         let shared = Self::of(this);
 
@@ -413,15 +417,16 @@ impl SharedKiocb {
 
         // INVARIANT: It is in no queue any longer.
         //
-        // SAFETY: By the type invariants the entry was queued. Whoever wakes it now sees that it
-        // was taken back, so nobody else clears `busy` and uses it. When this returns, it is out
-        // of the queue, and its function is over.
+        // SAFETY: By the type invariants the entry was queued. A wake-up from now on sees that it
+        // was taken back, so nobody else clears `busy` and uses it. When this returns, it is out of
+        // the queue, and its function is over.
         unsafe { bindings::folio_lock_async_cancel(waitq) };
         // SAFETY: `begin()` has set it, and nobody changes it.
         let owner: *mut T = unsafe { (*waitq).wait.private.cast() };
 
         shared.ended();
-        // SAFETY: The reference of the entry: `woken()` leaves it to who has taken it back.
+        // SAFETY: The reference of the entry: `woken()` leaves it to the task that has taken the
+        // operation back.
         Some(unsafe { SlabArc::from_raw(owner.cast_const()) })
     }
 
@@ -476,8 +481,8 @@ impl SharedKiocb {
         let shared = Self::of(unsafe { &*owner });
 
         if shared.parked.fetch_add(WOKEN, Full) == LEFT {
-            // SAFETY: The reference of the entry; who has parked it has left, and nobody has taken
-            // it back.
+            // SAFETY: The reference of the entry; the task that has parked it has left, and nobody
+            // has taken it back.
             let this = unsafe { SlabArc::from_raw(owner.cast_const()) };
 
             shared.ended();

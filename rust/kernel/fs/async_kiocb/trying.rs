@@ -101,10 +101,10 @@ impl AsyncKiocb {
     /// `kiocb` must be valid, with a valid file.
     #[inline(always)]
     pub(super) unsafe fn try_start(kiocb: *mut bindings::kiocb, dir: Direction) -> bool {
-        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        // SAFETY: The caller guarantees that `kiocb` is valid and has a valid file.
         let holds_off = dir == Direction::Write && unsafe { Self::is_regular(kiocb) };
 
-        // SAFETY: The caller guarantees that it is valid, and so is its file.
+        // SAFETY: The caller guarantees that `kiocb` is valid and has a valid file.
         !holds_off || unsafe { bindings::kiocb_start_write_trylock(kiocb) }
     }
 
@@ -181,7 +181,9 @@ impl AsyncKiocb {
         if !unsafe { Self::try_start(me.inner.get(), dir) } {
             return Ok(Issued::Complete(this, EAGAIN.to_errno() as isize));
         }
-        // SAFETY: The caller guarantees what is said of `iter`. A write was started.
+        // SAFETY: The caller guarantees that `iter` and all that it refers to are valid for the
+        // time of the call, and segments until the operation is complete. A write was started by
+        // `try_start()`.
         Ok(unsafe { Self::call(this, dir, iter, false) })
     }
 }
@@ -233,7 +235,8 @@ mod tests {
             let kiocb = ManuallyDrop::new(AsyncKiocb {
                 inner: Opaque::new(kiocb),
             });
-            // SAFETY: What is asked for is in the file, which stays as long as `self`.
+            // SAFETY: The file stays as long as `self`, and has all the fields that
+            // `Abilities::of()` reads.
             let file = unsafe { LocalFile::from_raw_file(self.file.get()) };
             let direct = flags & bindings::IOCB_DIRECT as i32 != 0;
             let long = Abilities::of(file, kiocb.settings(), dir)

@@ -206,8 +206,8 @@ impl ScriptedFile {
         self.script.rw.store(HOLD, Relaxed);
     }
 
-    /// From now on, who cancels a read or write ends all that is held, with this, before he
-    /// returns: the driver completes it from within its function.
+    /// From now on, the function that cancels a read or write ends all that is held, with this,
+    /// before it returns: the driver completes it from within that function.
     pub fn end_when_cancelled(&self, ret: isize) {
         self.script.end_within.store(ret, Relaxed);
     }
@@ -238,7 +238,8 @@ impl ScriptedFile {
     ///
     /// There must be such a read, and its operation be there still.
     pub unsafe fn page_comes(&self) {
-        // SAFETY: The caller guarantees that the operation is there, and the entry is in it.
+        // SAFETY: The caller guarantees that the operation of the parked read is there, in which
+        // the entry is.
         unsafe { self.script.page_comes() };
     }
 
@@ -319,8 +320,8 @@ impl Script {
             return false;
         };
 
-        // SAFETY: The `kiocb` is valid until it is completed, which whoever takes it out of `held`
-        // does.
+        // SAFETY: The `kiocb` is valid until it is completed, which is done by the one that takes
+        // it out of `held`: this function.
         if let Some(complete) = unsafe { (*kiocb).ki_complete } {
             // SAFETY: `->read_iter()` or `->write_iter()` has returned `-EIOCBQUEUED` for it, so
             // that it is to be completed once: here, since it is not in `held` any longer.
@@ -336,14 +337,16 @@ impl Script {
     /// The operation that the entry is in must be there.
     unsafe fn page_comes(&self) {
         let waitq = self.parked.load(Relaxed);
-        // SAFETY: The caller guarantees that the entry is there.
+        // SAFETY: The caller guarantees that the operation that the entry is in is there, so that
+        // `waitq` is valid.
         let folio = unsafe { (*waitq).folio };
         let mut key = bindings::wait_page_key {
             folio,
             bit_nr: 0,
             page_match: 0,
         };
-        // SAFETY: The caller guarantees that the entry is there.
+        // SAFETY: The caller guarantees that the operation that the entry is in is there, so that
+        // `waitq` is valid.
         let entry = unsafe { &raw mut (*waitq).wait };
 
         // SAFETY: The entry is valid, and who has parked it has set its function.
@@ -389,7 +392,7 @@ impl Script {
             HOLD => {
                 // SAFETY: `kiocb` is valid, and only its owner has written this, before.
                 if unsafe { (*kiocb).ki_complete.is_none() } {
-                    // Whoever reads or writes waits for the result.
+                    // The task that reads or writes waits for the result.
                     return Some(-(bindings::EINVAL as isize));
                 }
                 // Without AIO there is nobody to cancel it.

@@ -179,8 +179,8 @@ impl<'a, P> Producer<'a, P> {
 
     /// Writes words, in pieces of any size.
     ///
-    /// Who reads the pages must not do so before it is told that the value is there; if a process
-    /// makes the consumer believe so, that copies a mixture of old and new to the process.
+    /// A reader of the pages must not read them before it is told that the value is there; if a
+    /// process makes the consumer believe so, that copies a mixture of old and new to the process.
     #[inline(always)]
     pub fn write_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
         let to = self.pages.at(offset, N * size_of::<u64>()).cast::<u64>();

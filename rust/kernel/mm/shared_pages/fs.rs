@@ -196,7 +196,8 @@ impl PseudoFs {
         if pfc.is_null() {
             return ENOMEM.to_errno();
         }
-        // SAFETY: It was just allocated.
+        // SAFETY: `init_pseudo()` has just allocated `pfc`, and it belongs to `fc`, which nobody
+        // else uses yet.
         unsafe { (*pfc).ops = OPS };
         0
     }
@@ -205,8 +206,8 @@ impl PseudoFs {
     ///
     /// `fs_type` must be the field of a static `PseudoFs`, made from a pointer to all of it.
     unsafe fn from_type(fs_type: *mut bindings::file_system_type) -> &'static Self {
-        // SAFETY: The caller guarantees that a `PseudoFs` is around the field, and that the pointer
-        // may be used for all of it.
+        // SAFETY: The caller guarantees that `fs_type` is the field of a static `PseudoFs`, and
+        // made from a pointer to all of it.
         unsafe { &*crate::container_of!(Opaque::cast_from(fs_type), Self, fs_type) }
     }
 

@@ -54,8 +54,8 @@ impl<T: Staged> EndedWork<T> {
     /// To be called once, when nobody starts work any longer, with the number of references
     /// [`InFlight`] that there ever were.
     unsafe fn set_goal(&mut self, started: usize) {
-        // INVARIANT: The caller guarantees that the first stage has ended, and that this is the
-        // number.
+        // INVARIANT: The caller guarantees that the first stage has ended, and that `started`
+        // references were ever made in it.
         self.goal = Some(started);
         self.check();
     }
@@ -159,7 +159,7 @@ impl PercpuRef {
     /// There must be no other reference, and nobody may take or drop one at the same time.
     pub(super) unsafe fn abandon(&self) {
         // SAFETY: By the type invariants the count is initialised. The caller guarantees that there
-        // is no reference but the initial one, and that nobody takes one.
+        // is no reference but the initial one, and that nobody takes or drops one at the same time.
         unsafe { bindings::percpu_ref_abandon(self.as_raw()) };
     }
 
@@ -203,8 +203,8 @@ pub struct StagedInner<T> {
 }
 
 // SAFETY: `T` is `Sync`. The other fields are shared by design: the counts synchronise themselves,
-// the node is accessed with the lock of the list held, and the work item only by who ends the
-// object.
+// the node is accessed with the lock of the list held, and the work item only by the task that ends
+// the object.
 unsafe impl<T: Staged> Sync for StagedInner<T> {}
 
 impl<T: Staged> StagedInner<T> {
@@ -215,10 +215,10 @@ impl<T: Staged> StagedInner<T> {
     /// `users` must be the `users` of a `StagedInner<T>` whose first stage has not ended, and a
     /// pointer to all of it.
     pub(super) unsafe extern "C" fn users_release(users: *mut bindings::percpu_ref) {
-        // SAFETY: The caller guarantees that an object is around the field, and that the pointer
-        // may be used for all of it.
+        // SAFETY: The caller guarantees that `users` is the field of a `StagedInner<T>`, and a
+        // pointer to all of it.
         let this = unsafe { crate::container_of!(users.cast::<PercpuRef>(), Self, users) };
-        // SAFETY: It points to an object, so it is not null.
+        // SAFETY: `this` points to an object, so it is not null.
         let this = unsafe { NonNull::new_unchecked(this) };
 
         // SAFETY: The count releases the object once, when the last user is gone; it was killed, so

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All objects of a type, for who has to look at each of them.
+//! All objects of a type, for code that has to look at each of them.
 
 use super::{
     Staged, //
@@ -73,7 +73,7 @@ impl<T: Staged> StagedList<T> {
     ///
     /// Must be called once, before anybody makes an object; a second call changes nothing.
     pub fn init(&'static self) {
-        static NAME: &CStr = c"kernel::sync::staged::All";
+        static NAME: &CStr = c"StagedList::lock";
 
         if self.begun.xchg(true, Full) {
             return;
@@ -143,7 +143,8 @@ impl<T: Staged> StagedList<T> {
     ///
     /// The object must be valid.
     unsafe fn node(object: NonNull<StagedInner<T>>) -> *mut bindings::list_head {
-        // SAFETY: The caller guarantees that the object is valid.
+        // SAFETY: The caller guarantees that `object` points to a valid object, in which this
+        // stays.
         Opaque::cast_into(unsafe { &raw const (*object.as_ptr()).node })
     }
 
@@ -163,7 +164,8 @@ impl<T: Staged> StagedList<T> {
         }
         let _guard = self.lock();
 
-        // INVARIANT: The caller guarantees that it is removed before it is freed.
+        // INVARIANT: The caller guarantees that `object` is removed from the list before it is
+        // freed.
         //
         // SAFETY: The lock is held, and the node in no list.
         unsafe { bindings::list_add_tail(Self::node(object), self.head.get()) };

@@ -109,7 +109,7 @@ impl<T: Staged> StagedOwner<T> {
         }
     }
 
-    /// Begins the end: no new [`StagedUser`] can come to be, and as soon as the last one is gone
+    /// Begins the end: no new [`StagedUser`] can be made, and as soon as the last one is dropped
     /// [`Staged::users_gone()`] is called, though not before an RCU grace period has passed.
     ///
     /// Does not wait for anything. May be called in any context.
@@ -124,7 +124,7 @@ impl<T: Staged> StagedOwner<T> {
     /// # Safety
     ///
     /// Nobody but the current task may become a user of the object, with what it has found before,
-    /// and all its users must be in the hands of the current task.
+    /// and all its users must belong to the current task.
     pub(crate) unsafe fn shutdown_alone(self) {
         let users = &self.counts().users;
 
@@ -133,7 +133,9 @@ impl<T: Staged> StagedOwner<T> {
         if users.is_unused() {
             // The count is not used any longer; it is freed with the object.
             //
-            // SAFETY: See above. What the current task has found leads to no user any longer.
+            // SAFETY: `is_unused()` has seen that there is no reference but the initial one, and by
+            // the requirements of this function nobody else takes one. What the current task has
+            // found leads to no user any longer.
             unsafe { users.abandon() };
 
             let ptr = ManuallyDrop::new(self).ptr;
@@ -267,7 +269,8 @@ impl<T: Staged> StagedUser<T> {
     /// Returns a reference for work that outlives this user.
     #[inline]
     pub fn start_work(&self) -> InFlight<T> {
-        // Seen by who compares it with what has ended, which is not before this user is gone.
+        // Seen by the task that compares it with what has ended, which is not before this user is
+        // dropped.
         self.counts().started.inc();
 
         // INVARIANT: By the type invariants the first stage has not ended, and this reference was
