@@ -24,10 +24,7 @@ use crate::{
     transmute::FromBytes,
     uaccess::UserPtr, //
 };
-use core::{
-    mem::MaybeUninit,
-    ops::Range, //
-};
+use core::mem::MaybeUninit;
 
 /// So many pages are pinned between two looks for a fatal signal.
 const AT_A_TIME: usize = 512;
@@ -234,74 +231,91 @@ impl PinnedPages {
         self.0.len()
     }
 
-    /// Returns the pieces that are each in one folio, one page after the other: their first page,
-    /// its index in the folio, and how many there are.
-    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+    /// Returns the pieces that are each in one folio, one page after the other.
+    fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
         let mut start = 0;
 
         core::iter::from_fn(move || {
             let first = *self.0.get(start)?;
-            let room = first.folio_pages() - first.index_in_folio();
-            let nr = (1..room.min(self.0.len() - start))
+            let (folio_pages, index) = (first.folio_pages(), first.index_in_folio());
+            let nr_pages = (1..(folio_pages - index).min(self.0.len() - start))
                 .take_while(|&i| self.0[start + i].pfn() == first.pfn() + i)
                 .count()
                 + 1;
-            let piece = start..start + nr;
 
-            start += nr;
-            Some(piece)
+            start += nr_pages;
+            Some(Piece {
+                first,
+                nr_pages,
+                folio_pages,
+            })
         })
     }
 
-    /// Returns the size in pages that all pieces but the first and the last have, which end and
-    /// begin where their folios do; or 1.
-    ///
-    /// One page after the other would be as good, but larger pieces need fewer segments.
-    pub(crate) fn piece_size(&self) -> usize {
-        let Some(first) = self.0.first() else {
-            return 1;
-        };
-        let size = first.folio_pages();
-        let fits = self.pieces().all(|piece| {
-            let (page, last) = (self.0[piece.start], self.0[piece.end - 1]);
-
-            page.folio_pages() == size
-                && (piece.start == 0 || page.index_in_folio() == 0)
-                && (piece.end == self.len() || last.index_in_folio() == size - 1)
-        });
-
-        if fits {
-            size
-        } else {
-            1
-        }
+    /// Returns the size in pages that all pieces but the first and the last have, if they have.
+    pub(crate) fn piece_size(&self) -> Option<usize> {
+        common_size(
+            self.pieces()
+                .map(|piece| (piece.nr_pages, piece.folio_pages)),
+        )
     }
 
-    /// Returns how many pieces there are, of one page each if `piece_size` is 1.
-    pub(crate) fn nr_pieces(&self, piece_size: usize) -> usize {
+    /// Returns how many pieces there are, of one page each if they have no `piece_size`.
+    pub(crate) fn nr_pieces(&self, piece_size: Option<usize>) -> usize {
         match piece_size {
-            1 => self.len(),
-            _ => self.pieces().count(),
+            None => self.len(),
+            Some(_) => self.pieces().count(),
         }
     }
 
-    /// Calls `f` with the first page of each piece, and how many pages it has; `piece_size` is 1,
-    /// or what [`piece_size()`](Self::piece_size) has returned.
+    /// Calls `f` with the first page of each piece, and how many pages it has; `piece_size` is what
+    /// [`piece_size()`](Self::piece_size) has returned.
     ///
-    /// The pins belong to the caller then.
+    /// The caller has one pin of each piece then, which is enough to keep all of its folio.
     pub(crate) fn into_pieces(
         mut self,
-        piece_size: usize,
+        piece_size: Option<usize>,
         mut f: impl FnMut(*mut bindings::page, usize),
     ) {
-        if piece_size == 1 {
+        if piece_size.is_none() {
             self.0.iter().for_each(|page| f(page.0, 1));
         } else {
-            self.pieces()
-                .for_each(|piece| f(self.0[piece.start].0, piece.len()));
+            self.pieces().for_each(|piece| {
+                if let Some(others) = piece.nr_pages.checked_sub(1).filter(|nr| *nr != 0) {
+                    // SAFETY: The pages of a piece have a pin each, in one folio. All but one of
+                    // these pins are released, and none is used any longer through this value.
+                    unsafe { bindings::unpin_user_folio(piece.first.folio(), others) };
+                }
+                f(piece.first.0, piece.nr_pages);
+            });
         }
         self.0.clear();
     }
+}
+
+/// Pages that are one after the other in one folio.
+struct Piece {
+    first: PinnedPage,
+    nr_pages: usize,
+    folio_pages: usize,
+}
+
+/// Of pieces, of which the sizes in pages and those of their folios are given, returns the size of
+/// all but the first and the last, if they are whole folios of one size.
+///
+/// If there are none between these two, it is the size of a folio that is there.
+fn common_size(mut pieces: impl Iterator<Item = (usize, usize)>) -> Option<usize> {
+    let (_, first_folio) = pieces.next()?;
+    let mut current = pieces.next();
+    let size = current.map_or(first_folio, |(_, folio)| folio);
+
+    for next in pieces {
+        if current != Some((size, size)) {
+            return None;
+        }
+        current = Some(next);
+    }
+    Some(size)
 }
 
 impl Drop for PinnedPages {
@@ -500,6 +514,25 @@ mod tests {
         assert_eq!(pin(UserPtr::from_addr(0), 1), Some(EFAULT));
         assert_eq!(pin(memory.at(0), usize::MAX), Some(EFAULT));
         Ok(())
+    }
+
+    #[test]
+    fn sizes_of_pieces() {
+        let size = |pieces: &[(usize, usize)]| common_size(pieces.iter().copied());
+
+        assert_eq!(size(&[]), None);
+        assert_eq!(size(&[(1, 1)]), Some(1));
+        assert_eq!(size(&[(3, 16)]), Some(16));
+        // Neither the first nor the last is compared with anything.
+        assert_eq!(size(&[(1, 1), (5, 16)]), Some(16));
+        assert_eq!(size(&[(5, 16), (1, 1)]), Some(1));
+        assert_eq!(size(&[(5, 16), (1, 1), (1, 1), (2, 4)]), Some(1));
+        assert_eq!(size(&[(1, 1), (16, 16), (16, 16), (2, 512)]), Some(16));
+        assert_eq!(size(&[(7, 512), (16, 16), (1, 1)]), Some(16));
+        // One of another size, and a part of one.
+        assert_eq!(size(&[(16, 16), (16, 16), (4, 4), (16, 16)]), None);
+        assert_eq!(size(&[(16, 16), (4, 4), (16, 16), (16, 16)]), None);
+        assert_eq!(size(&[(16, 16), (15, 16), (16, 16)]), None);
     }
 
     #[test]

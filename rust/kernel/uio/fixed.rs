@@ -30,7 +30,8 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// All pages that it touches are pinned; the pins belong to the [`FixedBuffers`] that it is in.
+/// All pages that it touches are in one folio, which has a pin for it; that belongs to the
+/// [`FixedBuffers`] that it is in.
 #[repr(transparent)]
 struct Segment(bindings::bio_vec);
 
@@ -40,19 +41,12 @@ unsafe impl Send for Segment {}
 // SAFETY: Nothing is changed through a shared reference.
 unsafe impl Sync for Segment {}
 
-impl Segment {
-    fn nr_pages(&self) -> usize {
-        (self.0.bv_offset as usize + self.0.bv_len as usize).div_ceil(PAGE_SIZE)
-    }
-}
-
 /// One buffer.
 ///
 /// # Invariants
 ///
 /// It consists of `nr_segments` segments of the vector that it belongs to, from `first` on, whose
-/// sizes add up to `len`. All but the first and the last are of `1 << shift` bytes, and the first
-/// ends where a multiple of that begins in the pages.
+/// sizes add up to `len`. All but the first and the last are of `1 << shift` bytes.
 struct Buffer {
     addr: usize,
     len: usize,
@@ -129,7 +123,7 @@ impl FixedBuffers {
             len,
             first,
             nr_segments: pages.nr_pieces(piece_size),
-            shift: PAGE_SHIFT as u32 + piece_size.trailing_zeros(),
+            shift: PAGE_SHIFT as u32 + piece_size.unwrap_or(1).trailing_zeros(),
         };
 
         self.buffers.push(buffer, GFP_KERNEL_ACCOUNT)?;
@@ -138,7 +132,7 @@ impl FixedBuffers {
         pages.into_pieces(piece_size, |page, nr_pages| {
             let size = left.min(nr_pages * PAGE_SIZE - offset);
 
-            // INVARIANT: The pages were just handed over, with their pins.
+            // INVARIANT: The pages were just handed over, with a pin of their folio.
             let segment = Segment(bindings::bio_vec {
                 bv_page: page,
                 bv_len: size as u32,
@@ -198,36 +192,42 @@ impl FixedBuffers {
                 len,
             });
         }
-        let head = head.0.bv_len as usize;
-        // The index of the segment that a byte is in.
-        let index = |offset: usize| match offset.checked_sub(head) {
-            Some(offset) => 1 + (offset >> buffer.shift),
-            None => 0,
-        };
-        let skip = match offset.checked_sub(head) {
-            Some(offset) => offset & ((1 << buffer.shift) - 1),
-            None => offset,
-        };
+        let place = |offset| place(head.0.bv_len as usize, buffer.shift, segments.len(), offset);
+        let (first, skip) = place(offset);
+        let (last, _) = place(offset + len - 1);
 
         // INVARIANT: So much is in the segments that are left, see `Buffer`.
         Ok(FixedRange {
-            segments: segments
-                .get(index(offset)..=index(offset + len - 1))
-                .ok_or(EFAULT)?,
+            segments: segments.get(first..=last).ok_or(EFAULT)?,
             skip,
             len,
         })
     }
 }
 
+/// Returns the index of the segment that a byte is in, and where in it. There are `nr` segments,
+/// at least two, of which the first has `head` bytes, and all but the last `1 << shift`.
+#[inline]
+fn place(head: usize, shift: u32, nr: usize, offset: usize) -> (usize, usize) {
+    match offset.checked_sub(head) {
+        Some(offset) => {
+            // The last may be larger.
+            let index = (offset >> shift).min(nr - 2);
+
+            (1 + index, offset - (index << shift))
+        }
+        None => (0, offset),
+    }
+}
+
 impl Drop for FixedBuffers {
     fn drop(&mut self) {
         for segment in &self.segments {
-            let (page, nr_pages) = (segment.0.bv_page, segment.nr_pages());
+            let page = segment.0.bv_page;
 
-            // SAFETY: By the type invariants these pages are pinned, one after the other in a
-            // folio; the pins belong to this value, which is gone then.
-            unsafe { bindings::unpin_user_page_range_dirty_lock(page, nr_pages, true) };
+            // SAFETY: By the type invariants the page's folio has a pin, as if for this page; it
+            // belongs to this value, which is gone then.
+            unsafe { bindings::unpin_user_page_range_dirty_lock(page, 1, true) };
             cond_resched();
         }
     }
@@ -313,6 +313,25 @@ mod tests {
             (((start + len) / 2 - 1) as u16).to_ne_bytes()
         );
         Ok(())
+    }
+
+    #[test]
+    fn places() {
+        const FOLIO: usize = 16 * PAGE_SIZE;
+        let shift = FOLIO.trailing_zeros();
+
+        // Two: the second is of any size.
+        assert_eq!(place(100, shift, 2, 99), (0, 99));
+        assert_eq!(place(100, shift, 2, 100), (1, 0));
+        assert_eq!(place(100, shift, 2, 100 + 2 * FOLIO), (1, 2 * FOLIO));
+        // The first, larger than the others; two of the same size; the last, larger again.
+        let head = 3 * FOLIO + 7;
+
+        assert_eq!(place(head, shift, 4, head - 1), (0, head - 1));
+        assert_eq!(place(head, shift, 4, head + FOLIO - 1), (1, FOLIO - 1));
+        assert_eq!(place(head, shift, 4, head + FOLIO), (2, 0));
+        assert_eq!(place(head, shift, 4, head + 2 * FOLIO), (3, 0));
+        assert_eq!(place(head, shift, 4, head + 5 * FOLIO), (3, 3 * FOLIO));
     }
 
     #[test]

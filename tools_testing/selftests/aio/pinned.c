@@ -4,9 +4,11 @@
  *
  * Held here: memory is charged before it is pinned, always against RLIMIT_MEMLOCK,
  * and a page of a larger folio as the whole folio, once for each context; what
- * fails later gives everything back; no page is pinned too often; a fault that
- * nobody answers stops the thread that has it, and no other one, and SIGKILL ends it.
+ * fails later gives everything back; a buffer takes one pin of a folio, and no page is
+ * pinned too often; memory of devices is refused; a fault that nobody answers stops
+ * the thread that has it, and no other one, and SIGKILL ends it.
  */
+#include <glob.h>
 #include <linux/capability.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
@@ -19,6 +21,8 @@
 #define HUGE		(2UL << 20)
 #define MAX_NR		"/proc/sys/fs/aio-max-nr"
 #define NR_HUGEPAGES	"/proc/sys/vm/nr_hugepages"
+#define FREE_HUGEPAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+#define MAX_PINS	(1U << 20)
 #define ALL_KINDS	(USERIOCB | FIXEDBUFS | IOPOLL)
 
 static long long locked(void)
@@ -249,23 +253,117 @@ TEST_F(pinned, folios)
 	munmap(p, HUGE);
 }
 
-/* No more than 2^20 pins of a page. */
-TEST_F_TIMEOUT(pinned, often, 200)
+/* So many that a pin for each page would be too many in the first context. */
+TEST_F_TIMEOUT(pinned, a_folio_has_one_pin, 200)
 {
-	unsigned int nr = (1 << 20) / (HUGE / self->page) + 1, i;
+	const unsigned int folio = HUGE / self->page, nr = MAX_PINS / folio + 1, few = 2;
+	const long long array = (nr * sizeof(struct iocb) + self->page - 1) / self->page;
+	long long ring = aio_ring_bytes(nr), page = self->page, nr_free;
+	aio_context_t ctx[3] = { 0 };
 	struct iocb *iocbs = aio_iocbs(nr);
-	aio_context_t ctx = 0;
+	unsigned int i, left;
 	char *p = huge_page(1);
 
 	if (p == MAP_FAILED)
 		SKIP(return, "no huge page of 2 MiB");
+	/* First all that the buffers span is charged, then the folio. */
+	for (i = 0; i < few; i++)
+		aio_prep(&self->iocbs[i], IOCB_CMD_PREAD, -1, p, HUGE, 0);
+	ASSERT_EQ(0, be_limited(true));
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, (1 + few * folio) * page - 1));
+	EXPECT_EQ(-EAGAIN, io_setup2(few, USERIOCB | FIXEDBUFS, self->iocbs, &ctx[0]));
+	EXPECT_BALANCE(self->before);
+	ASSERT_EQ(0, limit(RLIMIT_MEMLOCK, (1 + few * folio) * page));
+	ASSERT_EQ(0, io_setup2(few, USERIOCB | FIXEDBUFS, self->iocbs, &ctx[0]));
+	EXPECT_EQ(self->before.locked + (1 + folio) * page + (long long)aio_ring_bytes(few),
+		  locked());
+	EXPECT_EQ(0, io_destroy(ctx[0]));
+	EXPECT_EQ(0, be_limited(false));
+
+	nr_free = aio_read_number(FREE_HUGEPAGES);
+	ctx[0] = 0;
 	for (i = 0; i < nr; i++)
 		aio_prep(&iocbs[i], IOCB_CMD_PREAD, -1, p, HUGE, 0);
-	EXPECT_EQ(-EAGAIN, io_setup2(nr, USERIOCB | FIXEDBUFS, iocbs, &ctx));
-	EXPECT_BALANCE(self->before);
-	EXPECT_EQ(0, io_setup2(nr - 2, USERIOCB | FIXEDBUFS, iocbs, &ctx));
-	EXPECT_EQ(0, io_destroy(ctx));
+	for (i = 0; i < ARRAY_SIZE(ctx); i++)
+		ASSERT_EQ(0, io_setup2(nr, USERIOCB | FIXEDBUFS, iocbs, &ctx[i]));
+	/* The last pin keeps the folio. */
 	munmap(p, HUGE);
+	for (left = i; left; left--) {
+		EXPECT_EQ(self->before.locked + left * ((array + folio) * page + ring), locked());
+		EXPECT_TRUE(aio_pinned_back_to(self->before.pinned + left * (array + nr)));
+		EXPECT_LE(self->before.pinned + left * (array + nr), aio_pinned());
+		EXPECT_EQ(nr_free, aio_read_number(FREE_HUGEPAGES));
+		EXPECT_EQ(0, io_destroy(ctx[left - 1]));
+	}
+	EXPECT_EQ(nr_free + 1, aio_read_number(FREE_HUGEPAGES));
+}
+
+/* So many contexts have all pins that a page can have. */
+#define OFTEN	16
+
+/*
+ * No more than 2^20 pins of a page, by all processes. A buffer of one byte is one of them; if
+ * there is less time, it has 2 MiB, all of which are the same page. The 512 mappings are
+ * references to the page, too, but not enough for a pin.
+ */
+TEST_F_TIMEOUT(pinned, often, 300)
+{
+	const size_t page = self->page, views = aio_long() ? 1 : AIO_FIXEDBUF_MAX / 2 / page;
+	const size_t len = views > 1 ? views * page : 1;
+	const unsigned int nr = MAX_PINS / OFTEN / views, kinds = USERIOCB | FIXEDBUFS;
+	aio_context_t ctx[OFTEN] = { 0 }, one = 0, other = 0;
+	struct iocb *iocbs = aio_iocbs(nr), *few = self->iocbs;
+	struct aio_balance full;
+	int fd = aio_mem_file();
+	int status;
+	char *p;
+	size_t i;
+	pid_t pid;
+
+	ASSERT_LE(nr, (unsigned int)AIO_FIXEDBUFS_MAX_EVENTS);
+	ASSERT_EQ(0, ftruncate(fd, page));
+	p = aio_pages(views * page, PROT_NONE);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	for (i = 0; i < views; i++)
+		ASSERT_NE(MAP_FAILED, mmap(p + i * page, page, PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_FIXED, fd, 0));
+	for (i = 0; i < nr; i++)
+		aio_prep(&iocbs[i], IOCB_CMD_PREAD, -1, p, len, 0);
+	for (i = 0; i < NR; i++)
+		aio_prep(&few[i], IOCB_CMD_PREAD, -1, p, 1, 0);
+	ASSERT_EQ(0, aio_write_text(MAX_NR, "4194304"));
+
+	for (i = 0; i < OFTEN; i++)
+		ASSERT_EQ(0, io_setup2(nr, kinds, iocbs, &ctx[i]));
+	full = aio_balance();
+	EXPECT_LE(self->before.pinned + MAX_PINS, full.pinned);
+	/* That was the last one. */
+	EXPECT_EQ(-EAGAIN, io_setup2(1, kinds, few, &one));
+	EXPECT_BALANCE(full);
+	EXPECT_EQ(-EAGAIN, io_setup2(nr, kinds, iocbs, &one));
+	EXPECT_BALANCE(full);
+	/* Another process has no pins of its own. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(io_setup2(1, kinds, few, &one) == -EAGAIN ? 0 : 1);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_BALANCE(full);
+
+	/* Nor can a context have a part of what it wants. */
+	EXPECT_EQ(0, io_destroy(ctx[OFTEN - 1]));
+	ctx[OFTEN - 1] = 0;
+	ASSERT_EQ(0, io_setup2(NR - 1, kinds, few, &one));
+	full = aio_balance();
+	EXPECT_EQ(-EAGAIN, io_setup2(nr, kinds, iocbs, &other));
+	EXPECT_BALANCE(full);
+	EXPECT_EQ(0, io_destroy(one));
+	ASSERT_EQ(0, io_setup2(nr, kinds, iocbs, &ctx[OFTEN - 1]));
+	for (i = 0; i < OFTEN; i++)
+		EXPECT_EQ(0, io_destroy(ctx[i]));
+	munmap(p, views * page);
+	close(fd);
 }
 
 /* Somebody can find out why it was refused. */
@@ -336,10 +434,70 @@ TEST_F(pinned, order)
 	EXPECT_EQ(0, ctx);
 }
 
+/*
+ * The memory, the ring, the events of all contexts, *ctxp: the first of them that is wrong is
+ * what the call tells of, and all before it is undone.
+ */
+TEST_F(pinned, order_of_the_last_steps)
+{
+	aio_context_t *ro = aio_pages(self->page, PROT_READ);
+	struct iocb *unmapped = aio_unmapped();
+	aio_context_t ctx = 0, other = 0;
+	struct aio_balance before;
+	struct rlimit as;
+	char text[32];
+	int i;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_AS, &as));
+	ASSERT_EQ(0, io_setup(NR, &other));
+	before = aio_balance();
+	/* Enough for a context, not for both. */
+	snprintf(text, sizeof(text), "%lld", before.nr + NR - 1);
+	for (i = 0; i < 3 * 8; i++) {
+		bool array = i / 8 == 1, buffer = i / 8 == 2;
+		bool ring = i & 1, events = i & 2, ctxp = i & 4;
+		long ret, want = array || buffer ? -EFAULT : ring ? -ENOMEM :
+				 events ? -EAGAIN : ctxp ? -EFAULT : 0;
+
+		self->iocbs[NR - 1].aio_buf = (uintptr_t)(buffer ? (void *)unmapped : self->buf);
+		ASSERT_EQ(0, aio_write_text(MAX_NR, events ? text : self->max_nr));
+		if (ring)
+			ASSERT_EQ(0, limit(RLIMIT_AS, 0));
+		ret = io_setup2(NR, USERIOCB | FIXEDBUFS, array ? unmapped : self->iocbs,
+				ctxp ? ro : &ctx);
+		ASSERT_EQ(0, setrlimit(RLIMIT_AS, &as));
+		EXPECT_EQ(want, ret)
+			TH_LOG("array %d buffer %d ring %d events %d ctxp %d", array, buffer,
+			       ring, events, ctxp);
+		if (ctx)
+			EXPECT_EQ(0, io_destroy(ctx));
+		ctx = 0;
+		EXPECT_BALANCE(before);
+	}
+	EXPECT_EQ(0, io_destroy(other));
+}
+
+struct failing {
+	pthread_t thread;
+	struct iocb *iocbs;
+	aio_context_t *ctxp;
+	int rounds;
+};
+
+static void *failing_thread(void *arg)
+{
+	struct failing *f = arg;
+
+	while (f->rounds && io_setup2(NR, ALL_KINDS, f->iocbs, f->ctxp) == -EFAULT)
+		f->rounds--;
+	return NULL;
+}
+
 /* Lets each step fail in turn, so many times. */
 static void fail_at_each_step(struct __test_metadata *_metadata,
-			      struct _test_data_pinned *self, int rounds, int last_rounds)
+			      struct _test_data_pinned *self, int rounds)
 {
+	struct failing threads[16];
 	aio_context_t *ro = aio_pages(self->page, PROT_READ);
 	aio_context_t ctx = 0, one = 0;
 	struct iocb *last = &self->iocbs[NR - 1];
@@ -392,18 +550,28 @@ static void fail_at_each_step(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, aio_write_text(MAX_NR, self->max_nr));
 	EXPECT_EQ(0, io_destroy(one));
 	EXPECT_BALANCE(self->before);
-	/* The last one; this takes the time that the end of a context takes. */
-	rounds = last_rounds;
-	FAILS(-EFAULT, self->iocbs, ro);
+	/* The last one; the end of a context is a wait most of the time. */
+	for (i = 0; i < (int)ARRAY_SIZE(threads); i++) {
+		threads[i] = (struct failing){
+			.iocbs = self->iocbs,
+			.ctxp = ro,
+			.rounds = (rounds - 1) / ARRAY_SIZE(threads) + 1,
+		};
+		ASSERT_EQ(0, pthread_create(&threads[i].thread, NULL, failing_thread,
+					    &threads[i]));
+	}
+	for (i = 0; i < (int)ARRAY_SIZE(threads); i++) {
+		pthread_join(threads[i].thread, NULL);
+		EXPECT_EQ(0, threads[i].rounds);
+	}
+	EXPECT_BALANCE(self->before);
 	EXPECT_EQ(0, ctx);
 }
 
 TEST_F_TIMEOUT(pinned, every_step_fails, 1700)
 {
 	/* Once is enough for that. */
-	bool more = aio_long() && sizeof(long) == 8;
-
-	fail_at_each_step(_metadata, self, more ? 100000 : 200, more ? 10000 : 20);
+	fail_at_each_step(_metadata, self, aio_long() && sizeof(long) == 8 ? 100000 : 200);
 }
 
 /*
@@ -440,6 +608,49 @@ TEST_F_TIMEOUT(pinned, every_limit, 200)
 	EXPECT_EQ(0, be_limited(false));
 	EXPECT_BALANCE(self->before);
 	munmap(p, HUGE);
+}
+
+/* ------------------------------------------------------ memory of devices */
+
+/* A page of one of PCI's devices; nothing of it is read or written here. */
+static void *device_page(size_t page)
+{
+	void *p = MAP_FAILED;
+	glob_t files;
+	size_t i;
+
+	if (glob("/sys/bus/pci/devices/*/resource[0-5]", 0, NULL, &files))
+		return p;
+	for (i = 0; i < files.gl_pathc && p == MAP_FAILED; i++) {
+		int fd = open(files.gl_pathv[i], O_RDWR | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		close(fd);
+	}
+	globfree(&files);
+	return p;
+}
+
+TEST_F(pinned, device_memory)
+{
+	void *p = device_page(self->page);
+	aio_context_t ctx = 0;
+
+	if (p == MAP_FAILED)
+		SKIP(return, "no memory of a PCI device that can be mapped");
+	EXPECT_EQ(-EFAULT, io_setup2(NR, USERIOCB, p, &ctx));
+	EXPECT_BALANCE(self->before);
+	self->iocbs[NR / 2].aio_buf = (uintptr_t)p;
+	self->iocbs[NR / 2].aio_nbytes = 1;
+	EXPECT_EQ(-EFAULT, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_BALANCE(self->before);
+	/* It is that buffer. */
+	self->iocbs[NR / 2].aio_nbytes = 0;
+	EXPECT_EQ(0, io_setup2(NR, USERIOCB | FIXEDBUFS, self->iocbs, &ctx));
+	EXPECT_EQ(0, io_destroy(ctx));
+	munmap(p, self->page);
 }
 
 /* ------------------------------------------------------ faults that take long */
