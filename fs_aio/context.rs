@@ -23,7 +23,7 @@
 //! | [`Context::drain_waiter`] | spinlock, interrupts off | any |
 //!
 //! Two go against the order, and only *try* to take the lock: the page migration holds the lock of
-//! the inode when it wants that of the consumer, and whoever wakes a file that is polled holds the
+//! the inode when it wants that of the consumer, and the wake-up of a file that is polled holds the
 //! lock of the wait queue when it wants [`Context::cancel`].
 //!
 //! # Tear-down
@@ -33,8 +33,8 @@
 //! 2. [`Staged::users_gone()`]: the last system call that used the context has left; that is at
 //!    once in a process with one thread, or without any, and otherwise takes a grace period. What
 //!    can be cancelled is cancelled.
-//! 3. [`Staged::drained()`]: the last request is complete. Who waits for that is woken, and gives
-//!    back the locked memory.
+//! 3. [`Staged::drained()`]: the last request is complete. The task that waits for that is woken,
+//!    and gives back the locked memory.
 //! 4. After a grace period: all parts are dropped, the ring with its file among them.
 
 use crate::{
@@ -76,15 +76,13 @@ use kernel::{
     },
     mm::{
         locked_vm::LockedVm,
-        shared_pages::Mapping,
-        shrinker::Shrink, //
+        shared_pages::Mapping, //
     },
     percpu::num_possible_cpus,
     prelude::*,
     slab::{
         Backing,
         KmemCache,
-        SlabBatch,
         SlabPool, //
     },
     sync::{
@@ -113,6 +111,9 @@ use kernel::{
     },
 };
 
+mod pools;
+pub(crate) use pools::Pools;
+
 /// Where contexts live.
 pub(crate) enum Memory {}
 
@@ -125,40 +126,6 @@ impl Backing for Memory {
 
 /// All contexts, whatever process they belong to.
 pub(crate) static ALL: StagedList<Context> = StagedList::new();
-
-/// The memory that contexts keep for requests, as something that can be given back.
-pub(crate) struct Pools;
-
-impl Pools {
-    /// So many contexts are asked what they have, and that is taken for what the others have.
-    const SAMPLE: usize = 64;
-}
-
-impl Shrink for Pools {
-    fn count(&self) -> usize {
-        let (mut asked, mut found) = (0, 0);
-
-        ALL.visit(Self::SAMPLE, |context| {
-            asked += 1;
-            found += context.memory_kept();
-        });
-        match asked {
-            0 => 0,
-            // Of those that are visited less often no more is known.
-            _ => found * ALL.len().max(asked) / asked,
-        }
-    }
-
-    fn scan(&self, nr: usize) -> usize {
-        let mut freed = 0;
-
-        // Most have something, or `count()` would have said so.
-        ALL.visit(nr.div_ceil(Context::GIVE_BACK), |context| {
-            freed += context.give_back_memory()
-        });
-        freed
-    }
-}
 
 /// What a context has while it is in the table of its address space.
 pub(crate) struct Registration {
@@ -320,27 +287,6 @@ impl Context {
     #[inline]
     pub(crate) fn index(&self) -> usize {
         self.index.load(Relaxed)
-    }
-
-    /// At most so many requests' memory is freed at a time.
-    const GIVE_BACK: usize = 32;
-
-    /// Returns for how many requests memory is kept.
-    fn memory_kept(&self) -> usize {
-        self.ring.with_producer(|finished| finished.pool.len())
-    }
-
-    /// Frees memory that is kept for requests, and returns for how many.
-    ///
-    /// One portion, no more, since others may put memory there at the same time: the caller has
-    /// disabled preemption, and asks again if it wants more.
-    fn give_back_memory(&self) -> usize {
-        // It is freed after the lock was released.
-        let mut some = SlabBatch::<_, { Self::GIVE_BACK }>::new();
-
-        self.ring
-            .with_producer(|finished| finished.pool.take_batch(&mut some, Self::GIVE_BACK));
-        some.len()
     }
 
     /// Returns whether the end of the context has begun.
@@ -547,53 +493,6 @@ mod tests {
             assert_eq!(context.ring_moved(there + len, len), Ok(()));
             assert_eq!(context.user_id(), there + len);
             assert_eq!(context.ring_moved(there, len), Ok(()));
-            Ok(())
-        })
-    }
-
-    #[test]
-    fn memory_is_given_back() -> Result {
-        let process = Process::new(64)?;
-        let iocbs = [process.read_iocb(8); 10];
-        let pointers = process.write_all(&iocbs)?;
-
-        process.with_context(|context| {
-            // The requests have completed, and left their memory behind.
-            assert_eq!(
-                crate::submit::submit(context, 10, pointers, kernel::aio::abi::Abi::Native),
-                Ok(10)
-            );
-            let kept = context.memory_kept();
-
-            assert!((1..=10).contains(&kept));
-            // Other contexts may have some, too.
-            assert!(Pools.count() >= kept / ALL.len());
-            assert_eq!(context.give_back_memory(), kept);
-            assert_eq!(context.memory_kept(), 0);
-            assert_eq!(context.give_back_memory(), 0);
-            Ok(())
-        })
-    }
-
-    /// However much there is, or comes while it is freed, a visit is short.
-    #[test]
-    fn memory_is_given_back_in_portions() -> Result {
-        let process = Process::new(256)?;
-        let iocbs = [process.read_iocb(8); 50];
-        let pointers = process.write_all(&iocbs)?;
-
-        process.with_context(|context| {
-            // They are in flight all at once, so that each has memory of its own.
-            process.file.hold(false);
-            assert_eq!(
-                crate::submit::submit(context, 50, pointers, kernel::aio::abi::Abi::Native),
-                Ok(50)
-            );
-            assert_eq!(context.memory_kept(), 0);
-            while process.file.end(8) {}
-            assert_eq!(context.memory_kept(), 50);
-            assert_eq!(context.give_back_memory(), Context::GIVE_BACK);
-            assert_eq!(context.memory_kept(), 50 - Context::GIVE_BACK);
             Ok(())
         })
     }
