@@ -45,6 +45,7 @@ use kernel::{
     },
     sync::{
         aref::ARef,
+        atomic::Relaxed,
         staged::{
             InFlight,
             StagedUser, //
@@ -90,7 +91,7 @@ impl<'a> Batch<'a> {
     /// Begins a submission of `nr` iocbs, whose block requests are held back if there is a plug.
     #[inline]
     pub(crate) fn new(context: &'a StagedUser<Context>, nr: usize, plug: Option<&'a Plug>) -> Self {
-        Self {
+        let mut batch = Self {
             context,
             left: nr,
             slots: 0,
@@ -102,12 +103,17 @@ impl<'a> Batch<'a> {
             queued: false,
             ready: false,
             ioprio: None,
-            ahead: plug.map(AllocateAhead::new),
-            tell_below: match plug {
-                Some(_) => nr,
-                None => 0,
-            },
+            ahead: None,
+            tell_below: 0,
+        };
+
+        if let Some(plug) = plug {
+            let (ahead, left) = AllocateAhead::new(plug, nr, context.unmerged.load(Relaxed));
+
+            batch.ahead = Some(ahead);
+            batch.tell_below = left + 1;
         }
+        batch
     }
 
     /// Returns the context.
@@ -333,14 +339,15 @@ impl<'a> Batch<'a> {
     #[cold]
     #[inline(never)]
     fn tell_block_layer(&mut self) {
-        self.tell_below = match &mut self.ahead {
-            // When so many are left, no more, it is told again.
-            Some(ahead) => match ahead.submitted(self.left) {
-                0 => 0,
-                left => left + 1,
-            },
-            None => 0,
+        let Some(ahead) = &mut self.ahead else {
+            return;
         };
+
+        // When so many are left, no more, it is told again.
+        self.tell_below = ahead.submitted(self.left).map_or(0, |left| left + 1);
+        if ahead.is_of_use() != self.context.unmerged.load(Relaxed) {
+            self.context.unmerged.store(ahead.is_of_use(), Relaxed);
+        }
     }
 
     /// An operation has begun: gives up the submitter's reference.

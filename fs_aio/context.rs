@@ -154,6 +154,8 @@ pub(crate) struct Context {
     dead: AtomicFlag,
     /// That, or its requests are polled for: there is more to do than to look at the ring.
     special: AtomicFlag,
+    /// The last batch of I/Os was not merged by the block layer, as far as is known.
+    pub(crate) unmerged: AtomicFlag,
     /// For new requests.
     pub(crate) slots: Slots,
     /// For completions.
@@ -240,6 +242,7 @@ impl Context {
                 special: AtomicFlag::new(
                     extension.as_ref().is_some_and(|extension| extension.polled().is_some()),
                 ),
+                unmerged: AtomicFlag::new(false),
                 slots,
                 ring <- ring.start(features, Finished { ended, pool }),
                 waiters <- new_threshold_queue!("aio::waiters"),

@@ -106,8 +106,9 @@ impl Plug {
 ///
 /// But those that are not needed, because I/Os were merged, have to be freed, which costs more than
 /// is saved, and nobody else has their tags meanwhile. So this begins when the first I/Os of the
-/// batch have brought as many requests, all for one device, and goes on as long as all that were
-/// allocated together are held back in the plug.
+/// batch have brought as many requests, all for one device, or with the first I/O if the last batch
+/// was like that; and it goes on as long as all that were allocated together are held back in the
+/// plug.
 ///
 /// # Examples
 ///
@@ -115,20 +116,23 @@ impl Plug {
 /// use kernel::blk_plug::{plugged, AllocateAhead};
 ///
 /// plugged(|plug| {
-///     let mut ahead = AllocateAhead::new(plug);
+///     let (mut ahead, left) = AllocateAhead::new(plug, 32, false);
 ///     // Two of 32 were submitted, and were no block I/O: there is no need to tell of others.
-///     assert_eq!(ahead.submitted(31), 30);
-///     assert_eq!(ahead.submitted(30), 0);
+///     assert_eq!(left, 30);
+///     assert_eq!(ahead.submitted(30), None);
+///     // The next batch should not begin with it.
+///     assert!(!ahead.is_of_use());
 /// });
 /// ```
 #[doc(alias = "blk_start_plug_nr_ios")]
 pub struct AllocateAhead<'a> {
     plug: &'a Plug,
-    /// How many were allocated together the last time; 0 at the beginning, and 1 when there was one
-    /// I/O.
+    /// How many were allocated together the last time, or as many I/Os are looked at first.
     nr: u16,
     /// How many should be held back when they are used up.
     goal: u16,
+    /// As far as is known.
+    of_use: bool,
 }
 
 impl<'a> AllocateAhead<'a> {
@@ -141,39 +145,52 @@ impl<'a> AllocateAhead<'a> {
     /// holds back.
     const MAX: u16 = 32;
 
-    /// For a batch that begins with this plug.
+    /// For a batch of so many I/Os, at least [`FIRST`](Self::FIRST), that begins with this plug;
+    /// `of_use` if the last one has said that it is.
+    ///
+    /// Returns also how many will be left when [`submitted()`](Self::submitted) is to be called.
     #[inline]
-    pub fn new(plug: &'a Plug) -> Self {
-        Self {
-            plug,
-            nr: 0,
-            goal: Self::FIRST,
+    pub fn new(plug: &'a Plug, nr_ios: usize, of_use: bool) -> (Self, usize) {
+        let mut nr = Self::FIRST;
+
+        if of_use {
+            nr = nr_ios.min((Self::FIRST * Self::GROWTH).into()) as u16;
+            plug.set_nr_ios(nr);
         }
+        let ahead = Self {
+            plug,
+            nr,
+            goal: nr,
+            of_use,
+        };
+
+        (ahead, nr_ios.saturating_sub(nr.into()))
     }
 
-    /// An I/O was submitted, and `left` are to come.
+    /// I/Os were submitted, and `left` are to come.
     ///
-    /// Returns how many will be left, or fewer, when this is to be called again; 0 for never.
-    pub fn submitted(&mut self, left: usize) -> usize {
-        if self.nr == 0 {
-            self.nr = 1;
-            return left.saturating_sub(1);
-        }
+    /// Returns how many will be left, or fewer, when this is to be called again, if it is.
+    pub fn submitted(&mut self, left: usize) -> Option<usize> {
         let state = self.plug.state();
         let used_up = state.nr_ios == 1 && !state.has_cached && state.nr_requests == self.goal;
 
-        if !used_up || state.several_devices || left < Self::FIRST.into() {
+        self.of_use = used_up && !state.several_devices;
+        if !self.of_use || left < Self::FIRST.into() {
             // What the next request is, nobody knows.
             self.plug.set_nr_ios(1);
-            return 0;
+            return None;
         }
-        let nr = self.nr.max(Self::FIRST) * Self::GROWTH;
-
-        self.nr = left.min(nr.min(Self::MAX).into()) as u16;
+        self.nr = left.min((self.nr * Self::GROWTH).min(Self::MAX).into()) as u16;
         // A plug that is full is flushed by the next request.
         self.goal = (self.goal + self.nr - 1) % Self::MAX + 1;
         self.plug.set_nr_ios(self.nr);
-        left - usize::from(self.nr)
+        Some(left - usize::from(self.nr))
+    }
+
+    /// Returns whether there was a request for each I/O, as far as has been seen.
+    #[inline]
+    pub fn is_of_use(&self) -> bool {
+        self.of_use
     }
 }
 
@@ -205,56 +222,84 @@ mod tests {
 
     #[test]
     fn more_each_time() {
-        let mut seen = [(0, 0); 6];
+        let mut seen = [(None, 0); 5];
 
         plugged(|plug| {
-            let mut ahead = AllocateAhead::new(plug);
-            let mut left = 100;
+            let (mut ahead, mut left) = AllocateAhead::new(plug, 100, false);
 
-            for (seen, requests) in seen.iter_mut().zip([1, 2, 10, 10, 10, 10]) {
+            assert_eq!((left, nr_ios(plug, true)), (98, 1));
+            for (seen, requests) in seen.iter_mut().zip([2, 10, 10, 10, 10]) {
                 pretend(plug, requests, false);
-                left = ahead.submitted(left - 1);
-                *seen = (left, nr_ios(plug, true));
-                left += 1;
+                let next = ahead.submitted(left);
+
+                *seen = (next, nr_ios(plug, true));
+                left = next.unwrap_or(0);
             }
             pretend(plug, 0, false);
         });
         // The plug was full once, and twice; the last time there were too few.
         assert_eq!(
             seen,
-            [(98, 1), (90, 8), (58, 32), (26, 32), (0, 26), (0, 1)]
+            [
+                (Some(90), 8),
+                (Some(58), 32),
+                (Some(26), 32),
+                (Some(0), 26),
+                (None, 1)
+            ]
         );
     }
 
-    /// What the second call asks for, and returns, of 31 I/Os that are left.
-    fn second(requests: u16, several_devices: bool) -> (u16, usize) {
-        plugged(|plug| {
-            let mut ahead = AllocateAhead::new(plug);
+    /// The last batch has said that it is of use.
+    #[test]
+    fn from_the_first_on() {
+        // How many are to come, how many requests there are then, and whether it is of use still.
+        for (nr, requests, of_use) in [(32, 8, true), (32, 1, false), (8, 8, true), (3, 2, false)] {
+            plugged(|plug| {
+                let (mut ahead, left) = AllocateAhead::new(plug, nr, true);
 
-            ahead.submitted(32);
+                assert_eq!(left, nr - nr.min(8));
+                assert_eq!(usize::from(nr_ios(plug, true)), nr.min(8));
+                pretend(plug, requests, false);
+                let next = ahead.submitted(left);
+
+                pretend(plug, 0, false);
+                assert_eq!(next, (of_use && left != 0).then_some(0));
+                assert_eq!(nr_ios(plug, false), if next.is_some() { 24 } else { 1 });
+                assert_eq!(ahead.is_of_use(), of_use);
+            });
+        }
+    }
+
+    /// What is asked for, and returned, after two I/Os of 33.
+    fn second(requests: u16, several_devices: bool) -> (u16, Option<usize>) {
+        plugged(|plug| {
+            let (mut ahead, left) = AllocateAhead::new(plug, 33, false);
+
             pretend(plug, requests, several_devices);
-            let left = ahead.submitted(31);
+            let left = ahead.submitted(left);
 
             pretend(plug, 0, false);
+            assert_eq!(ahead.is_of_use(), left.is_some());
             (nr_ios(plug, false), left)
         })
     }
 
     #[test]
     fn not_if_they_are_merged() {
-        assert_eq!(second(2, false), (8, 23));
-        assert_eq!(second(1, false), (1, 0));
-        assert_eq!(second(0, false), (1, 0));
+        assert_eq!(second(2, false), (8, Some(23)));
+        assert_eq!(second(1, false), (1, None));
+        assert_eq!(second(0, false), (1, None));
         // One of them has become two.
-        assert_eq!(second(3, false), (1, 0));
-        assert_eq!(second(2, true), (1, 0));
+        assert_eq!(second(3, false), (1, None));
+        assert_eq!(second(2, true), (1, None));
     }
 
     /// There are as many requests as there should be, but not those that were allocated together.
     #[test]
     fn not_if_some_are_left() {
         let seen = plugged(|plug| {
-            let mut ahead = AllocateAhead::new(plug);
+            let (mut ahead, _) = AllocateAhead::new(plug, 33, false);
             let left = |some: *mut bindings::request| {
                 if let Some(plug) = plug.current() {
                     // SAFETY: It is that of this task, which does not call the block layer before
@@ -263,7 +308,6 @@ mod tests {
                 }
             };
 
-            ahead.submitted(32);
             pretend(plug, 2, false);
             ahead.submitted(31);
             let asked = nr_ios(plug, true);
@@ -277,16 +321,15 @@ mod tests {
             (asked, next, nr_ios(plug, false))
         });
 
-        assert_eq!(seen, (8, 0, 1));
+        assert_eq!(seen, (8, None, 1));
     }
 
     /// What was asked for was not needed: it is taken back.
     #[test]
     fn not_if_none_were_needed() {
         let seen = plugged(|plug| {
-            let mut ahead = AllocateAhead::new(plug);
+            let (mut ahead, _) = AllocateAhead::new(plug, 33, false);
 
-            ahead.submitted(32);
             pretend(plug, 2, false);
             ahead.submitted(31);
             let asked = nr_ios(plug, false);
@@ -296,7 +339,7 @@ mod tests {
             (asked, left, nr_ios(plug, false))
         });
 
-        assert_eq!(seen, (8, 0, 1));
+        assert_eq!(seen, (8, None, 1));
     }
 
     /// The one that the task had before is used.
@@ -305,16 +348,15 @@ mod tests {
         let seen = plugged(|outer| {
             let seen = plugged(|inner| {
                 pretend(outer, 2, false);
-                let mut ahead = AllocateAhead::new(inner);
+                let (mut ahead, left) = AllocateAhead::new(inner, 33, true);
 
-                ahead.submitted(32);
-                (ahead.submitted(31), nr_ios(outer, false))
+                (ahead.submitted(left), nr_ios(outer, false))
             });
 
             pretend(outer, 0, false);
             seen
         });
 
-        assert_eq!(seen, (0, 1));
+        assert_eq!(seen, (None, 1));
     }
 }
