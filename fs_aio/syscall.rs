@@ -2,7 +2,7 @@
 
 //! The system calls: arguments are checked, contexts looked up, results returned.
 //!
-//! The entries themselves are in `syscalls.c`.
+//! The entries themselves are in `syscalls/`.
 
 use crate::{
     cancel,
@@ -37,6 +37,7 @@ use kernel::{
         TimeLayout,
         UserSigmask, //
     },
+    task::try_to_freeze,
     uaccess::{
         UserPtr,
         UserScalar, //
@@ -164,12 +165,14 @@ pub(crate) fn io_destroy(ctx_id: usize) -> isize {
 ///
 /// Does not return before all requests are complete: until then the kernel uses the buffers of the
 /// process.
+///
+/// The task may be frozen meanwhile: threads that have the requests may be frozen before it.
 fn destroy(mm: CurrentMm<'_>, context: ContextUser<'_, Context>) -> Result {
     let polled = context.polled();
     let kill = |group: &WaitGroup| table::kill(mm, context, Some(group.token()));
     let locked = match polled {
-        None => WaitGroup::scope(kill),
-        Some(polled) => WaitGroup::scope_and_work(kill, || polled.work()),
+        None => WaitGroup::freezable_scope(kill),
+        Some(polled) => WaitGroup::scope_and_work(kill, || polled.work() || try_to_freeze()),
     }?;
 
     drop(locked);

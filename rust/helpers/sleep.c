@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/freezer.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
@@ -50,4 +51,9 @@ __rust_helper void rust_helper_cond_resched(void)
 __rust_helper int rust_helper_fatal_signal_pending(struct task_struct *p)
 {
 	return fatal_signal_pending(p);
+}
+
+__rust_helper bool rust_helper_try_to_freeze(void)
+{
+	return try_to_freeze();
 }

@@ -52,6 +52,24 @@ impl WaitGroup {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn scope<R>(f: impl FnOnce(&WaitGroup) -> R) -> R {
+        Self::scope_with_wait(f, Completion::wait_for_completion)
+    }
+
+    /// The same, but the task may be frozen while it waits, as in a suspend. No lock may be held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::sync::WaitGroup;
+    ///
+    /// assert_eq!(WaitGroup::freezable_scope(|group| drop(group.token())), ());
+    /// ```
+    #[doc(alias = "TASK_FREEZABLE")]
+    pub fn freezable_scope<R>(f: impl FnOnce(&WaitGroup) -> R) -> R {
+        Self::scope_with_wait(f, Completion::wait_for_completion_freezable)
+    }
+
+    fn scope_with_wait<R>(f: impl FnOnce(&WaitGroup) -> R, wait: impl FnOnce(&Completion)) -> R {
         pin_init::stack_pin_init!(let group = pin_init!(WaitGroup {
             left: Refcount::new(1),
             done <- Completion::new(),
@@ -61,7 +79,7 @@ impl WaitGroup {
 
         // The first count is this function's.
         if !group.left.dec_and_test() {
-            group.done.wait_for_completion();
+            wait(&group.done);
         }
         result
     }

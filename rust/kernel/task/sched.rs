@@ -41,6 +41,18 @@ pub fn cond_resched() {
     unsafe { bindings::cond_resched() };
 }
 
+/// Freezes the current task if that is asked for, as in a suspend, until it is thawed.
+///
+/// Returns whether it was frozen. For loops that wait for something by looking. Must be called in
+/// a context that may sleep, without locks.
+///
+/// C header: [`include/linux/freezer.h`](srctree/include/linux/freezer.h)
+#[inline]
+pub fn try_to_freeze() -> bool {
+    // SAFETY: May be called by any task that may sleep.
+    unsafe { bindings::try_to_freeze() }
+}
+
 /// Returns whether the current task was killed.
 #[inline]
 pub fn fatal_signal_pending() -> bool {
