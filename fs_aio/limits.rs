@@ -101,7 +101,8 @@ pub(crate) fn init(module: &'static ThisModule) -> Result {
     SYSCTLS.register(c"fs", module)
 }
 
-/// Tells whoever sets `fs.aio-max-nr` that there is a better limit; once, it is not an error.
+/// Tells the administrator who sets `fs.aio-max-nr` that there is a better limit; once, it is not
+/// an error.
 struct MaxNrWritten;
 
 impl Watch for MaxNrWritten {
@@ -233,9 +234,13 @@ fn refuse_pages(exceeded: &Exceeded) -> Error {
     EAGAIN
 }
 
-/// The process may exceed its limit, but whoever sets limits wants to know.
+/// The process may exceed its limit, but the administrator wants to know.
+///
+/// A process that the log has no room for now is named the next time.
 fn warn_of_pages(mm: &Mm, exceeded: &Exceeded) {
-    if !MmFlag::AIO_MEMLOCK.test_and_set(mm) && WARNINGS.allows() {
+    let warned = MmFlag::AIO_MEMLOCK;
+
+    if !warned.test(mm) && WARNINGS.allows() && !warned.test_and_set(mm) {
         tell_of_pages("io_setup() let pass above RLIMIT_MEMLOCK", exceeded);
     }
 }

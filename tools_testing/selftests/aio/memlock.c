@@ -840,6 +840,43 @@ TEST_F(memlock, let_pass_and_told_once)
 	close(fd);
 }
 
+/* When the log has had enough of others, a process is named the next time that it asks. */
+TEST_F_TIMEOUT(memlock, none_is_forgotten, 120)
+{
+	char name[64];
+	bool found = false;
+	int fd = open_log(), i;
+
+	if (fd < 0)
+		SKIP(return, "no /dev/kmsg");
+	ASSERT_EQ(0, aio_write_text(AIO_MEMLOCK, "2"));
+	ASSERT_EQ(0, limit(0));
+	ASSERT_EQ(0, drop_ipc_lock());
+	for (i = 0; i < 15; i++) {
+		aio_context_t other = 0;
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(!!io_setup(1, &other));
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	}
+	snprintf(name, sizeof(name), "[%d]: io_setup() let pass", getpid());
+	for (i = 0; i < 80 && !found; i++) {
+		aio_context_t ctx = 0;
+
+		ASSERT_EQ(0, io_setup(1, &ctx));
+		ASSERT_EQ(0, io_destroy(ctx));
+		found = logged(fd, name, "above RLIMIT_MEMLOCK");
+		if (!i && found)
+			SKIP(return, "the log had room for it");
+		if (!found)
+			aio_sleep_ms(250);
+	}
+	EXPECT_TRUE(found);
+	close(fd);
+}
+
 /* However often it happens, the log is not flooded. */
 TEST_F(memlock, log_is_limited)
 {
