@@ -85,6 +85,8 @@ const _: () = {
 impl<T: Simple> Perform for Once<T> {
     fn perform(this: SlabArc<Carried<Self>>, thread: &IoThread) {
         let job = this.job.job.lock().take();
+
+        this.submitter().lend_ioprio(thread);
         let result = match job {
             Some(job) => job.run(this.submitter().creds(), &mut || {
                 if thread.should_leave() {

@@ -173,13 +173,14 @@ impl Perform for RwJob {
             // It may be gone when it is no longer used.
             let submitter = this.submitter().clone();
 
+            submitter.lend_ioprio(thread);
             this = match submitter
                 .creds()
                 .scoped(|| SharedKiocb::carry_on(this, how))
             {
                 Progress::InFlight(this) => {
                     this.handing_on();
-                    // Who has cancelled it may have been too early to find it at its page.
+                    // A task that has cancelled it may have been too early to find it at its page.
                     if this.is_given_up() {
                         if let Some(parked) = Self::take_back(&this) {
                             Carried::give_up(parked);
@@ -209,7 +210,7 @@ impl Perform for RwJob {
                 Progress::Ended(this, res) => {
                     this.forward_signals(thread);
 
-                    // Who may wait does all that can be done, but for a signal.
+                    // A call that may wait does all that can be done, but for a signal.
                     let cut = how != How::Wait || current!().signal_pending();
 
                     if !cut || this.is_given_up() || !this.job.goes_on(res) {
@@ -266,8 +267,8 @@ impl RwJob {
         };
         let (file, name) = (shared.kiocb().file_ref(), this.inner_name());
 
-        // A second reference is in the list of those that are parked. Who cancels the operation
-        // takes that, and ends the operation with it.
+        // A second reference is in the list of those that are parked. A task that cancels the
+        // operation takes that, and ends the operation with it.
         if let Err(second) = this.pool().park(this.clone()) {
             drop(second);
             Carried::give_up(this);
@@ -285,7 +286,7 @@ impl RwJob {
         match AsyncPoll::start(readiness, false) {
             Ok(Polled::Waiting(readiness)) => {
                 drop(readiness);
-                // Who has cancelled the operation may have been too early to find this.
+                // A task that has cancelled the operation may have been too early to find this.
                 if third.is_given_up() {
                     let _ = cancel::cancel_inner(third.context(), name);
                 }
@@ -335,7 +336,7 @@ impl Backing for Memory {
 pub(crate) struct Readiness {
     #[pin]
     poll: AsyncPoll,
-    /// Which waits. Whoever drops this has another reference, and gives that up afterwards.
+    /// Which waits. The code that drops this has another reference, and gives that up afterwards.
     operation: SlabArc<Carried<RwJob>>,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who has submitted what is carried on.
+//! The tasks that have submitted what is carried on.
 
 use super::Pool;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
 use core::cell::Cell;
 use kernel::{
     cred::Credential,
+    fs::current_ioprio,
     prelude::*,
     sync::{
         aref::ARef,
@@ -17,6 +18,7 @@ use kernel::{
     },
     task::{
         io_thread::Identity,
+        IoThread,
         Task, //
     },
 };
@@ -29,6 +31,8 @@ pub(crate) struct Submitter {
     pub(super) pool: Arc<Pool>,
     pub(super) creds: ARef<Credential>,
     pub(super) task: ARef<Task>,
+    /// The I/O priority that it had.
+    pub(super) ioprio: u16,
 }
 
 impl Submitter {
@@ -68,6 +72,7 @@ impl Submitter {
                 pool,
                 creds,
                 task: ARef::from(&**current!()),
+                ioprio: current_ioprio(),
             };
 
             if !has_thread {
@@ -77,7 +82,8 @@ impl Submitter {
                 }
                 this.pool.spawn()?;
             } else if short && this.pool.has_view_of_current() {
-                // Those that there are may be busy for ever, and it may be possible now.
+                // The threads that there are may stay busy indefinitely, and making one may be
+                // possible now.
                 let _ = this.pool.spawn();
             }
             return Ok(Arc::new(this, GFP_KERNEL_ACCOUNT)?);
@@ -92,6 +98,11 @@ impl Submitter {
     /// Returns its credentials.
     pub(crate) fn creds(&self) -> &ARef<Credential> {
         &self.creds
+    }
+
+    /// Lets a thread do I/O with the priority of the task; if that is not possible, with its own.
+    pub(crate) fn lend_ioprio(&self, thread: &IoThread) {
+        let _ = thread.set_ioprio(self.ioprio);
     }
 
     /// Returns the task.

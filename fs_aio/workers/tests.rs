@@ -61,6 +61,7 @@ mod cases {
                             pool,
                             creds: Credential::current(),
                             task: ARef::from(&**current!()),
+                            ioprio: 0,
                         },
                         GFP_KERNEL,
                     )?,

@@ -14,8 +14,9 @@ use crate::{
     bindings,
     error::{
         from_err_ptr,
-        Result, //
+        to_result, //
     },
+    fs::current_ioprio,
     prelude::*,
     str::CStrExt,
     types::NotThreadSafe, //
@@ -112,6 +113,46 @@ impl IoThread {
         }
     }
 
+    /// Sets the priority of the I/O that the thread does, such as that of another task.
+    ///
+    /// `ioprio` is a class and a level, see [`current_ioprio()`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and those of security modules.
+    #[doc(alias = "set_task_ioprio")]
+    pub fn set_ioprio(&self, ioprio: u16) -> Result {
+        if current_ioprio() == ioprio {
+            return Ok(());
+        }
+        #[cfg(CONFIG_BLOCK)]
+        {
+            self.leave_shared_io_context();
+            // SAFETY: The current task is valid.
+            to_result(unsafe { bindings::set_task_ioprio(Task::current_raw(), ioprio.into()) })?;
+        }
+        Ok(())
+    }
+
+    /// A new thread shares the I/O context of the task that has created it, with the priority.
+    #[cfg(CONFIG_BLOCK)]
+    fn leave_shared_io_context(&self) {
+        let task = Task::current_raw();
+
+        // SAFETY: The current task is valid. It has a reference to its context, if there is one,
+        // and only it changes the pointer then; the count is an atomic variable.
+        let shared = unsafe {
+            let context = (*task).io_context;
+
+            !context.is_null() && bindings::atomic_read(&raw const (*context).active_ref) > 1
+        };
+
+        if shared {
+            // SAFETY: The current task is valid, and has a context.
+            unsafe { bindings::exit_io_context(task) };
+        }
+    }
+
     /// Takes part in what the signals of the process ask for: the thread stops, or is frozen.
     ///
     /// Returns whether it has to go: the process ends, or becomes another program. To be called
@@ -139,8 +180,8 @@ impl IoThread {
     }
 }
 
-/// The same as [`IoThread::work()`], for who may or may not be in such a thread: in others nothing
-/// happens.
+/// The same as [`IoThread::work()`], for code that may or may not run in such a thread: in others
+/// nothing happens.
 ///
 /// May sleep in such a thread only.
 pub fn work() {

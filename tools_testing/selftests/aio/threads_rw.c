@@ -5,9 +5,11 @@
  * Held here: io_submit() does not wait, whatever kind of file it is, and the event comes
  * when the file is ready; who did not ask for it does not see EAGAIN, and who did
  * does; what is cut short goes on where C's blocking call would, and is a result
- * where it would not; files that have only ->read and ->write; what is refused, and
- * what fails, is as on a plain context.
+ * where it would not; files that have only ->read and ->write; files on overlayfs; the
+ * priority of what a thread does is that of the request; what is refused, and what
+ * fails, is as on a plain context.
  */
+#include <sys/sysmacros.h>
 #include "../kselftest_harness.h"
 #include "aio_thread_test.h"
 
@@ -699,6 +701,400 @@ TEST_F(part, io_setup2)
 		EXPECT_EQ(0, io_destroy(ctx));
 		ends_close(&e);
 	}
+}
+
+/* ------------------------------------------------------ overlayfs */
+
+/* It can't be asked not to wait. */
+FIXTURE(overlay) {
+	struct thread_fs fs;
+	char mnt[32];
+	bool mounted;
+	aio_context_t ctx;
+	/* Of the upper layer, and of the lower one. */
+	int fd, lower;
+	struct iocb iocb[NR], *list[NR];
+	struct io_event events[NR];
+	char *buf, *back;
+};
+
+FIXTURE_SETUP(overlay)
+{
+	char layer[3][64], options[256];
+	int i, fd;
+
+	NEED_THREADS();
+	self->fd = -1;
+	self->lower = -1;
+	if (!thread_fs_make(&self->fs, 5))
+		SKIP(return, "no null_blk disk with ext4 (needs root, configfs, mkfs.ext4)");
+	for (i = 0; i < 3; i++) {
+		snprintf(layer[i], sizeof(layer[i]), "%s/layer%d", self->fs.mnt, i);
+		ASSERT_EQ(0, mkdir(layer[i], 0755));
+	}
+	self->buf = aio_pages(NR * BLOCK, PROT_READ | PROT_WRITE);
+	self->back = aio_pages(NR * BLOCK, PROT_READ | PROT_WRITE);
+	aio_pattern(self->buf, NR * BLOCK, 11);
+	fd = thread_fs_open(&self->fs, "layer0/lower", O_RDWR);
+	ASSERT_EQ(NR * BLOCK, pwrite(fd, self->buf, NR * BLOCK, 0));
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s", layer[0],
+		 layer[1], layer[2]);
+	strcpy(self->mnt, "/tmp/aio_overlay_XXXXXX");
+	ASSERT_NE(NULL, mkdtemp(self->mnt));
+	if (mount("none", self->mnt, "overlay", 0, options))
+		SKIP(return, "no overlayfs");
+	self->mounted = true;
+	snprintf(options, sizeof(options), "%s/lower", self->mnt);
+	self->lower = open(options, O_RDONLY | O_CLOEXEC);
+	snprintf(options, sizeof(options), "%s/upper", self->mnt);
+	self->fd = open(options, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, self->lower);
+	ASSERT_LE(0, self->fd);
+	for (i = 0; i < NR; i++)
+		self->list[i] = &self->iocb[i];
+	ASSERT_EQ(0, setup_threaded(NR, &self->ctx));
+}
+
+FIXTURE_TEARDOWN_PARENT(overlay)
+{
+	if (self->mounted && !EVENTUALLY(!umount(self->mnt)))
+		umount2(self->mnt, MNT_DETACH);
+	if (self->mnt[0])
+		rmdir(self->mnt);
+	thread_fs_remove(&self->fs);
+}
+
+static int forget(int fd)
+{
+	return fsync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) ||
+		posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+TEST_F(overlay, right_data)
+{
+	char *tail = self->buf + (NR - 1) * BLOCK;
+	struct iovec iov[2] = { { self->back, 100 }, { self->back + 100, 3 * BLOCK } };
+	int i, round;
+
+	/* Blocks, not in order. */
+	for (i = 0; i < NR; i++) {
+		int at = i * 7 % NR;
+
+		aio_prep(&self->iocb[i], IOCB_CMD_PWRITE, self->fd, self->buf + at * BLOCK, BLOCK,
+			 at * BLOCK);
+	}
+	ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
+	EXPECT_ALL(self->ctx, NR, self->list, BLOCK);
+	EXPECT_LE(1, workers());
+	ASSERT_EQ(NR * BLOCK, pread(self->fd, self->back, NR * BLOCK, 0));
+	EXPECT_EQ(0, memcmp(self->buf, self->back, NR * BLOCK));
+
+	/* Cached and not, of both layers. */
+	for (round = 0; round < 4; round++) {
+		int fd = round & 1 ? self->lower : self->fd;
+
+		if (round & 2)
+			ASSERT_EQ(0, forget(fd));
+		memset(self->back, 0, NR * BLOCK);
+		for (i = 0; i < NR; i++)
+			aio_prep(&self->iocb[i], IOCB_CMD_PREAD, fd, self->back + i * BLOCK, BLOCK,
+				 i * BLOCK);
+		ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
+		EXPECT_ALL(self->ctx, NR, self->list, BLOCK);
+		EXPECT_EQ(0, memcmp(self->buf, self->back, NR * BLOCK));
+	}
+
+	/* Over the end, and in parts. */
+	aio_prep(&self->iocb[0], IOCB_CMD_PREADV, self->lower, iov, 2, (NR - 1) * BLOCK + 1);
+	EXPECT_DONE(self->ctx, self->list[0], BLOCK - 1);
+	EXPECT_EQ(0, memcmp(tail + 1, self->back, BLOCK - 1));
+	self->iocb[0].aio_offset = NR * BLOCK;
+	EXPECT_DONE(self->ctx, self->list[0], 0);
+
+	/* At the end, one behind the other, and a read and a flush behind them. */
+	for (i = 0; i < 4; i++) {
+		aio_prep(&self->iocb[i], IOCB_CMD_PWRITE, self->fd, self->buf + i * BLOCK, BLOCK,
+			 0);
+		self->iocb[i].aio_rw_flags = RWF_APPEND;
+	}
+	memset(self->back, 0, 5 * BLOCK);
+	aio_prep(&self->iocb[4], IOCB_CMD_PREAD, self->fd, self->back, 5 * BLOCK, NR * BLOCK);
+	aio_prep(&self->iocb[5], IOCB_CMD_FSYNC, self->fd, NULL, 0, 0);
+	ASSERT_EQ(6, io_submit(self->ctx, 6, self->list));
+	ASSERT_EQ(6, await_events(self->ctx, self->events, 6));
+	for (i = 0; i < 6; i++) {
+		long n = (struct iocb *)(uintptr_t)self->events[i].obj - self->iocb;
+
+		EXPECT_EVENT(&self->events[i], &self->iocb[n],
+			     n < 4 ? BLOCK : n == 4 ? 4 * BLOCK : 0);
+	}
+	EXPECT_EQ(0, memcmp(self->buf, self->back, 4 * BLOCK));
+	/* Only one layer can be written. */
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->lower, self->buf, 1, 0);
+	EXPECT_REFUSED(self->ctx, self->list[0], -EBADF);
+}
+
+TEST_F(overlay, does_not_wait)
+{
+	int i, slept = 0;
+	long sleeps;
+
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->fd, self->buf, BLOCK, 0);
+	EXPECT_DONE(self->ctx, self->list[0], BLOCK);
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, forget(self->lower));
+		memset(self->back, 0, BLOCK);
+		aio_prep(&self->iocb[0], IOCB_CMD_PREAD, self->lower, self->back, BLOCK,
+			 i * BLOCK);
+		sleeps = aio_sleeps(aio_gettid());
+		ASSERT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
+		slept += aio_sleeps(aio_gettid()) != sleeps;
+		EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
+		EXPECT_EQ(0, memcmp(self->buf + i * BLOCK, self->back, BLOCK));
+	}
+	/* It may have to, for a lock or for memory. */
+	EXPECT_GT(5, slept);
+
+	/* Nor while the file system below is frozen. */
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	aio_prep(&self->iocb[0], IOCB_CMD_PWRITE, self->fd, self->buf + BLOCK, BLOCK, 0);
+	EXPECT_EQ(1, aio_submit_one(self->ctx, self->list[0]));
+	aio_prep(&self->iocb[1], IOCB_CMD_PREAD, self->lower, self->back, BLOCK, 3 * BLOCK);
+	EXPECT_DONE(self->ctx, self->list[1], BLOCK);
+	EXPECT_EQ(0, memcmp(self->buf + 3 * BLOCK, self->back, BLOCK));
+	EXPECT_NO_EVENT(self->ctx);
+	EXPECT_TRUE(EVENTUALLY(worker_waits()));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	EXPECT_NEXT(self->ctx, self->list[0], BLOCK);
+	ASSERT_EQ(BLOCK, pread(self->fd, self->back, BLOCK, 0));
+	EXPECT_EQ(0, memcmp(self->buf + BLOCK, self->back, BLOCK));
+}
+
+/* ------------------------------------------------------ priorities */
+
+/* They are seen where the block layer hands requests to the driver. */
+#define TRACEFS		"/sys/kernel/tracing"
+#define RQ_ISSUE	"events/block/block_rq_issue"
+
+#define PRIO(class, level)	((class) << 13 | (level))
+#define CLASS_RT		1
+#define CLASS_BE		2
+#define CLASS_IDLE		3
+
+/* A size that nothing else has that is written. */
+#define PRIO_SIZE		(5 * BLOCK)
+
+FIXTURE(prio) {
+	struct thread_fs fs;
+	char dir[64];
+	aio_context_t ctx;
+	struct iocb iocb;
+	char *buf;
+	int fd;
+};
+
+FIXTURE_VARIANT(prio) {
+	int opcode, flags;
+};
+
+FIXTURE_VARIANT_ADD(prio, direct) { .opcode = IOCB_CMD_PWRITE, .flags = O_DIRECT };
+FIXTURE_VARIANT_ADD(prio, buffered_read) { .opcode = IOCB_CMD_PREAD };
+FIXTURE_VARIANT_ADD(prio, buffered_write) { .opcode = IOCB_CMD_PWRITE, .flags = O_DSYNC };
+
+static int prio_set(const char *dir, const char *name, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return aio_write_text(path, text);
+}
+
+FIXTURE_SETUP(prio)
+{
+	char text[4096] = "", filter[64];
+	struct stat st;
+
+	NEED_THREADS();
+	self->fd = -1;
+	if (geteuid())
+		SKIP(return, "is for root");
+	if (access(TRACEFS "/events", F_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	if (access(TRACEFS "/" RQ_ISSUE, F_OK))
+		SKIP(return, "no " TRACEFS "/" RQ_ISSUE);
+	aio_read_text(TRACEFS "/" RQ_ISSUE "/format", text, sizeof(text));
+	if (!strstr(text, "ioprio"))
+		SKIP(return, "block_rq_issue does not tell priorities");
+	if (!thread_fs_make(&self->fs, 5))
+		SKIP(return, "no null_blk disk with ext4 (needs root, configfs, mkfs.ext4)");
+	ASSERT_EQ(0, stat(self->fs.disk.dev, &st));
+	snprintf(self->dir, sizeof(self->dir), TRACEFS "/instances/aio-prio-%d", getpid());
+	ASSERT_EQ(0, mkdir(self->dir, 0700));
+	snprintf(filter, sizeof(filter), "dev == %u", major(st.st_rdev) << 20 | minor(st.st_rdev));
+	ASSERT_EQ(0, prio_set(self->dir, RQ_ISSUE "/filter", filter));
+	ASSERT_EQ(0, prio_set(self->dir, RQ_ISSUE "/enable", "1"));
+	self->fd = thread_fs_open(&self->fs, "file", O_RDWR | variant->flags);
+	self->buf = aio_pages(PRIO_SIZE, PROT_READ | PROT_WRITE);
+	ASSERT_EQ(PRIO_SIZE, pwrite(self->fd, self->buf, PRIO_SIZE, 0));
+	ASSERT_EQ(0, fsync(self->fd));
+	aio_prep(&self->iocb, variant->opcode, self->fd, self->buf, PRIO_SIZE, 0);
+	ASSERT_EQ(0, setup_threaded(8, &self->ctx));
+}
+
+FIXTURE_TEARDOWN_PARENT(prio)
+{
+	if (self->dir[0])
+		rmdir(self->dir);
+	thread_fs_remove(&self->fs);
+}
+
+/* Of the only request of that size since the last call; -1 if there is none. */
+static int traced_prio(const char *dir)
+{
+	static const char * const classes[] = { "none", "rt", "be", "idle" };
+	unsigned int sectors, hint, level, i;
+	static char text[65536];
+	char path[128], class[8], *line, *at;
+	int found = -1;
+
+	snprintf(path, sizeof(path), "%s/trace", dir);
+	if (aio_read_text(path, text, sizeof(text)) <= 0)
+		return -2;
+	/* To open it so empties it. */
+	close(open(path, O_WRONLY | O_TRUNC | O_CLOEXEC));
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		at = strstr(line, "block_rq_issue: ");
+		at = at ? strstr(at, " + ") : NULL;
+		if (!at || sscanf(at, " + %u %7[^,],%u,%u", &sectors, class, &hint, &level) != 4 ||
+		    sectors * 512 != PRIO_SIZE)
+			continue;
+		for (i = 0; i < ARRAY_SIZE(classes) && strcmp(class, classes[i]); i++)
+			;
+		if (found >= 0)
+			return -3;
+		found = PRIO(i, level);
+	}
+	return found;
+}
+
+/* Of the calling thread. */
+static long ioprio_set(int prio)
+{
+	return aio_result(syscall(__NR_ioprio_set, 1, 0, prio));
+}
+
+/* The file system is frozen when it is submitted: so a thread does it, later. */
+#define EXPECT_PRIO(self, later, want) do {				\
+	traced_prio((self)->dir);					\
+	ASSERT_EQ(0, ioctl((self)->fs.dir, FIFREEZE, 0));		\
+	EXPECT_EQ(1, aio_submit_one((self)->ctx, &(self)->iocb));	\
+	EXPECT_TRUE(EVENTUALLY(worker_waits()));			\
+	/* What it is by then does not matter. */			\
+	EXPECT_EQ(0, ioprio_set(later));				\
+	ASSERT_EQ(0, ioctl((self)->fs.dir, FITHAW, 0));			\
+	EXPECT_NEXT((self)->ctx, &(self)->iocb, PRIO_SIZE);		\
+	EXPECT_EQ((int)(want), traced_prio((self)->dir));		\
+} while (0)
+
+TEST_F(prio, of_request)
+{
+	static const int prios[] = {
+		PRIO(CLASS_BE, 6), PRIO(CLASS_BE, 0), PRIO(CLASS_IDLE, 0), PRIO(CLASS_RT, 3),
+	};
+	unsigned int i;
+
+	if (!(variant->flags & O_DIRECT))
+		return;
+	self->iocb.aio_flags = IOCB_FLAG_IOPRIO;
+	for (i = 0; i < ARRAY_SIZE(prios); i++) {
+		self->iocb.aio_reqprio = prios[i];
+		EXPECT_PRIO(self, PRIO(CLASS_BE, 5), prios[i]);
+	}
+}
+
+TEST_F(prio, of_submitter)
+{
+	static const int prios[] = {
+		PRIO(CLASS_BE, 3), PRIO(CLASS_IDLE, 0), PRIO(CLASS_RT, 1), PRIO(CLASS_BE, 7),
+	};
+	unsigned int i;
+
+	if (!(variant->flags & O_DIRECT))
+		return;
+	for (i = 0; i < ARRAY_SIZE(prios); i++) {
+		ASSERT_EQ(0, ioprio_set(prios[i]));
+		EXPECT_PRIO(self, PRIO(CLASS_BE, 1), prios[i]);
+	}
+}
+
+struct prio_thread {
+	aio_context_t ctx;
+	struct iocb *iocb;
+	int prio;
+	long ret;
+};
+
+static void *prio_submits(void *arg)
+{
+	struct prio_thread *t = arg;
+
+	t->ret = ioprio_set(t->prio);
+	if (!t->ret)
+		t->ret = aio_submit_one(t->ctx, t->iocb);
+	return NULL;
+}
+
+/* A thread of the program that has another one than that for which AIO's threads were made. */
+TEST_F(prio, of_another_thread)
+{
+	struct prio_thread t = { self->ctx, &self->iocb, .prio = PRIO(CLASS_BE, 2) };
+	pthread_t thread;
+
+	if (!(variant->flags & O_DIRECT))
+		return;
+	ASSERT_EQ(0, ioprio_set(PRIO(CLASS_BE, 6)));
+	EXPECT_PRIO(self, PRIO(CLASS_BE, 6), PRIO(CLASS_BE, 6));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	EXPECT_EQ(0, pthread_create(&thread, NULL, prio_submits, &t));
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	EXPECT_EQ(1, t.ret);
+	EXPECT_NEXT(self->ctx, &self->iocb, PRIO_SIZE);
+	EXPECT_EQ(PRIO(CLASS_BE, 2), traced_prio(self->dir));
+}
+
+/*
+ * On both kinds of context the same. Without O_DIRECT the block layer asks what the caller has:
+ * so the thread would have to have the priority of the submitter.
+ */
+TEST_F(prio, as_plain)
+{
+	static const int prios[] = { PRIO(CLASS_BE, 3), PRIO(CLASS_IDLE, 0), PRIO(CLASS_BE, 6) };
+	aio_context_t plain = 0;
+	unsigned int i;
+
+	ASSERT_EQ(0, setup_plain(4, &plain));
+	/* The first thread is made for one that has none. */
+	EXPECT_DONE(self->ctx, &self->iocb, PRIO_SIZE);
+	for (i = 0; i < 2 * ARRAY_SIZE(prios); i++) {
+		struct prio_thread t = {
+			i & 1 ? self->ctx : plain, &self->iocb, .prio = prios[i / 2],
+		};
+		pthread_t thread;
+
+		ASSERT_EQ(0, forget(self->fd));
+		traced_prio(self->dir);
+		EXPECT_EQ(0, pthread_create(&thread, NULL, prio_submits, &t));
+		EXPECT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(1, t.ret);
+		EXPECT_NEXT(t.ctx, &self->iocb, PRIO_SIZE);
+		EXPECT_EQ(prios[i / 2], traced_prio(self->dir)) {
+			TH_LOG("%s context", i & 1 ? "threaded" : "plain");
+		}
+	}
+	EXPECT_EQ(0, io_destroy(plain));
 }
 
 TEST_HARNESS_MAIN
