@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The functions of the Rust code that the system call entries in syscalls.c
+ * The functions of the Rust code that the system call entries in syscalls/
  * call. Also read by bindgen, so that both sides are checked to agree.
  */
 #ifndef _FS_AIO_AIO_H

@@ -18,7 +18,7 @@ START = re.compile(r"BUG: KCSAN: (\S+) in (.*)$")
 END = re.compile(r"^={20,}$")
 FRAME = re.compile(r"^\s*\??\s*([A-Za-z_$][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
 ACCESS = re.compile(r"(read|write|read-write|assert no accesses|assert no writes|race at unknown origin)")
-# Rust's symbols say which crate they are of; fs/aio.c and fs/aio/syscalls.c.
+# Rust's symbols say which crate they are of; fs/aio.c and fs/aio/syscalls/*.c.
 OURS = re.compile(r"^_R\w*(3aio|6kernel)|(^|_)aio(_|$)|^(__do_sys|__se_sys|__x64_sys|__ia32_\w+)_io_"
                   r"(setup|destroy|submit|cancel|getevents|pgetevents)|^lookup_ioctx|^read_events|"
                   r"^kill_ioctx|^free_ioctx|^(get|put)_reqs_available|^refill_reqs_available")

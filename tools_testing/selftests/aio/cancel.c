@@ -4,9 +4,11 @@
  *
  * Held here: which argument error wins, that only requests that are waiting and
  * can be cancelled are found, that a cancelled request is told by EINPROGRESS
- * and by exactly one event in the ring, and that the result argument is not
- * looked at.
+ * and by exactly one event in the ring, that the result argument is not looked
+ * at, and that the call sleeps for a fault and for nothing that a signal ends.
  */
+#include <linux/userfaultfd.h>
+#include <sys/time.h>
 #include "../kselftest_harness.h"
 #include "aio_test.h"
 
@@ -99,6 +101,77 @@ TEST_F(cancel, result_is_not_used)
 		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
 		EXPECT_EVENT(&self->event, &self->iocb, 0);
 	}
+}
+
+static void *cancel_thread(void *arg)
+{
+	struct aio_caller *c = arg;
+
+	c->tid = aio_gettid();
+	c->ret = io_cancel(c->ctx, c->iocb, NULL);
+	c->done = true;
+	return NULL;
+}
+
+/* The key is read from memory that may have to be fetched: the call sleeps. */
+TEST_F(cancel, fault_in_the_key)
+{
+	size_t page = getpagesize();
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zero = { 0 };
+	char *late = aio_pages(page, PROT_READ | PROT_WRITE);
+	struct aio_caller canceller = {
+		.ctx = self->ctx, .iocb = (void *)late,
+	};
+	int uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	reg.range.start = (uintptr_t)late;
+	reg.range.len = page;
+	zero.range = reg.range;
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) ||
+	    ioctl(uffd, UFFDIO_REGISTER, &reg))
+		SKIP(return, "no userfaultfd");
+	ASSERT_TRUE(aio_start_blocked(&canceller, cancel_thread, __NR_io_cancel));
+	/* Others can be cancelled meanwhile: nothing is locked. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_TRUE(aio_is_blocked(getpid(), canceller.tid, __NR_io_cancel));
+	EXPECT_FALSE(canceller.done);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	EXPECT_EQ(-EINVAL, aio_join(&canceller));
+	close(uffd);
+}
+
+static volatile sig_atomic_t alarms;
+
+static void on_alarm(int sig)
+{
+	alarms++;
+}
+
+/* It waits for nothing that a signal could end, however many come. */
+TEST_F(cancel, signals_do_not_matter)
+{
+	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { 0 };
+	struct sigaction sa = { .sa_handler = on_alarm };
+	long ret;
+	int i;
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &sa, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	for (i = 0; i < (aio_long() ? 5000 : 500) || alarms < 20; i++) {
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		ASSERT_EQ(-EINPROGRESS, io_cancel(self->ctx, &self->iocb, NULL));
+		while ((ret = io_getevents(self->ctx, 1, 1, &self->event, NULL)) ==
+		       -EINTR)
+			;
+		ASSERT_EQ(1, ret);
+		EXPECT_EVENT(&self->event, &self->iocb, 0);
+	}
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT_LE(20, alarms);
 }
 
 /* The one that is named, by the address of its iocb and in its context. */

@@ -5,8 +5,8 @@
  * Held here: the errors of the signal mask and their order, that the mask is in
  * force while the call lasts and the old one comes back however it ends, that
  * an event that is there beats a signal that is pending and the handler still
- * runs, that EINTR is told when there is nothing, and that without a handler
- * the call goes on.
+ * runs, with the mask of the call, that EINTR is told when there is nothing, and
+ * that without a handler the call goes on, and its time begins anew.
  */
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
@@ -202,6 +202,38 @@ TEST_F(pget, numbers_and_memory)
 	EXPECT_EQ(1, pgetevents(self->ctx, 1, 1, self->got, &(struct timespec){ 0, -1 }, NULL));
 }
 
+/* Each event once, in order, fewer than are waited for when the time is over. */
+TEST_F(pget, taken_in_order)
+{
+	struct iocb iocb[8];
+	long long start;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		iocb[i] = self->iocb;
+		iocb[i].aio_data = i;
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb[i]));
+	}
+	EXPECT_EQ(3, pgetevents(self->ctx, 1, 3, self->got, NULL, SET(&self->none)));
+	EXPECT_EQ(2, pgetevents(self->ctx, 2, 2, self->got + 3, NULL, NULL));
+	start = aio_now_ns();
+	EXPECT_EQ(3, pgetevents(self->ctx, 4, NR - 5, self->got + 5, MS(20),
+				SET(&self->usr2)));
+	EXPECT_LE(20000000, aio_now_ns() - start);
+	for (i = 0; i < 8; i++) {
+		EXPECT_EQ(i, self->got[i].data);
+		EXPECT_EQ((uintptr_t)&iocb[i], self->got[i].obj);
+		EXPECT_EQ(1, self->got[i].res);
+	}
+	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(1), NULL));
+	/* They have made room: as many fit as before. */
+	for (i = 0; i < 4 * NR; i++) {
+		make(1);
+		ASSERT_EQ(1, pgetevents(self->ctx, 1, 1, self->got, NULL,
+					SET(&self->none)));
+	}
+}
+
 /* However the call ends, the mask is back. */
 TEST_F(pget, mask_comes_back)
 {
@@ -262,6 +294,37 @@ TEST_F(pget, pending_signal)
 	EXPECT_EQ(0, pgetevents(self->ctx, 1, 1, self->got, MS(5), NULL));
 	EXPECT_EQ(2, usr1_count);
 	EXPECT_TRUE(is_pending(SIGUSR1));
+	EXPECT_MASK_IS_BACK();
+}
+
+static sigset_t mask_in_handler;
+
+static void look_at_the_mask(int sig)
+{
+	sigprocmask(SIG_SETMASK, NULL, &mask_in_handler);
+}
+
+/* The handler runs with the mask of the call, and what its own signal adds. */
+TEST_F(pget, handler_has_the_mask)
+{
+	struct sigaction sa = { .sa_handler = look_at_the_mask };
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	raise(SIGUSR1);
+	EXPECT_EQ(-EINTR, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				     SET(&self->usr2)));
+	EXPECT_EQ(1, sigismember(&mask_in_handler, SIGUSR1));
+	EXPECT_EQ(1, sigismember(&mask_in_handler, SIGUSR2));
+	EXPECT_MASK_IS_BACK();
+	/* SIGUSR2 is not blocked outside of the call, so that was its mask. */
+	sa.sa_flags = SA_NODEFER;
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	raise(SIGUSR1);
+	EXPECT_EQ(-EINTR, pgetevents(self->ctx, 1, 1, self->got, NULL,
+				     SET(&self->none)));
+	/* SIGUSR1 is, and was not within. */
+	EXPECT_EQ(0, sigismember(&mask_in_handler, SIGUSR1));
+	EXPECT_EQ(0, sigismember(&mask_in_handler, SIGUSR2));
 	EXPECT_MASK_IS_BACK();
 }
 
@@ -448,6 +511,36 @@ TEST_F(pget, stopped)
 	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(1, write(told[1], "x", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* A call that starts again waits as long again. */
+TEST_F(pget, time_begins_anew)
+{
+	int status = -1, i;
+	long long start;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		aio_context_t ctx = 0;
+
+		if (io_setup(1, &ctx))
+			_exit(1);
+		_exit(pgetevents(ctx, 1, 1, self->got, MS(1500), SET(&self->none)));
+	}
+	for (i = 0; i < 20000 && !aio_is_blocked(pid, pid, call_nr); i++)
+		aio_sleep_ms(1);
+	aio_sleep_ms(300);
+	ASSERT_EQ(0, kill(pid, SIGSTOP));
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	/* If it was over already, it has ended with 0, and was too slow for this. */
+	if (WIFSTOPPED(status)) {
+		start = aio_now_ns();
+		ASSERT_EQ(0, kill(pid, SIGCONT));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_LE(1500000000, aio_now_ns() - start);
+	}
 	EXPECT_EQ(0, status);
 }
 

@@ -6,12 +6,15 @@
  * fs.aio-max-nr and that fs.aio-nr counts what was asked for, the header and
  * the size of a ring, how the ring looks in /proc and that it never becomes
  * executable, ids unique while the table of contexts grows under several
- * threads, and what io_destroy() promises: one winner, no request left when it
- * returns, readers woken with EINVAL.
+ * threads, that a context lives as long as the last process that shares the
+ * memory, and what io_destroy() promises: one winner, no request left when it
+ * returns, ring and quota given back before it waits, a wait that no signal ends,
+ * readers woken with EINVAL.
  */
 #include <poll.h>
+#include <sys/wait.h>
 #include "../kselftest_harness.h"
-#include "aio_test.h"
+#include "aio_ext_test.h"
 
 /* *ctxp is read before anything else is looked at. */
 TEST(setup_result_pointer_first)
@@ -189,6 +192,129 @@ TEST(ring_header_and_size)
 		EXPECT_EQ(took, aio_drain(ctx));
 		ASSERT_EQ(0, io_destroy(ctx));
 	}
+}
+
+/* Those of io_setup2(), too, have a ring in memory, and count for fs.aio-nr. */
+TEST(rings_of_other_kinds)
+{
+	unsigned int flags[] = {
+		0, USERIOCB, IOPOLL, USERIOCB | IOPOLL, USERIOCB | FIXEDBUFS,
+		USERIOCB | FIXEDBUFS | IOPOLL,
+	};
+	long long before = aio_nr();
+	struct iocb *iocbs;
+	size_t i;
+
+	NEED_SETUP2();
+	iocbs = aio_pages(100 * sizeof(*iocbs), PROT_READ | PROT_WRITE);
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		aio_context_t ctx = 0;
+		struct aio_vma vma;
+
+		ASSERT_EQ(0, io_setup2(100, flags[i],
+				       flags[i] & USERIOCB ? iocbs : NULL, &ctx));
+		EXPECT_EQ(1, aio_maps(ctx, &vma));
+		EXPECT_EQ(ctx, vma.start);
+		EXPECT_EQ(ctx + aio_ring_bytes(100), vma.end);
+		EXPECT_STREQ("/[aio] (deleted)", vma.name);
+		EXPECT_EQ(0, aio_ring(ctx)->id);
+		EXPECT_EQ(before + 100, aio_nr());
+		EXPECT_EQ(0, io_destroy(ctx));
+		EXPECT_EQ(0, aio_maps(0, NULL));
+		EXPECT_EQ(before, aio_nr());
+	}
+}
+
+/*
+ * A process that shares its memory with one that has made a context and ends, by
+ * itself or by another program: the context stays, until this one ends, too.
+ */
+struct heir {
+	aio_context_t ctx;
+	long long nr;
+	int null_fd, verdict;
+	volatile bool there;
+};
+
+static int inherit(void *arg)
+{
+	struct timespec soon = { 20, 0 };
+	struct heir *h = arg;
+	struct io_event event;
+	pid_t parent = getppid();
+	struct iocb iocb;
+	char c = 'y';
+
+	h->there = true;
+	while (getppid() == parent)
+		aio_sleep_ms(1);
+	/* A new program is the parent still, in other memory. */
+	aio_prep(&iocb, IOCB_CMD_PWRITE, h->null_fd, "x", 1, 0);
+	if (aio_nr() != h->nr)
+		c = 'n';
+	else if (aio_submit_one(h->ctx, &iocb) != 1)
+		c = 's';
+	else if (io_getevents(h->ctx, 1, 1, &event, &soon) != 1 || event.res != 1)
+		c = 'e';
+	if (write(h->verdict, &c, 1) != 1)
+		c = 'w';
+	syscall(__NR_exit_group, 0);
+	return 0;
+}
+
+static void outlive(struct __test_metadata *_metadata, bool setup2, bool exec)
+{
+	long long before = aio_nr();
+	int verdict[2], status = -1, i;
+	char c = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(verdict));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		char *stack = aio_pages(65536, PROT_READ | PROT_WRITE);
+		struct heir *h = calloc(1, sizeof(*h));
+		struct iocb *iocbs = aio_pages(4096, PROT_READ | PROT_WRITE);
+
+		close(verdict[0]);
+		h->nr = before + 10;
+		h->null_fd = open("/dev/null", O_WRONLY);
+		h->verdict = verdict[1];
+		if (setup2 ? io_setup2(10, 0, NULL, &h->ctx) : io_setup(10, &h->ctx))
+			_exit(1);
+		if (!iocbs || clone(inherit, stack + 65536, CLONE_VM | SIGCHLD, h) < 0)
+			_exit(2);
+		while (!h->there)
+			aio_sleep_ms(1);
+		/* The new program leaves soon, so that the other one sees it. */
+		if (exec)
+			execl("/bin/sh", "sh", "-c", ":", NULL);
+		_exit(exec ? 3 : 0);
+	}
+	close(verdict[1]);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(1, read(verdict[0], &c, 1));
+	EXPECT_EQ('y', c);
+	/* With the heir it ends. */
+	for (i = 0; i < 20000 && aio_nr() != before; i++)
+		aio_sleep_ms(1);
+	EXPECT_EQ(before, aio_nr());
+	close(verdict[0]);
+}
+
+TEST(lives_as_long_as_the_memory)
+{
+	outlive(_metadata, false, false);
+	outlive(_metadata, false, true);
+}
+
+TEST(other_kinds_live_as_long)
+{
+	NEED_SETUP2();
+	outlive(_metadata, true, false);
+	outlive(_metadata, true, true);
 }
 
 /* The form that CRIU and others look for. */
@@ -744,6 +870,108 @@ TEST(destroy_waits_for_submitter)
 	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
 	EXPECT_EQ(1, aio_join(&submitter));
 	EXPECT_EQ(0, memcmp(buf, "after!", 6));
+}
+
+static volatile sig_atomic_t handled;
+
+static void count_signal(int sig)
+{
+	handled++;
+}
+
+/*
+ * What goes at once, and what goes when the last request is over: the ring and the
+ * share of fs.aio-nr do not wait. A signal does not end the wait.
+ */
+TEST(destroy_gives_back_before_it_waits)
+{
+	struct aio_caller submitter = { 0 }, destroyer = { 0 };
+	struct sigaction sa = { .sa_handler = count_signal };
+	long long before = aio_nr();
+	unsigned char vec;
+	struct iocb iocb;
+	int pipefd[2], i;
+	char c;
+
+	FOR_PLAIN("io_submit() does not wait");
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	ASSERT_EQ(0, pipe(pipefd));
+	ASSERT_EQ(0, io_setup(100, &submitter.ctx));
+	EXPECT_EQ(before + 100, aio_nr());
+	aio_prep(&iocb, IOCB_CMD_PREAD, pipefd[0], &c, 1, 0);
+	submitter.iocb = &iocb;
+	ASSERT_TRUE(aio_start_blocked(&submitter, aio_submit_thread,
+				      __NR_io_submit));
+	destroyer.ctx = submitter.ctx;
+	ASSERT_TRUE(aio_start_blocked(&destroyer, aio_destroy_thread,
+				      __NR_io_destroy));
+	/* On the way to its wait it may have slept for other reasons. */
+	for (i = 0; i < 5000 && aio_nr() != before; i++)
+		aio_sleep_ms(1);
+	for (i = 0; i < 5000 && aio_maps(0, NULL); i++)
+		aio_sleep_ms(1);
+	EXPECT_EQ(before, aio_nr());
+	EXPECT_EQ(0, aio_maps(0, NULL));
+	EXPECT_EQ(-1, mincore((void *)submitter.ctx, getpagesize(), &vec));
+	EXPECT_EQ(ENOMEM, errno);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, pthread_kill(destroyer.thread, SIGUSR1));
+		aio_sleep_ms(30);
+	}
+	EXPECT_TRUE(aio_is_blocked(getpid(), destroyer.tid, __NR_io_destroy));
+	EXPECT_FALSE(destroyer.done);
+	EXPECT_EQ(0, handled);
+	ASSERT_EQ(1, write(pipefd[1], "x", 1));
+	EXPECT_EQ(0, aio_join(&destroyer));
+	EXPECT_EQ(1, handled);
+	EXPECT_EQ(1, aio_join(&submitter));
+}
+
+/* Not even SIGKILL does. Whose memory is gone has left the system call. */
+TEST(destroy_is_not_killed)
+{
+	bool blocked = false, there = false, busy = false;
+	struct aio_slow_disk disk;
+	char path[64], text[256];
+	int status = -1, i;
+	pid_t pid, died = 0;
+
+	if (!aio_slow_disk_make(&disk, 3000))
+		SKIP(return, "no null_blk disk (needs root and configfs)");
+	pid = fork();
+	if (!pid) {
+		char *buf = aio_pages(4096, PROT_READ | PROT_WRITE);
+		aio_context_t ctx = 0;
+		struct iocb iocb;
+
+		aio_prep(&iocb, IOCB_CMD_PWRITE, open(disk.dev, O_RDWR | O_DIRECT),
+			 buf, 4096, 0);
+		if (io_setup(1, &ctx) || aio_submit_one(ctx, &iocb) != 1)
+			_exit(1);
+		io_destroy(ctx);
+		_exit(2);
+	}
+	for (i = 0; i < 20000 && !blocked && !died; i++) {
+		blocked = aio_is_blocked(pid, pid, __NR_io_destroy);
+		died = waitpid(pid, &status, WNOHANG);
+		aio_sleep_ms(1);
+	}
+	if (!died)
+		kill(pid, SIGKILL);
+	/* Time enough to come to its end, if it could. */
+	aio_sleep_ms(300);
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	if (aio_read_text(path, text, sizeof(text)) > 0)
+		there = atol(text) > 0;
+	busy = aio_disk_stat(disk.dev, "inflight", 1) == 1;
+	if (!died)
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, aio_disk_stat(disk.dev, "inflight", 1));
+	aio_slow_disk_remove(&disk);
+	if (!blocked || !busy)
+		SKIP(return, "the disk was faster than this machine");
+	EXPECT_TRUE(there);
+	EXPECT_EQ(SIGKILL, status);
 }
 
 /* The same for requests that a disk is working on. */

@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include "../kselftest_harness.h"
-#include "aio_test.h"
+#include "aio_thread_test.h"
 
 #define NR	64
 
@@ -625,6 +625,16 @@ static void nop_handler(int sig)
 {
 }
 
+static void *submit_list_thread(void *arg)
+{
+	struct aio_caller *c = arg;
+
+	c->tid = aio_gettid();
+	c->ret = io_submit(c->ctx, c->nr, (void *)c->iocb);
+	c->done = true;
+	return NULL;
+}
+
 /*
  * A request that sleeps in io_submit() and gets a signal fails with EINTR in
  * its event. The system call is not restarted, even if the handler asks for it.
@@ -649,6 +659,82 @@ TEST_F(rw, signal_while_submitting)
 	EXPECT_EQ(1, aio_join(&submitter));
 	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
 	EXPECT_EVENT(&self->event, &self->iocb, -EINTR);
+}
+
+/* What comes after the one that is interrupted is started all the same. */
+TEST_F(rw, signal_does_not_end_the_call)
+{
+	struct iocb iocb[3], *list[] = { &iocb[0], &iocb[1], &iocb[2] };
+	struct sigaction sa = { .sa_handler = nop_handler };
+	struct io_event events[3];
+	struct aio_caller submitter = {
+		.ctx = self->ctx, .iocb = (void *)list, .nr = 3,
+	};
+	int p[2], i;
+
+	FOR_PLAIN("io_submit() does not wait");
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	ASSERT_EQ(0, pipe(p));
+	aio_prep(&iocb[0], IOCB_CMD_PWRITE, self->null_fd, self->src, 1, 0);
+	aio_prep(&iocb[1], IOCB_CMD_PREAD, p[0], self->dst, 10, 0);
+	aio_prep(&iocb[2], IOCB_CMD_PWRITE, self->null_fd, self->src, 2, 0);
+	ASSERT_TRUE(aio_start_blocked(&submitter, submit_list_thread,
+				      __NR_io_submit));
+	pthread_kill(submitter.thread, SIGUSR1);
+	EXPECT_EQ(3, aio_join(&submitter));
+	ASSERT_EQ(3, io_getevents(self->ctx, 3, 3, events, NULL));
+	for (i = 0; i < 3; i++)
+		EXPECT_EVENT(&events[i], &iocb[i], i == 1 ? -EINTR : i ? 2 : 1);
+}
+
+static volatile sig_atomic_t pipe_signals;
+
+static void on_sigpipe(int sig)
+{
+	pipe_signals++;
+}
+
+/*
+ * In a threaded context a thread can't be made while a signal is pending: the call
+ * returns what was started before. The first request sends the signal.
+ */
+TEST(signal_before_a_thread_is_made)
+{
+	int status;
+	pid_t pid;
+
+	NEED_THREADS();
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct iocb iocb[2], *list[] = { &iocb[0], &iocb[1] };
+		struct io_event event = { 0 };
+		int broken[2], empty[2];
+		aio_context_t ctx = 0;
+		char c;
+
+		signal(SIGPIPE, on_sigpipe);
+		if (pipe(broken) || pipe(empty) || setup_threaded(4, &ctx))
+			_exit(1);
+		close(broken[0]);
+		aio_prep(&iocb[0], IOCB_CMD_PWRITE, broken[1], "x", 1, 0);
+		aio_prep(&iocb[1], IOCB_CMD_PREAD, empty[0], &c, 1, 0);
+		if (io_submit(ctx, 2, list) != 1 || pipe_signals != 1)
+			_exit(2);
+		if (await_events(ctx, &event, 1) != 1 ||
+		    event.obj != (uintptr_t)&iocb[0] || event.res != -EPIPE)
+			_exit(3);
+		/* Nothing is left of the other one; without a signal it is started. */
+		if (aio_drain(ctx) || aio_submit_one(ctx, &iocb[1]) != 1 ||
+		    write(empty[1], "y", 1) != 1)
+			_exit(4);
+		if (await_events(ctx, &event, 1) != 1 ||
+		    event.obj != (uintptr_t)&iocb[1] || event.res != 1 || c != 'y')
+			_exit(5);
+		_exit(0);
+	}
+	status = await_child(pid);
+	EXPECT_EQ(0, WIFEXITED(status) ? WEXITSTATUS(status) : status);
 }
 
 /* ------------------------------------------------------ the iocb */
@@ -913,6 +999,36 @@ TEST_F(rw, partial_submission)
 	}
 	EXPECT_GE(aio_fill(self->ctx, iocb, self->null_fd), NR);
 	EXPECT_GE(aio_drain(self->ctx), NR);
+}
+
+/* Who wants to know why a call has stopped submits the rest. */
+TEST_F(rw, the_rest_tells_why)
+{
+	struct iocb iocb[4], *list[4];
+	struct io_event events[4];
+	long error[] = { -EBADF, -EINVAL, -EFAULT };
+	int kind, i;
+
+	for (kind = 0; kind < 3; kind++) {
+		for (i = 0; i < 4; i++) {
+			aio_prep(&iocb[i], IOCB_CMD_PWRITE, self->fd, self->src,
+				 10, i * 10);
+			list[i] = &iocb[i];
+		}
+		if (kind == 0)
+			iocb[2].aio_fildes = -1;
+		else if (kind == 1)
+			iocb[2].aio_lio_opcode = 6;
+		else
+			list[2] = aio_unmapped();
+		ASSERT_EQ(2, io_submit(self->ctx, 4, list));
+		EXPECT_EQ(error[kind], io_submit(self->ctx, 2, list + 2));
+		/* The last one was never looked at. */
+		EXPECT_EQ(2, io_getevents(self->ctx, 2, 4, events, NULL));
+		EXPECT_EQ(0, aio_drain(self->ctx));
+		EXPECT_EQ(20, lseek(self->fd, 0, SEEK_END));
+		ASSERT_EQ(0, ftruncate(self->fd, 0));
+	}
 }
 
 /* ------------------------------------------------------ slots */
@@ -1360,6 +1476,38 @@ TEST_F(rw, resfd_bad)
 	self->iocb.aio_resfd = efd;
 	EXPECT_REFUSED(self->ctx, &self->iocb, -EINVAL);
 	EXPECT_EQ(-1, read(efd, &count, sizeof(count)));
+}
+
+/* The request keeps it, whoever closes the descriptor. */
+TEST_F(rw, resfd_closed_after_submit)
+{
+	int efd = eventfd(0, EFD_NONBLOCK), same, other, p[2];
+	__u64 count;
+
+	same = dup(efd);
+	ASSERT_LE(0, same);
+	ASSERT_EQ(0, pipe(p));
+	aio_prep(&self->iocb, IOCB_CMD_POLL, p[0], (void *)POLLIN, 0, 0);
+	self->iocb.aio_flags = IOCB_FLAG_RESFD;
+	self->iocb.aio_resfd = efd;
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	/* And not whatever has its number then. */
+	close(efd);
+	other = eventfd(0, EFD_NONBLOCK);
+	EXPECT_EQ(efd, other);
+	ASSERT_EQ(1, write(p[1], "x", 1));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	EXPECT_EQ(1, aio_eventfd_take(same, 1));
+	EXPECT_EQ(-1, read(other, &count, sizeof(count)));
+	EXPECT_EQ(EAGAIN, errno);
+	/* With no descriptor left there is nobody to tell, and no harm in that. */
+	self->iocb.aio_resfd = same;
+	ASSERT_EQ(1, read(p[0], &count, 1));
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+	close(same);
+	ASSERT_EQ(1, write(p[1], "x", 1));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
+	close(other);
 }
 
 /* A full counter stays full, and the event is not lost. */
