@@ -694,6 +694,69 @@ TEST_F(fuse, destroy_waits)
 	}
 }
 
+/* Of the control groups of version 1; it freezes tasks as a suspend does. */
+#define FREEZER		"/tmp/aio_freezer"
+
+static bool freezer_is(const char *state)
+{
+	char text[32] = "";
+	int fd = open(FREEZER "/aio/freezer.state", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return !strncmp(text, state, strlen(state));
+}
+
+/* What io_destroy() waits for may be in the hands of a thread that was frozen first. */
+TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
+{
+	struct message m;
+	char text[32];
+	bool frozen = false;
+	int status, i;
+	pid_t pid;
+
+	if (!aio_is_rust())
+		SKIP(return, "with the C implementation a suspend fails");
+	mkdir(FREEZER, 0700);
+	if (mount("none", FREEZER, "cgroup", 0, "freezer"))
+		SKIP(return, "no freezer of version 1");
+	mkdir(FREEZER "/aio", 0700);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		aio_context_t ctx = 0;
+
+		if (io_setup(NR, &ctx) || aio_submit_one(ctx, &self->iocb[0]) != 1)
+			_exit(1);
+		_exit(!!io_destroy(ctx));
+	}
+	m = NEXT();
+	snprintf(text, sizeof(text), "%d", pid);
+	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/cgroup.procs", text));
+	for (i = 0; i < 20000 && !aio_is_blocked(pid, pid, __NR_io_destroy); i++)
+		aio_sleep_ms(1);
+	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/freezer.state", "FROZEN"));
+	for (i = 0; i < 1000 && !frozen; i++) {
+		frozen = freezer_is("FROZEN");
+		aio_sleep_ms(!frozen * 10);
+	}
+	EXPECT_TRUE(frozen);
+	/* It is woken in vain, and looks when it is thawed. */
+	ANSWER_ALL(m);
+	aio_sleep_ms(50);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/freezer.state", "THAWED"));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	rmdir(FREEZER "/aio");
+	umount(FREEZER);
+	rmdir(FREEZER);
+}
+
 /* A process that ends is not over before its requests are. */
 TEST_F(fuse, end_of_process)
 {

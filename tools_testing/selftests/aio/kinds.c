@@ -80,6 +80,7 @@ static const struct kind {
 	{ "USERIOCB", USERIOCB },
 	{ "USERIOCB, FIXEDBUFS", USERIOCB | FIXEDBUFS },
 	{ "IOPOLL", IOPOLL },
+	{ "USERIOCB, IOPOLL", USERIOCB | IOPOLL },
 	{ "all three", USERIOCB | FIXEDBUFS | IOPOLL },
 	{ "threaded", THREADED },
 	{ "threaded, USERIOCB", THREADED | USERIOCB },

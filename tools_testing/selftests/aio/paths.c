@@ -200,6 +200,14 @@ static bool exists(const char *name)
 	return !lstat(name, &st);
 }
 
+/* Those of the kernel included; -1 if it does not tell. */
+static long nr_threads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) ? -1 : (long)st.st_nlink - 2;
+}
+
 /*
  * What a process does that changes itself for good: it has a context of its own,
  * and returns 0, or the line of what is wrong.
@@ -1168,6 +1176,149 @@ TEST_F(paths, landlock)
 		SKIP(return, "no Landlock that restricts all threads");
 	close(rules);
 	EXPECT_CHILD(landlocked, self);
+}
+
+/* Rights to files, and a rule for all below a directory. */
+#define LL_ADD_RULE		445
+#define LL_PATH_BENEATH		1
+#define LL_WRITE_FILE		(1U << 1)
+#define LL_READ_FILE		(1U << 2)
+#define LL_REMOVE_FILE		(1U << 5)
+#define LL_MAKE_REG		(1U << 8)
+
+struct ll_beneath {
+	__u64 allowed;
+	__s32 dir;
+} __attribute__((packed));
+
+/* The calling thread may do nothing with files but below "open"; others of its process may. */
+static long ll_restrict(void)
+{
+	const __u64 handled = LL_WRITE_FILE | LL_READ_FILE | LL_REMOVE_FILE | LL_MAKE_REG;
+	struct ll_beneath rule = { .allowed = handled };
+	long rules = syscall(LL_CREATE_RULESET, &handled, sizeof(handled), 0), ret;
+
+	if (rules < 0)
+		return -errno;
+	rule.dir = open("open", O_PATH | O_CLOEXEC);
+	ret = syscall(LL_ADD_RULE, rules, LL_PATH_BENEATH, &rule, 0);
+	if (!ret)
+		ret = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (!ret)
+		ret = syscall(LL_RESTRICT_SELF, rules, 0);
+	close(rule.dir);
+	close(rules);
+	return aio_result(ret);
+}
+
+static int denied(aio_context_t ctx, const char *dir)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/file", dir);
+	CHECK(sys_openat(AT_FDCWD, "file", O_RDONLY, 0) == -EACCES);
+	CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDONLY, 0) == -EACCES);
+	CHECK(aio_openat(ctx, -1, path, O_RDONLY, 0) == -EACCES);
+	CHECK(aio_openat(ctx, AT_FDCWD, "file", O_WRONLY, 0) == -EACCES);
+	CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDWR | O_TRUNC, 0) == -EACCES);
+	CHECK(aio_openat(ctx, AT_FDCWD, "new", O_CREAT | O_WRONLY, 0644) == -EACCES);
+	CHECK(aio_unlinkat(ctx, AT_FDCWD, "file") == -EACCES);
+	CHECK(aio_renameat(ctx, AT_FDCWD, "file", AT_FDCWD, "other", 0) == -EACCES);
+	CHECK(exists("file") && !exists("new") && !exists("other"));
+	/* It is for what the rule says. */
+	CHECK(aio_openat(ctx, AT_FDCWD, "open/file", O_RDWR, 0) >= 0);
+	CHECK(aio_openat(ctx, AT_FDCWD, "open/new", O_CREAT | O_EXCL | O_RDWR, 0644) >= 0);
+	CHECK(aio_renameat(ctx, AT_FDCWD, "open/new", AT_FDCWD, "open/other", 0) == 0);
+	CHECK(aio_unlinkat(ctx, AT_FDCWD, "open/other") == 0);
+	return 0;
+}
+
+static int make_denied(aio_context_t ctx)
+{
+	CHECK(ctx);
+	CHECK(!make("file", 0666));
+	CHECK(!mkdir("open", 0777));
+	CHECK(!make("open/file", 0666));
+	return 0;
+}
+
+/* There is a thread already, which has entered no domain. */
+static int landlocked_later(const char *dir)
+{
+	aio_context_t ctx = threaded(8);
+	int line = make_denied(ctx);
+
+	CHECK(!line);
+	CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDONLY, 0) >= 0);
+	CHECK(nr_threads() > 1);
+	CHECK(!ll_restrict());
+	return denied(ctx, dir);
+}
+
+/* There is none yet. */
+static int landlocked_before(const char *dir)
+{
+	aio_context_t ctx = threaded(8);
+	int line = make_denied(ctx);
+
+	CHECK(!line);
+	CHECK(!ll_restrict());
+	return denied(ctx, dir);
+}
+
+static aio_context_t landlocked_ctx;
+
+static void *landlocked_thread(void *arg)
+{
+	return (void *)(long)(ll_restrict() ? __LINE__ : denied(landlocked_ctx, arg));
+}
+
+/* One thread of the program has, and the others have not: in the same context. */
+static int landlocked_alone(const char *dir)
+{
+	aio_context_t ctx = threaded(8);
+	int line = make_denied(ctx), i;
+	pthread_t thread;
+	void *failed;
+
+	CHECK(!line);
+	landlocked_ctx = ctx;
+	for (i = 0; i < 3; i++) {
+		CHECK(!pthread_create(&thread, NULL, landlocked_thread, (void *)dir));
+		CHECK(!pthread_join(thread, &failed));
+		if (failed)
+			return (long)failed;
+		/* Threads that were made for that one do this. */
+		CHECK(aio_openat(ctx, AT_FDCWD, "file", O_RDWR, 0) >= 0);
+		CHECK(aio_renameat(ctx, AT_FDCWD, "file", AT_FDCWD, "other", 0) == 0);
+		CHECK(aio_unlinkat(ctx, AT_FDCWD, "other") == 0);
+		CHECK(aio_openat(ctx, AT_FDCWD, "file", O_CREAT | O_EXCL, 0666) >= 0);
+	}
+	return 0;
+}
+
+#define NEED_LANDLOCK() do {						\
+	/* Asks for the version. */					\
+	if (syscall(LL_CREATE_RULESET, NULL, 0, 1) < 0)			\
+		SKIP(return, "no Landlock");				\
+} while (0)
+
+TEST_F(paths, landlock_denies)
+{
+	NEED_LANDLOCK();
+	EXPECT_CHILD(landlocked_later, self);
+}
+
+TEST_F(paths, landlock_denies_the_first)
+{
+	NEED_LANDLOCK();
+	EXPECT_CHILD(landlocked_before, self);
+}
+
+TEST_F(paths, landlock_denies_one_thread)
+{
+	NEED_LANDLOCK();
+	EXPECT_CHILD(landlocked_alone, self);
 }
 
 /* ------------------------------------------------------ audit */

@@ -7,12 +7,14 @@
  */
 #include <dlfcn.h>
 #include <glob.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
 #include "aio_ext_test.h"
 
 #define NR	64
 #define MANY	512
+#define HUNDREDS	200
 #define BLOCK	4096
 
 FIXTURE(polled) {
@@ -22,6 +24,7 @@ FIXTURE(polled) {
 	struct io_event *events;
 	unsigned long all[MANY];
 	aio_context_t ctx;
+	char dev[128];
 	char *buf;
 	int fd;
 };
@@ -77,7 +80,6 @@ static bool find_disk(const char *kind, bool slow, char *dev, size_t size)
 
 FIXTURE_SETUP(polled)
 {
-	char dev[128];
 	int i;
 
 	NEED_SETUP2();
@@ -85,11 +87,11 @@ FIXTURE_SETUP(polled)
 	if (!variant->dev) {
 		if (!aio_poll_disk_make(&self->disk, 128))
 			SKIP(return, "no null_blk disk (needs root and configfs)");
-		snprintf(dev, sizeof(dev), "%s", self->disk.dev);
-	} else if (!find_disk(variant->dev, false, dev, sizeof(dev))) {
+		snprintf(self->dev, sizeof(self->dev), "%s", self->disk.dev);
+	} else if (!find_disk(variant->dev, false, self->dev, sizeof(self->dev))) {
 		SKIP(return, "no such disk with queues to be polled");
 	}
-	self->fd = open(dev, O_RDONLY | O_DIRECT);
+	self->fd = open(self->dev, O_RDONLY | O_DIRECT);
 	ASSERT_LE(0, self->fd);
 	self->iocbs = aio_iocbs(MANY);
 	self->events = calloc(MANY, sizeof(struct io_event));
@@ -406,6 +408,254 @@ TEST(hand_over_in_flight_after_an_event)
 	hand_over_in_flight(_metadata, BY_EVENT);
 }
 
+/* ------------------------------------------------------ what it costs meanwhile */
+
+/* A thread that waits, and how long, and how much of that it was on a CPU. */
+struct waiter {
+	struct aio_caller c;
+	long long wall;
+	long long cpu;
+};
+
+static long long clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static void *timed_getevents(void *arg)
+{
+	struct waiter *w = arg;
+	long long wall = aio_now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	aio_getevents_thread(&w->c);
+	w->cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	w->wall = aio_now_ns() - wall;
+	return NULL;
+}
+
+/* The disk is one that takes a second. */
+#define ANSWER_NS	1000000000LL
+
+FIXTURE(slow) {
+	struct aio_balance before;
+	struct io_event events[SLOW_NR];
+	unsigned long all[SLOW_NR];
+	struct iocb *iocbs;
+	char dev[128];
+	char *buf;
+	int fd;
+};
+
+FIXTURE_VARIANT(slow) {
+	unsigned int flags;
+};
+
+FIXTURE_VARIANT_ADD(slow, alone) { .flags = IOPOLL };
+FIXTURE_VARIANT_ADD(slow, all) { .flags = IOPOLL | USERIOCB | FIXEDBUFS };
+
+FIXTURE_SETUP(slow)
+{
+	int i;
+
+	NEED_SETUP2();
+	if (!find_disk("nvme", true, self->dev, sizeof(self->dev)))
+		SKIP(return, "no slow NVMe disk with queues to be polled");
+	self->before = aio_balance();
+	self->fd = open(self->dev, O_RDONLY | O_DIRECT);
+	ASSERT_LE(0, self->fd);
+	self->iocbs = aio_iocbs(SLOW_NR);
+	self->buf = aio_pages(SLOW_NR * BLOCK, PROT_READ | PROT_WRITE);
+	for (i = 0; i < SLOW_NR; i++) {
+		aio_prep(&self->iocbs[i], IOCB_CMD_PREAD, self->fd,
+			 self->buf + i * BLOCK, BLOCK, 2 * i * BLOCK);
+		self->all[i] = variant->flags & USERIOCB ?
+			i : (unsigned long)&self->iocbs[i];
+	}
+}
+
+FIXTURE_TEARDOWN(slow)
+{
+	close(self->fd);
+	EXPECT_BALANCE(self->before);
+}
+
+/* A context in which all of them are in flight; 0 if there is none. */
+static aio_context_t slow_start(struct _test_data_slow *self, unsigned int flags)
+{
+	aio_context_t ctx = 0;
+
+	if (io_setup2(SLOW_NR, flags, flags & USERIOCB ? self->iocbs : NULL, &ctx))
+		return 0;
+	return submit_all(ctx, self->all, SLOW_NR) == SLOW_NR ? ctx : 0;
+}
+
+/* The disk has answered, but nobody has asked: so they are polled for indeed. */
+TEST_F(slow, polled_indeed)
+{
+	aio_context_t ctx = slow_start(self, variant->flags);
+	volatile struct aio_ring *ring = aio_ring(ctx);
+
+	ASSERT_NE(0, ctx);
+	aio_sleep_ms(1500);
+	EXPECT_EQ(SLOW_NR, aio_disk_stat(self->dev, "inflight", 0));
+	EXPECT_EQ(ring->head, ring->tail);
+	EXPECT_EQ(SLOW_NR, io_getevents(ctx, SLOW_NR, SLOW_NR, self->events, NULL));
+	EXPECT_EQ(0, aio_disk_stat(self->dev, "inflight", 0));
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+/* On a machine that is busy, the disk may have answered when it begins: once more then. */
+#define TRIES	5
+
+/* One of two who wait polls. The other one costs nothing. */
+TEST_F(slow, one_polls)
+{
+	struct waiter w[2] = { };
+	long long least = 0;
+	bool good = false;
+	int try, i;
+
+	for (try = 0; try < TRIES && !good; try++) {
+		w[0].c.ctx = slow_start(self, variant->flags);
+		ASSERT_NE(0, w[0].c.ctx);
+		w[1].c.ctx = w[0].c.ctx;
+		for (i = 0; i < 2; i++) {
+			/* They end together: both get some. */
+			w[i].c.min_nr = 1;
+			w[i].c.nr = SLOW_NR / 2;
+			w[i].c.events = self->events + i * SLOW_NR / 2;
+			ASSERT_EQ(0, pthread_create(&w[i].c.thread, NULL, timed_getevents,
+						    &w[i]));
+		}
+		for (i = 0; i < 2; i++)
+			EXPECT_LT(0, aio_join(&w[i].c));
+		EXPECT_EQ(0, io_destroy(w[0].c.ctx));
+		least = w[0].cpu < w[1].cpu ? w[0].cpu : w[1].cpu;
+		good = w[0].wall >= ANSWER_NS / 2 && w[1].wall >= ANSWER_NS / 2 &&
+			least < w[0].wall / 4;
+	}
+	EXPECT_TRUE(good)
+		TH_LOG("%lld and %lld ms on a CPU of %lld", w[0].cpu / 1000000,
+		       w[1].cpu / 1000000, w[0].wall / 1000000);
+}
+
+enum end { BY_DESTROY, BY_EXIT, BY_EXEC, BY_KILL, BY_KILL_OF_A_POLLER };
+
+/* What the child tells. */
+struct told {
+	volatile bool started;
+};
+
+static long long rusage_ns(const struct rusage *ru)
+{
+	return (ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000000000LL +
+		(ru->ru_utime.tv_usec + ru->ru_stime.tv_usec) * 1000LL;
+}
+
+/* The process, all of whose requests are in flight from *@started on. */
+static void slow_child(struct _test_data_slow *self, unsigned int flags, enum end how,
+		       struct told *told)
+{
+	aio_context_t ctx = slow_start(self, flags);
+
+	if (!ctx)
+		_exit(1);
+	told->started = true;
+	if (how == BY_DESTROY && io_destroy(ctx))
+		_exit(2);
+	if (how == BY_EXEC)
+		execl("/bin/true", "true", NULL);
+	if (how == BY_KILL_OF_A_POLLER)
+		io_getevents(ctx, SLOW_NR, SLOW_NR, self->events, NULL);
+	if (how >= BY_KILL)
+		pause();
+	_exit(0);
+}
+
+/* Returns whether it took as long as it should, and less than half of that on a CPU. */
+static bool slow_end_once(struct __test_metadata *_metadata, struct _test_data_slow *self,
+			  unsigned int flags, enum end how, struct told *told)
+{
+	long long start, wall, cpu = 0;
+	bool killed = how >= BY_KILL;
+	struct rusage ru;
+	clockid_t clock;
+	int status;
+	pid_t pid;
+
+	told->started = false;
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		slow_child(self, flags, how, told);
+	while (!told->started && !waitpid(pid, &status, WNOHANG))
+		aio_sleep_ms(1);
+	ASSERT_TRUE(told->started);
+	ASSERT_EQ(0, clock_getcpuclockid(pid, &clock));
+	if (how == BY_KILL_OF_A_POLLER)
+		aio_sleep_ms(50);
+	start = aio_now_ns();
+	/* Who polls is on a CPU until here. */
+	if (killed) {
+		cpu = clock_ns(clock);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+	}
+	ASSERT_EQ(pid, wait4(pid, &status, 0, &ru));
+	wall = aio_now_ns() - start;
+	cpu = rusage_ns(&ru) - cpu;
+	EXPECT_EQ(killed ? SIGKILL : 0, status);
+	EXPECT_EQ(0, aio_disk_stat(self->dev, "inflight", 0));
+	TH_LOG("%lld ms on a CPU of %lld", cpu / 1000000, wall / 1000000);
+	return wall >= ANSWER_NS / 2 && cpu < wall / 2;
+}
+
+/*
+ * Requests of a process are in flight, and nobody asks for them any more. It is over
+ * when the disk has answered, not before, and is not on a CPU all the time until then.
+ */
+static void slow_end(struct __test_metadata *_metadata, struct _test_data_slow *self,
+		     unsigned int flags, enum end how)
+{
+	struct told *told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bool good = false;
+	int try;
+
+	ASSERT_NE(MAP_FAILED, (void *)told);
+	for (try = 0; try < TRIES && !good; try++)
+		good = slow_end_once(_metadata, self, flags, how, told);
+	EXPECT_TRUE(good);
+	munmap(told, sizeof(*told));
+}
+
+TEST_F(slow, io_destroy)
+{
+	slow_end(_metadata, self, variant->flags, BY_DESTROY);
+}
+
+TEST_F(slow, exit)
+{
+	slow_end(_metadata, self, variant->flags, BY_EXIT);
+}
+
+TEST_F(slow, exec)
+{
+	slow_end(_metadata, self, variant->flags, BY_EXEC);
+}
+
+TEST_F(slow, kill)
+{
+	slow_end(_metadata, self, variant->flags, BY_KILL);
+}
+
+TEST_F(slow, kill_of_who_polls)
+{
+	slow_end(_metadata, self, variant->flags, BY_KILL_OF_A_POLLER);
+}
+
 struct taker {
 	pthread_t thread;
 	aio_context_t ctx;
@@ -491,11 +741,80 @@ TEST_F(polled, end_while_threads_wait)
 	}
 }
 
+struct submitter {
+	pthread_t thread;
+	aio_context_t ctx;
+	unsigned long *all;
+	volatile long sum;
+	volatile long last;
+};
+
+static void *submit_until_it_ends(void *arg)
+{
+	struct submitter *s = arg;
+	struct io_event events[8];
+	long ret;
+
+	do {
+		ret = aio_submit_indices(s->ctx, 8, s->all);
+		if (ret > 0)
+			s->sum += ret;
+		if (ret == -EAGAIN || ret > 0)
+			aio_reap(s->ctx, events, 8);
+	} while (ret > 0 || ret == -EAGAIN);
+	s->last = ret;
+	return NULL;
+}
+
+/* The context ends while four threads submit, and look. */
+TEST_F(polled, end_while_others_submit)
+{
+	int round, i;
+
+	for (round = 0; round < (aio_long() ? 50 : 10); round++) {
+		struct submitter s[4] = { };
+		aio_context_t ctx = 0;
+
+		ASSERT_EQ(0, io_setup2(MANY, variant->flags,
+				       variant->flags & USERIOCB ? self->iocbs : NULL,
+				       &ctx));
+		for (i = 0; i < 4; i++) {
+			s[i].ctx = ctx;
+			s[i].all = self->all + 8 * i;
+			ASSERT_EQ(0, pthread_create(&s[i].thread, NULL,
+						    submit_until_it_ends, &s[i]));
+		}
+		for (i = 0; i < 4; i++)
+			while (!s[i].sum && !s[i].last)
+				aio_sleep_ms(1);
+		aio_sleep_ms(round % 5);
+		EXPECT_EQ(0, io_destroy(ctx));
+		for (i = 0; i < 4; i++) {
+			pthread_join(s[i].thread, NULL);
+			EXPECT_EQ(-EINVAL, s[i].last);
+			EXPECT_LT(0, s[i].sum);
+		}
+	}
+	ASSERT_TRUE(submit_one(self->ctx, self->all[0]));
+	EXPECT_EQ(1, io_getevents(self->ctx, 1, 1, self->events, NULL));
+	EXPECT_EQ(BLOCK, (__s64)self->events[0].res);
+}
+
 /* Hundreds in flight at the end of the process. */
 TEST_F(polled, processes_that_end)
 {
-	int how, status;
+	struct aio_slow_disk disk = { };
+	int how, status, i, fd = -1;
 
+	/* One with room for all: null_blk completes nothing that is polled before it is asked. */
+	if (!variant->dev) {
+		ASSERT_TRUE(aio_poll_disk_make(&disk, 2 * MANY));
+		strcpy(self->dev, disk.dev);
+		fd = open(disk.dev, O_RDONLY | O_DIRECT);
+		ASSERT_LE(0, fd);
+		for (i = 0; i < MANY; i++)
+			self->iocbs[i].aio_fildes = fd;
+	}
 	for (how = 0; how < 4; how++) {
 		pid_t pid = fork();
 
@@ -507,8 +826,11 @@ TEST_F(polled, processes_that_end)
 				      variant->flags & USERIOCB ? self->iocbs : NULL,
 				      &ctx))
 				_exit(1);
-			if (submit_all(ctx, self->all, MANY) < 1)
+			if (submit_all(ctx, self->all, MANY) < HUNDREDS)
 				_exit(2);
+			/* The disk has them still. */
+			if (aio_disk_stat(self->dev, "inflight", 0) < HUNDREDS)
+				_exit(4);
 			if (how == 0)
 				raise(SIGKILL);
 			if (how == 1)
@@ -519,11 +841,16 @@ TEST_F(polled, processes_that_end)
 		}
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(how ? 0 : SIGKILL, status);
+		EXPECT_EQ(0, aio_disk_stat(self->dev, "inflight", 0));
 	}
 	/* The disk works. */
 	ASSERT_TRUE(submit_one(self->ctx, self->all[0]));
 	EXPECT_EQ(1, io_getevents(self->ctx, 1, 1, self->events, NULL));
 	EXPECT_EQ(BLOCK, (__s64)self->events[0].res);
+	if (!variant->dev) {
+		close(fd);
+		aio_slow_disk_remove(&disk);
+	}
 }
 
 /* Killed while it waits, which is while it polls. */
@@ -672,7 +999,7 @@ TEST(who_waits_for_what_is_not_polled_sleeps)
 	struct aio_slow_disk disk;
 	struct io_event event;
 	struct iocb iocb;
-	struct aio_caller c = { .min_nr = 1, .nr = 1, .events = &event };
+	struct waiter w = { .c = { .min_nr = 1, .nr = 1, .events = &event } };
 	char *buf = aio_pages(len, PROT_READ | PROT_WRITE);
 	bool slept = false;
 	int fd;
@@ -682,18 +1009,21 @@ TEST(who_waits_for_what_is_not_polled_sleeps)
 		SKIP(return, "no null_blk disk (needs root and configfs)");
 	fd = open(disk.dev, O_RDWR | O_DIRECT);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &c.ctx));
+	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &w.c.ctx));
 	aio_prep(&iocb, IOCB_CMD_PREAD, fd, buf, len, 0);
-	ASSERT_EQ(1, aio_submit_one(c.ctx, &iocb));
-	ASSERT_EQ(0, pthread_create(&c.thread, NULL, aio_getevents_thread, &c));
-	while (!c.done && !slept) {
-		slept = c.tid && aio_is_blocked(getpid(), c.tid, __NR_io_getevents);
+	ASSERT_EQ(1, aio_submit_one(w.c.ctx, &iocb));
+	ASSERT_EQ(0, pthread_create(&w.c.thread, NULL, timed_getevents, &w));
+	while (!w.c.done && !slept) {
+		slept = w.c.tid && aio_is_blocked(getpid(), w.c.tid, __NR_io_getevents);
 		aio_sleep_ms(1);
 	}
-	EXPECT_EQ(1, aio_join(&c));
+	EXPECT_EQ(1, aio_join(&w.c));
 	EXPECT_TRUE(slept);
+	/* Not only for a moment. */
+	EXPECT_LE(ANSWER_NS / 2, w.wall);
+	EXPECT_GT(w.wall / 4, w.cpu);
 	EXPECT_EQ((__s64)len, (__s64)event.res);
-	EXPECT_EQ(0, io_destroy(c.ctx));
+	EXPECT_EQ(0, io_destroy(w.c.ctx));
 	close(fd);
 	aio_slow_disk_remove(&disk);
 }

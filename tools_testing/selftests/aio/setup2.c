@@ -358,6 +358,90 @@ TEST_F(setup2, refused_by_seccomp)
 	EXPECT_EQ(0, status);
 }
 
+/* What a program needs for what container_program() does, and no io_setup2(). */
+static const int allowed[] = {
+	__NR_io_setup, __NR_io_destroy, __NR_io_submit, __NR_io_getevents, __NR_io_cancel,
+	__NR_io_pgetevents, __NR_read, __NR_write, __NR_close, __NR_exit, __NR_exit_group,
+	__NR_brk, __NR_munmap, __NR_futex, __NR_getpid, __NR_rt_sigreturn,
+};
+
+/* As containers have it: EPERM for all but those above, and maybe one. */
+static int allow_only(bool io_setup2_too)
+{
+	const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_filter filter[2 * ARRAY_SIZE(allowed) + 4] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	};
+	struct sock_fprog prog = { 1, filter };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(allowed) + io_setup2_too; i++) {
+		__u32 nr = i < ARRAY_SIZE(allowed) ? allowed[i] : __NR_io_setup2;
+
+		filter[prog.len++] =
+			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1);
+		filter[prog.len++] = allow;
+	}
+	filter[prog.len++] =
+		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) ? -errno : 0;
+}
+
+/* Makes a context as the guide says, and reads 4 bytes: 0, or what went wrong. */
+static int container_program(struct iocb *iocbs, char *buf, bool io_setup2_too)
+{
+	int fd = aio_mem_file(), ret;
+	aio_context_t ctx = 0;
+	struct io_event event;
+	bool indices = true;
+
+	if (pwrite(fd, "four", 4, 0) != 4)
+		return 1;
+	aio_prep(&iocbs[3], IOCB_CMD_PREAD, fd, buf, 4, 0);
+	ret = allow_only(io_setup2_too);
+	if (ret)
+		return ret == -EINVAL ? KSFT_SKIP : 2;
+	/* It is a list of what is allowed. */
+	if (aio_result(syscall(__NR_getppid)) != -EPERM)
+		return 3;
+	/* Not recorded: it may not be the call that says so. */
+	ret = aio_result(syscall(__NR_io_setup2, NR, USERIOCB | FIXEDBUFS, iocbs, &ctx));
+	if (ret != (io_setup2_too ? 0 : -EPERM))
+		return 4;
+	if (ret) {
+		indices = false;
+		if (ctx || io_setup(NR, &ctx))
+			return 5;
+	}
+	if ((indices ? aio_run_index(ctx, 3, &event) : aio_run(ctx, &iocbs[3], &event)) != 1)
+		return 6;
+	if (event.res != 4 || memcmp(buf, "four", 4))
+		return 7;
+	if (event.obj != (indices ? 3 : (uintptr_t)&iocbs[3]))
+		return 8;
+	return io_destroy(ctx) ? 9 : 0;
+}
+
+TEST_F(setup2, allowed_by_a_list_or_not)
+{
+	int status, too;
+	pid_t pid;
+
+	for (too = 0; too < 2; too++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(container_program(self->iocbs, self->buf, too));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+			SKIP(return, "needs filters of system calls");
+		EXPECT_EQ(0, status)
+			TH_LOG("with %sio_setup2()", too ? "" : "no ");
+	}
+}
+
 /* Again and again, failing at each step. */
 TEST_F_TIMEOUT(setup2, many_that_fail, 300)
 {

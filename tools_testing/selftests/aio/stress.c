@@ -5,7 +5,10 @@
  *
  * Held here: whatever programs do, however wrong, each call returns one of its
  * results or errors, each request has one event, nothing waits for ever, and
- * afterwards nothing is left: no quota, no locked memory, no ring, no object.
+ * afterwards nothing is left: no quota, no locked memory, no ring, no object, no file.
+ *
+ * Where all contexts are threaded (fs.aio-auto-threads is 1), there are also requests that
+ * open, rename and unlink files, and that read ahead.
  *
  * What is done is a function of the seed, the number of the thread and the number
  * of the operation. What comes of it is not: the threads race.
@@ -15,6 +18,7 @@
  * With -w, that long without any operation is a hang (default 120 s). With
  * -k only operations of these kinds are done, besides those that they need.
  */
+#include <dirent.h>
 #include <getopt.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -73,10 +77,11 @@ enum kind {
 	SIGNAL, MREMAP, MREMAP_PART, MUNMAP, MADVISE, SCRIBBLE, FORK, SHARE_VM,
 	EXEC, DIE, REPLACE, CLOSE, TOUCH, COMPACT, RLIMIT, SYSCTL, HOTPLUG,
 	SETUP2, SUBMIT2, GETEVENTS2, CANCEL2, DESTROY2, REMAP2, ROUNDTRIP2,
+	PATHTRIP, SWEEP,
 	OPS,
 	/* What iocbs ask for; they are a part of the operations above. */
 	PREAD = OPS, PWRITE, FSYNC, FDSYNC, POLL, PREADV, PWRITEV, HOSTILE,
-	EVENTS,
+	OPENAT, UNLINKAT, RENAMEAT, READAHEAD, EVENTS,
 	KINDS
 };
 
@@ -123,6 +128,8 @@ static const struct {
 	[DESTROY2]	= { "destroy2", 60, 10, 0 },
 	[REMAP2]	= { "remap2", 100, 50, 0 },
 	[ROUNDTRIP2]	= { "roundtrip2", 300, 100, 0 },
+	[PATHTRIP]	= { "pathtrip", 300, 100, 0 },
+	[SWEEP]		= { "sweep", 60, 100, 0 },
 	[PREAD]		= { "  PREAD", 0, 20, 1 },
 	[PWRITE]	= { "  PWRITE", 0, 20, 1 },
 	[FSYNC]		= { "  FSYNC", 0, 20, 1 },
@@ -131,6 +138,10 @@ static const struct {
 	[PREADV]	= { "  PREADV", 0, 20, 1 },
 	[PWRITEV]	= { "  PWRITEV", 0, 20, 1 },
 	[HOSTILE]	= { "  hostile", 0, 1, 20 },
+	[OPENAT]	= { "  OPENAT", 0, 20, 1 },
+	[UNLINKAT]	= { "  UNLINKAT", 0, 20, 1 },
+	[RENAMEAT]	= { "  RENAMEAT", 0, 20, 1 },
+	[READAHEAD]	= { "  READAHEAD", 0, 20, 1 },
 	[EVENTS]	= { "  events", 0, 20, 0 },
 };
 
@@ -154,12 +165,15 @@ struct common {
 	unsigned int lives;	/* processes that were started, or became new by exec */
 	bool allowed[OPS];
 	bool can_cpu, can_compact, can_sysctl, can_memlock_sysctl, can_rlimit;
+	bool threaded;	/* all contexts are */
+	bool mounted;	/* a file system on @paths */
 	unsigned int cpus;
 	unsigned int possible_cpus;
 	unsigned int total_weight;
 	long long max_nr;
 	char disk[128];
 	char dir[PATH_MAX - 64];
+	char paths[PATH_MAX - 32];
 	struct stream streams[MAX_THREADS];
 	struct counter counters[KINDS];
 	unsigned long faults;	/* where a thread touched a ring that was not there */
@@ -286,6 +300,29 @@ static void __result(enum kind kind, long ret, long most, const int *errors)
 #define result(kind, ret, most, ...) \
 	__result(kind, ret, most, (const int []){ __VA_ARGS__, 0 })
 
+static bool is_path_opcode(unsigned int opcode)
+{
+	return opcode == IOCB_CMD_OPENAT || opcode == IOCB_CMD_UNLINKAT ||
+		opcode == IOCB_CMD_RENAMEAT;
+}
+
+/* Names may be anything at all, but nothing is done elsewhere than in the directory. */
+static bool path_result_possible(unsigned int opcode, long long res)
+{
+	static const int errors[] = {
+		ENOENT, EEXIST, ENOTDIR, EISDIR, EBADF, EINTR, EINVAL, ENAMETOOLONG, EBUSY, EXDEV,
+		ENOSPC, ENXIO, ELOOP, EMFILE, EOPNOTSUPP, EACCES, EPERM, ETXTBSY,
+	};
+	unsigned int i;
+
+	if (res >= 0)
+		return opcode == IOCB_CMD_OPENAT ? res <= INT_MAX : !res;
+	for (i = 0; i < ARRAY_SIZE(errors); i++)
+		if (res == -errors[i])
+			return common->threaded;
+	return false;
+}
+
 /* Whether an allowed result of a request comes with an event. */
 static bool event_possible(unsigned int opcode, long long res)
 {
@@ -296,6 +333,11 @@ static bool event_possible(unsigned int opcode, long long res)
 	};
 	unsigned int i;
 
+	if (is_path_opcode(opcode))
+		return path_result_possible(opcode, res);
+	/* It may be more than one read can take. */
+	if (opcode == IOCB_CMD_READAHEAD && res >= 0)
+		return common->threaded;
 	if (res >= 0)
 		return opcode == IOCB_CMD_FSYNC || opcode == IOCB_CMD_FDSYNC ? !res :
 			opcode == IOCB_CMD_POLL ? res <= 0xffff :
@@ -304,6 +346,75 @@ static bool event_possible(unsigned int opcode, long long res)
 		if (res == -errors[i])
 			return opcode != IOCB_CMD_POLL;
 	return false;
+}
+
+/* ------------------------------------------------------ opened files */
+
+/*
+ * Whatever OPENAT has opened is in a directory in which nothing else is opened. What belongs
+ * to one thread begins with OWN, its number, and '-'. Whoever closes such a file holds
+ * the lock, so that a descriptor is not another file by then.
+ */
+#define OWN	"own-"
+
+static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER;
+
+/* The name in the directory of an open file; NULL if it is none of these. */
+static const char *opened_name(int fd, char *path, size_t size)
+{
+	size_t len = strlen(common->paths);
+	char link[40];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, size - 1);
+	if (n < 0)
+		return NULL;
+	path[n] = '\0';
+	return !strncmp(path, common->paths, len) && path[len] == '/' ? path + len + 1 : NULL;
+}
+
+static void close_opened(int fd)
+{
+	char path[PATH_MAX];
+
+	pthread_mutex_lock(&closing);
+	if (opened_name(fd, path, sizeof(path)))
+		close(fd);
+	pthread_mutex_unlock(&closing);
+}
+
+/*
+ * Closes all that are open and belong to no thread: those of events that nobody has seen. With
+ * @prefix counts those that belong to somebody instead.
+ */
+static long sweep(const char *prefix)
+{
+	char path[PATH_MAX];
+	struct dirent *d;
+	DIR *dir = opendir("/proc/self/fd");
+	const char *name;
+	long found = 0;
+
+	if (!dir)
+		return -errno;
+	pthread_mutex_lock(&closing);
+	while ((d = readdir(dir))) {
+		int fd = atoi(d->d_name);
+
+		if (d->d_name[0] == '.' || fd == dirfd(dir))
+			continue;
+		name = opened_name(fd, path, sizeof(path));
+		if (!name)
+			continue;
+		if (prefix)
+			found += !strncmp(name, prefix, strlen(prefix));
+		else if (strncmp(name, OWN, strlen(OWN)))
+			close(fd);
+	}
+	pthread_mutex_unlock(&closing);
+	closedir(dir);
+	return found;
 }
 
 /* ------------------------------------------------------ tags */
@@ -336,6 +447,9 @@ static void check_event(const struct io_event *e)
 	if (!event_possible(opcode, e->res))
 		complain("event of opcode %u: res %lld",
 			 opcode, (long long)e->res);
+	/* A descriptor, which is there if the event is. */
+	if (opcode == IOCB_CMD_OPENAT && e->res >= 0)
+		close_opened(e->res);
 	if (nr >= TAGS)
 		return;
 	bit = 1UL << nr % (8 * sizeof(long));
@@ -447,7 +561,7 @@ static long install(enum file_kind kind, unsigned int slot)
 		fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 		break;
 	default:
-		fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = open(common->paths, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		break;
 	}
 	if (fd < 0)
@@ -508,8 +622,72 @@ static enum kind kind_of(unsigned int opcode)
 		return PREADV;
 	case IOCB_CMD_PWRITEV:
 		return PWRITEV;
+	case IOCB_CMD_OPENAT:
+		return OPENAT;
+	case IOCB_CMD_UNLINKAT:
+		return UNLINKAT;
+	case IOCB_CMD_RENAMEAT:
+		return RENAMEAT;
+	case IOCB_CMD_READAHEAD:
+		return READAHEAD;
 	default:
 		return HOSTILE;
+	}
+}
+
+static void prep_open(struct iocb *iocb, int dir, const char *path, int flags, unsigned int mode)
+{
+	aio_prep(iocb, IOCB_CMD_OPENAT, dir, path, 0, (long long)mode << 32 | (__u32)flags);
+}
+
+static void prep_rename(struct iocb *iocb, struct renameat_info *info, int dir, const char *old,
+			const char *new, unsigned int flags)
+{
+	*info = (struct renameat_info) {
+		.olddirfd = dir,
+		.oldpath = (uintptr_t)old,
+		.newdirfd = dir,
+		.newpath = (uintptr_t)new,
+		.flags = flags,
+	};
+	aio_prep(iocb, IOCB_CMD_RENAMEAT, -1, info, sizeof(*info), 0);
+}
+
+/*
+ * What only threaded contexts can do, right if the directory is still one. The paths are where
+ * the array of a vector would be; a FIFO is among them, which the open of may wait for.
+ */
+static void make_threaded(struct iocb *iocb, struct iovec *vec)
+{
+	static const char * const names[] = { "f0", "f1", "f2", "f3", "./f4", "sub/f0", "none/x" };
+	static const __u8 cached[] = { MEM, MEM_RO, DISK, DISK, DISK_DIRECT, SLOW, SLOW2 };
+	static const int flags[] = {
+		O_RDONLY, O_RDWR | O_CREAT, O_WRONLY | O_CREAT | O_EXCL, O_RDWR | O_TRUNC,
+		O_RDONLY | O_DIRECTORY, O_PATH, O_RDWR | O_CREAT | O_APPEND,
+	};
+	const int dir = percent(50) ? AT_FDCWD : fd_of(DIRECTORY);
+	char *path = (char *)vec;
+
+	switch (below(4)) {
+	case 0:
+		strcpy(path, percent(6) ? "fifo" : ANY(names));
+		/* Most of those that open the FIFO meet somebody. */
+		prep_open(iocb, dir, path, (strcmp(path, "fifo") ? ANY(flags) :
+					    (int)below(3)) | O_CLOEXEC, 0600);
+		break;
+	case 1:
+		strcpy(path, ANY(names));
+		aio_prep(iocb, IOCB_CMD_UNLINKAT, dir, path, 0, 0);
+		break;
+	case 2:
+		/* Behind the structure there is room for one. */
+		strcpy(path + sizeof(struct renameat_info), ANY(names));
+		prep_rename(iocb, (struct renameat_info *)path, dir,
+			    path + sizeof(struct renameat_info), ANY(names), below(3));
+		break;
+	default:
+		aio_prep(iocb, IOCB_CMD_READAHEAD, fd_of(ANY(cached)), NULL,
+			 1 + below(300 * PAGE), below(250) * PAGE);
 	}
 }
 
@@ -534,7 +712,16 @@ static void make_good(struct iocb *iocb, struct iovec *vec)
 
 	memset(iocb, 0, sizeof(*iocb));
 	iocb->aio_lio_opcode = opcode;
+	if (common->threaded && percent(25)) {
+		make_threaded(iocb, vec);
+		opcode = iocb->aio_lio_opcode;
+	}
 	switch (opcode) {
+	case IOCB_CMD_OPENAT:
+	case IOCB_CMD_UNLINKAT:
+	case IOCB_CMD_RENAMEAT:
+	case IOCB_CMD_READAHEAD:
+		break;
 	case IOCB_CMD_PREAD:
 	case IOCB_CMD_PWRITE:
 	case IOCB_CMD_PREADV:
@@ -783,6 +970,16 @@ static const int submit_errors[] = {
 	EINVAL, EFAULT, EBADF, EAGAIN, EOPNOTSUPP, EPERM, EOVERFLOW, 0,
 };
 
+/* And those of paths. */
+static const int threaded_submit_errors[] = {
+	EINVAL, EFAULT, EBADF, EAGAIN, EOPNOTSUPP, EPERM, EOVERFLOW, ENOENT, ENAMETOOLONG, 0,
+};
+
+static void submit_result(enum kind kind, long ret, long most)
+{
+	__result(kind, ret, most, common->threaded ? threaded_submit_errors : submit_errors);
+}
+
 static void count_batch(struct iocb **list, bool *hostile, long nr, long ret)
 {
 	long i;
@@ -823,7 +1020,7 @@ static void op_submit(void)
 		list[i]->aio_data = tag(self, list[i]->aio_lio_opcode & 0xff);
 	}
 	ret = io_submit(ctx_of(handle), nr, list);
-	__result(SUBMIT, ret, nr, submit_errors);
+	submit_result(SUBMIT, ret, nr);
 	count_batch(list, hostile, nr, ret);
 }
 
@@ -845,7 +1042,7 @@ static void op_submit_dirty(void)
 			make_good(&iocb, shared_vectors[n]);
 		*list[i] = iocb;
 	}
-	__result(SUBMIT_DIRTY, io_submit(ctx_of(handle), nr, list), nr, submit_errors);
+	submit_result(SUBMIT_DIRTY, io_submit(ctx_of(handle), nr, list), nr);
 }
 
 static void op_submit_bad(void)
@@ -856,7 +1053,26 @@ static void op_submit_bad(void)
 	aio_context_t ctx = percent(70) ? ctx_of(any_context(true)) : (uintptr_t)address();
 	void *where = percent(50) || nr > 2 ? address() : list;
 
-	__result(SUBMIT_BAD, io_submit(ctx, nr, where), LONG_MAX, submit_errors);
+	submit_result(SUBMIT_BAD, io_submit(ctx, nr, where), LONG_MAX);
+}
+
+/* A context that this thread has for itself; false if there is none now. */
+static bool own_context(enum kind kind)
+{
+	long ret;
+
+	if (self->own)
+		return true;
+	ret = io_setup(16, &self->own);
+	if (!ret)
+		return true;
+	self->own = 0;
+	/* The limits that others move may forbid it now. */
+	if (ret == -EAGAIN)
+		count(kind, 0);
+	else
+		complain("io_setup() of one's own: %ld", ret);
+	return false;
 }
 
 /* The whole way, exactly, in a context that this thread has for itself. */
@@ -869,19 +1085,8 @@ static void op_roundtrip(void)
 	long ret, taken = 0, got = 0;
 	volatile struct aio_ring *ring;
 
-	if (!self->own) {
-		ret = io_setup(16, &self->own);
-		/* The limits that others move may forbid it now. */
-		if (ret == -EAGAIN) {
-			self->own = 0;
-			count(ROUNDTRIP, 0);
-			return;
-		}
-		if (ret) {
-			complain("io_setup() of one's own: %ld", ret);
-			return;
-		}
-	}
+	if (!own_context(ROUNDTRIP))
+		return;
 	ring = aio_ring(self->own);
 	for (i = 0; i < nr; i++) {
 		unsigned int n = self->next_tag % PRIVATE;
@@ -950,6 +1155,93 @@ static void op_roundtrip(void)
 			complain("io_destroy() of one's own: %ld", ret);
 		self->own = 0;
 	}
+}
+
+/* The result of one request in a context of one's own. */
+static long run_own(const struct iocb *iocb)
+{
+	unsigned int n = self->next_tag % PRIVATE;
+	struct iocb *mine = &self->iocbs[n];
+	struct io_event event = { 0 };
+	long ret;
+
+	*mine = *iocb;
+	mine->aio_data = tag(self, mine->aio_lio_opcode);
+	ret = aio_submit_one(self->own, mine);
+	if (ret != 1) {
+		complain("io_submit() of opcode %u to a context of one's own: %ld",
+			 mine->aio_lio_opcode, ret);
+		return -EIO;
+	}
+	do {
+		ret = io_getevents(self->own, 1, 1, &event, NULL);
+	} while (ret == -EINTR);
+	/* Not check_event(): the descriptor is wanted still. */
+	if (ret != 1 || event.obj != (uintptr_t)mine || event.data != mine->aio_data) {
+		complain("the event of opcode %u: %ld, data %llx", mine->aio_lio_opcode, ret,
+			 (unsigned long long)event.data);
+		return -EIO;
+	}
+	return event.res;
+}
+
+/* A file from beginning to end: what is opened is one file, and it is closed again. */
+static void op_pathtrip(void)
+{
+	char prefix[32], old[64], new[64], path[PATH_MAX] = "";
+	unsigned long wrong = 0;
+	struct renameat_info info;
+	struct iocb iocb;
+	const char *name;
+	long fd, ret[4];
+
+	if (!own_context(PATHTRIP))
+		return;
+	snprintf(prefix, sizeof(prefix), OWN "%u-", self->nr);
+	/* In each life another one: who was killed has left his. */
+	snprintf(old, sizeof(old), "%s%lu-%d", prefix, self->at, getpid());
+	snprintf(new, sizeof(new), "%s%lu-new", prefix, self->at);
+	prep_open(&iocb, AT_FDCWD, old, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = run_own(&iocb);
+	/* Too many may be open that belong to events nobody has looked at. */
+	if (fd == -EMFILE) {
+		sweep(NULL);
+		count(PATHTRIP, 0);
+		return;
+	}
+	if (fd < 0) {
+		complain("open of %s: %ld", old, fd);
+		count(PATHTRIP, fd);
+		return;
+	}
+	name = opened_name(fd, path, sizeof(path));
+	if (!name || strcmp(name, old) || fcntl(fd, F_GETFD) != FD_CLOEXEC)
+		wrong |= 1;
+	if (write(fd, self->buffer, 3 * PAGE) != (ssize_t)(3 * PAGE))
+		wrong |= 2;
+	aio_prep(&iocb, IOCB_CMD_READAHEAD, fd, NULL, 9 * PAGE, PAGE);
+	ret[0] = run_own(&iocb);
+	prep_rename(&iocb, &info, AT_FDCWD, old, new, 0);
+	ret[1] = run_own(&iocb);
+	aio_prep(&iocb, IOCB_CMD_UNLINKAT, AT_FDCWD, new, 0, 0);
+	ret[2] = run_own(&iocb);
+	prep_open(&iocb, AT_FDCWD, new, O_RDONLY | O_CLOEXEC, 0);
+	ret[3] = run_own(&iocb);
+	close(fd);
+	if (ret[0] != 2 * (long)PAGE || ret[1] || ret[2] || ret[3] != -ENOENT)
+		wrong |= 4;
+	/* Nor is there another descriptor of it. */
+	if (percent(20) && sweep(prefix) > 0)
+		wrong |= 8;
+	if (wrong)
+		complain("wrong (%lx): %ld is %s; read ahead %ld, rename %ld, unlink %ld, open %ld",
+			 wrong, fd, path, ret[0], ret[1], ret[2], ret[3]);
+	count(PATHTRIP, wrong ? -EIO : 0);
+}
+
+static void op_sweep(void)
+{
+	result(SWEEP, sweep(NULL), 0, 0);
 }
 
 static void op_cancel(void)
@@ -1339,7 +1631,7 @@ static void op_submit2(void)
 		if (percent(1))
 			names[i] = rnd();
 	}
-	__result(SUBMIT2, aio_submit_indices(ctx_of(handle), nr, names), nr, submit_errors);
+	submit_result(SUBMIT2, aio_submit_indices(ctx_of(handle), nr, names), nr);
 }
 
 static void op_getevents2(void)
@@ -1712,6 +2004,7 @@ static void (*const functions[OPS])(void) = {
 	[SYSCTL] = op_sysctl, [HOTPLUG] = op_hotplug, [SETUP2] = op_setup2,
 	[SUBMIT2] = op_submit2, [GETEVENTS2] = op_getevents2, [CANCEL2] = op_cancel2,
 	[DESTROY2] = op_destroy2, [REMAP2] = op_remap2, [ROUNDTRIP2] = op_roundtrip2,
+	[PATHTRIP] = op_pathtrip, [SWEEP] = op_sweep,
 };
 
 /* ------------------------------------------------------ a process of threads */
@@ -1814,6 +2107,12 @@ static int run_cell(unsigned int nr)
 	action.sa_flags = SA_NODEFER;
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
+	/* What was opened in the life before was to be closed by exec. */
+	if (sweep(OWN))
+		complain("files are open from the life before");
+	sweep(NULL);
+	if (chdir(common->paths))
+		return 1;
 	for (i = 0; i < FILES; i++)
 		install(i, i);
 
@@ -2085,6 +2384,10 @@ static void look_around(void)
 	for (k = SETUP2; k <= ROUNDTRIP2; k++)
 		if (!aio_has_setup2())
 			common->allowed[k] = false;
+	common->threaded = aio_auto_threads();
+	for (k = PATHTRIP; k <= SWEEP; k++)
+		if (!common->threaded)
+			common->allowed[k] = false;
 	for (k = 0; k < OPS; k++)
 		if (common->allowed[k])
 			common->total_weight += kinds[k].weight;
@@ -2148,6 +2451,8 @@ static bool all_kinds_done(unsigned long ops)
 		bool expected = k < OPS ? common->allowed[k] &&
 			ops * kinds[k].weight / common->total_weight >= 20 : true;
 
+		if (k >= OPENAT && k <= READAHEAD)
+			expected = common->threaded;
 		if (expected && !c->begun && !c->ok && !c->failed) {
 			ksft_print_msg("%s: none was done\n", kinds[k].name);
 			good = false;
@@ -2170,6 +2475,49 @@ static bool works(void)
 	aio_prep(&iocb, IOCB_CMD_PREAD, FD_SHARED + 1, buf, sizeof(buf), 0);
 	good = aio_run(ctx, &iocb, &event) == 1 && event.res == sizeof(buf);
 	return !io_destroy(ctx) && good;
+}
+
+/*
+ * A directory for files that are opened by path: a file system of its own, if possible, which can
+ * only be unmounted when none of them, and nothing on the way to them, is in use.
+ */
+static void make_paths(void)
+{
+	static const char * const names[] = { "f0", "f1", "f2", "sub/f0" };
+	char path[PATH_MAX];
+	unsigned int i;
+	bool good;
+
+	snprintf(common->paths, sizeof(common->paths), "%s/paths", common->dir);
+	if (mkdir(common->paths, 0700))
+		ksft_exit_fail_msg("no directory %s\n", common->paths);
+	common->mounted = !mount("none", common->paths, "tmpfs", 0, "size=16m");
+	snprintf(path, sizeof(path), "%s/sub", common->paths);
+	good = !mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/fifo", common->paths);
+	good &= !mkfifo(path, 0600);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", common->paths, names[i]);
+		good &= !close(open(path, O_CREAT | O_WRONLY, 0600));
+	}
+	if (!good)
+		ksft_exit_fail_msg("no files in %s\n", common->paths);
+}
+
+static bool is_unmounted(void)
+{
+	int i;
+
+	for (i = 0; i < 1500; i++) {
+		if (!umount(common->paths))
+			return true;
+		if (errno != EBUSY)
+			break;
+		aio_sleep_ms(20);
+	}
+	ksft_print_msg("umount: %s\n", strerror(errno));
+	umount2(common->paths, MNT_DETACH);
+	return false;
 }
 
 static bool is_32bit_pointer(void)
@@ -2228,7 +2576,7 @@ int main(int argc, char **argv)
 		return 2;
 
 	ksft_print_header();
-	ksft_set_plan(9);
+	ksft_set_plan(10);
 	if (io_setup(1, &probe))
 		ksft_exit_skip("no AIO here\n");
 	io_destroy(probe);
@@ -2271,6 +2619,7 @@ int main(int argc, char **argv)
 	snprintf(common->dir, sizeof(common->dir), "%s/aio-stress-XXXXXX", dir ? dir : "/tmp");
 	if (!mkdtemp(common->dir))
 		ksft_exit_fail_msg("no directory %s\n", common->dir);
+	make_paths();
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	nr = aio_nr();
@@ -2356,6 +2705,11 @@ int main(int argc, char **argv)
 		}
 		ksft_test_result(good, "objects are gone\n");
 	}
+	if (common->mounted)
+		ksft_test_result(is_unmounted(), "no file that was opened by path is in use\n");
+	else
+		ksft_test_result_skip("no file that was opened by path is in use: %s\n",
+				      "no file system of its own");
 	now = aio_read_number("/proc/sys/kernel/tainted");
 	if (now != taint)
 		ksft_print_msg("tainted is %ld, was %lld\n", now, taint);

@@ -7,8 +7,9 @@
  * their rings say so, and that they stay what they are; that there is no thread where
  * there is no threaded context; that one thread serves 1,000 reads of empty pipes;
  * that threads have a name, are there as long as something waits, are gone some time
- * after it does not, and come back; and that a process has as many rights to change
- * its namespaces as one with other threads.
+ * after it does not, and come back; how many there are when much has to wait, on a disk
+ * and elsewhere; and that a process has as many rights to change its namespaces as one
+ * with other threads.
  */
 #include "../kselftest_harness.h"
 #include "aio_thread_test.h"
@@ -379,6 +380,175 @@ TEST_F_TIMEOUT(threads, idle, 200)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
+}
+
+/* ------------------------------------------------------ many threads */
+
+#define MANY	200
+
+FIXTURE(many) {
+	struct thread_fs fs;
+	aio_context_t ctx;
+	struct iocb iocb[MANY], *list[MANY];
+	struct io_event events[MANY];
+	int fd[MANY];
+	/* Busy with files at a time. */
+	int most;
+};
+
+FIXTURE_SETUP(many)
+{
+	char name[16];
+	int i;
+
+	NEED_THREADS();
+	if (!thread_fs_make(&self->fs, 5))
+		SKIP(return, "no null_blk disk with ext4 (needs root, configfs, mkfs.ext4)");
+	ASSERT_EQ(0, setup_threaded(MANY, &self->ctx));
+	self->most = 4 * aio_possible_cpus();
+	ASSERT_LT(0, self->most);
+	if (self->most >= MANY / 2)
+		SKIP(return, "so many processors that it can't be seen");
+	for (i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		self->fd[i] = thread_fs_open(&self->fs, name, O_WRONLY | O_DSYNC);
+		ASSERT_LE(0, self->fd[i]);
+		aio_prep(&self->iocb[i], IOCB_CMD_PWRITE, self->fd[i], name, 4, 0);
+		self->list[i] = &self->iocb[i];
+	}
+}
+
+FIXTURE_TEARDOWN_PARENT(many)
+{
+	thread_fs_remove(&self->fs);
+}
+
+/*
+ * One more waits for what comes; and each processor may be about to make one, since it has seen
+ * that there was none.
+ */
+static int most_threads(int most)
+{
+	return most + 1 + aio_possible_cpus();
+}
+
+/* Files of their own, which have not to go behind each other, on a disk that takes its time. */
+TEST_F_TIMEOUT(many, writes, 120)
+{
+	int most = 0, now, round;
+	long got, ret;
+	long long begun;
+
+	for (round = 0; round < (aio_long() ? 10 : 3); round++) {
+		begun = aio_now_ns();
+		ASSERT_EQ(MANY, io_submit(self->ctx, MANY, self->list));
+		for (got = 0; got < MANY; got += ret) {
+			struct timespec zero = { 0 };
+
+			ASSERT_GT(patience() * 1000000000LL, aio_now_ns() - begun);
+			now = workers();
+			if (now > most)
+				most = now;
+			ret = io_getevents(self->ctx, 0, MANY - got, self->events + got, &zero);
+			ASSERT_LE(0, ret);
+		}
+		for (got = 0; got < MANY; got++)
+			EXPECT_EQ(4, self->events[got].res);
+	}
+	EXPECT_LT(2, most);
+	EXPECT_GE(most_threads(self->most), most);
+}
+
+/* One that is busy for a second does not count any longer: so others can go on. */
+TEST_F_TIMEOUT(many, stuck_writes, 120)
+{
+	int most = 0, now, i;
+	long long begun;
+
+	ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+	begun = aio_now_ns();
+	EXPECT_EQ(MANY, io_submit(self->ctx, MANY, self->list));
+	for (;;) {
+		now = workers();
+		if (aio_now_ns() - begun >= 1000000000)
+			break;
+		if (now > most)
+			most = now;
+	}
+	EXPECT_LT(1, most);
+	EXPECT_GE(most_threads(self->most), most);
+	EXPECT_TRUE(EVENTUALLY(workers() > most_threads(self->most)));
+	EXPECT_EQ(0, aio_drain(self->ctx));
+	ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+	ASSERT_EQ(MANY, await_events(self->ctx, self->events, MANY));
+	for (i = 0; i < MANY; i++)
+		EXPECT_EQ(4, self->events[i].res);
+}
+
+/* Those that open what nobody writes are no more than a user may have, and no fewer. */
+static int fifo_child(const char *fifo, int limit)
+{
+	struct iocb *iocb = calloc(MANY, sizeof(*iocb)), *list[MANY];
+	struct rlimit lim = { limit, limit };
+	struct io_event *events = calloc(MANY, sizeof(*events));
+	aio_context_t ctx = 0;
+	int i, fd, most = 0, now;
+
+	if (setup_threaded(MANY, &ctx))
+		return 1;
+	if (setrlimit(RLIMIT_NPROC, &lim) || setresgid(54324, 54324, 54324) ||
+	    setresuid(54324, 54324, 54324))
+		return 2;
+	for (i = 0; i < MANY; i++) {
+		aio_prep(&iocb[i], IOCB_CMD_OPENAT, AT_FDCWD, fifo, 0, O_RDONLY);
+		list[i] = &iocb[i];
+	}
+	if (io_submit(ctx, MANY, list) != MANY)
+		return 3;
+	if (!EVENTUALLY(tasks_of(getpid()).all >= limit))
+		return 4;
+	for (i = 0; i < 50; i++) {
+		aio_sleep_ms(1);
+		now = tasks_of(getpid()).all;
+		most = now > most ? now : most;
+	}
+	if (most > limit)
+		return 5;
+	if (aio_drain(ctx))
+		return 6;
+	/* All of them, also those that have not begun. */
+	fd = open(fifo, O_RDWR | O_NONBLOCK);
+	if (fd < 0 || await_events(ctx, events, MANY) != MANY)
+		return 7;
+	for (i = 0; i < MANY; i++)
+		if (events[i].res <= 0)
+			return 8;
+	return 0;
+}
+
+TEST_F_TIMEOUT(threads, many_opens, 120)
+{
+	char dir[] = "/tmp/aio_threads_XXXXXX", fifo[64];
+	static const int limits[] = { 3, 40 };
+	unsigned int i;
+	pid_t pid;
+
+	if (geteuid())
+		SKIP(return, "is for root");
+	ASSERT_NE(NULL, mkdtemp(dir));
+	ASSERT_EQ(0, chmod(dir, 0755));
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	ASSERT_EQ(0, mkfifo(fifo, 0666));
+	ASSERT_EQ(0, chmod(fifo, 0666));
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(fifo_child(fifo, limits[i]));
+		EXPECT_EQ(0, await_child(pid));
+	}
+	unlink(fifo);
+	rmdir(dir);
 }
 
 /* ------------------------------------------------------ namespaces */

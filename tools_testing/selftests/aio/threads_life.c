@@ -925,4 +925,41 @@ TEST_F_TIMEOUT(life, signal_while_submitting, 120)
 	}
 }
 
+#define TTYS	4
+
+/*
+ * What is submitted together begins together: who takes the first of it wakes the next one. A
+ * thread that nobody has woken looks when it has waited for 5 seconds.
+ */
+TEST_F_TIMEOUT(life, all_begin, 120)
+{
+	struct iocb iocb[TTYS], *list[TTYS];
+	int i, round, late = 0;
+	struct ends tty[TTYS];
+	char c[TTYS];
+	long long start;
+
+	for (i = 0; i < TTYS; i++) {
+		/* There is no way to try such a read, so each has a thread, which sleeps in it. */
+		ASSERT_TRUE(ends_open(&tty[i], ENDS_PTY, 0));
+		aio_prep(&iocb[i], IOCB_CMD_PREAD, tty[i].in, &c[i], 1, 0);
+		list[i] = &iocb[i];
+	}
+	/* From the second round on there is an idle one for each. */
+	for (round = 0; round < 6; round++) {
+		start = aio_now_ns();
+		ASSERT_EQ(TTYS, io_submit(self->ctx, TTYS, list));
+		/* The first one is the last to go on. */
+		for (i = TTYS - 1; i >= 0; i--) {
+			ASSERT_TRUE(ends_feed(&tty[i]));
+			EXPECT_NEXT(self->ctx, list[i], 1);
+		}
+		late += aio_now_ns() - start > 2500000000LL;
+	}
+	/* Any machine may be slow for once. */
+	EXPECT_GE(1, late);
+	for (i = 0; i < TTYS; i++)
+		ends_close(&tty[i]);
+}
+
 TEST_HARNESS_MAIN

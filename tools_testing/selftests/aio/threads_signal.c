@@ -3,8 +3,9 @@
  * What threaded operations mean for the threads of the program.
  *
  * Held here: signals of writes reach the thread that has submitted them, or its process
- * if that is gone, and RLIMIT_FSIZE is the process's; no system call of the program is
- * interrupted by what completes; and credentials are those of the submission.
+ * if that is gone, and RLIMIT_FSIZE is the process's; a signal that is pending when a
+ * thread has to be made ends io_submit() with the count so far; no system call of the
+ * program is interrupted by what completes; and credentials are those of the submission.
  */
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -295,6 +296,75 @@ TEST_F(own, broken_already)
 		close(pair[0]);
 		EXPECT_EQ(SIGPIPE, await_child(pid));
 	}
+}
+
+/*
+ * A batch has its signal itself: a write to a pipe that nobody reads. What comes behind it
+ * and needs the first thread is not submitted; with a thread, or without the signal, all is.
+ */
+TEST_F(own, signal_in_a_batch)
+{
+	int null = open("/dev/null", O_WRONLY), broken[2], round, i;
+	struct iocb iocb[5], *list[5];
+	struct io_event events[5];
+	sigset_t set;
+	long ret;
+
+	signal(SIGPIPE, on_signal);
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	ASSERT_LE(0, null);
+	ASSERT_EQ(0, pipe(broken));
+	close(broken[0]);
+	aio_prep(&iocb[0], IOCB_CMD_PWRITE, null, "x", 1, 0);
+	aio_prep(&iocb[1], IOCB_CMD_PWRITE, null, "x", 1, 0);
+	aio_prep(&iocb[2], IOCB_CMD_PWRITE, broken[1], "x", 1, 0);
+	for (i = 3; i < 5; i++)
+		iocb[i] = self->iocb;
+	for (i = 0; i < 5; i++) {
+		iocb[i].aio_data = i;
+		list[i] = &iocb[i];
+	}
+	ASSERT_EQ(0, workers());
+	for (round = 0; round < 2; round++) {
+		got_signals = 0;
+		ret = io_submit(self->ctx, 5, list);
+		/* The handler has run when the call returns. */
+		EXPECT_EQ(1, got_signals);
+		EXPECT_EQ(aio_gettid(), got_tid);
+		/* In the first round there is no thread, in the second there is one. */
+		EXPECT_EQ(round ? 5 : 3, ret);
+		ASSERT_LE(3, ret);
+		EXPECT_EQ(3, await_events(self->ctx, events, 3));
+		for (i = 0; i < 3; i++)
+			EXPECT_EVENT(&events[i], list[i], i < 2 ? 1 : -EPIPE);
+		if (ret == 3) {
+			/* They are not in flight, nor is there a thread. */
+			EXPECT_EQ(0, workers());
+			EXPECT_EQ(-EINVAL, io_cancel(self->ctx, list[3], NULL));
+			/* From there on, as programs do that are told of a part. */
+			EXPECT_EQ(2, io_submit(self->ctx, 2, list + 3));
+			EXPECT_EQ(1, got_signals);
+		}
+		EXPECT_LE(1, workers());
+		EXPECT_NO_EVENT(self->ctx);
+		EXPECT_TRUE(ends_feed(&self->e));
+		EXPECT_TRUE(ends_feed(&self->e));
+		EXPECT_ALL(self->ctx, 2, list + 3, 1);
+	}
+	/* There is none again, but the signal is blocked. */
+	ASSERT_TRUE(AWAIT_NO_WORKERS());
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	got_signals = 0;
+	EXPECT_EQ(5, io_submit(self->ctx, 5, list));
+	EXPECT_EQ(0, got_signals);
+	EXPECT_TRUE(ends_feed(&self->e));
+	EXPECT_TRUE(ends_feed(&self->e));
+	EXPECT_EQ(5, await_events(self->ctx, events, 5));
+	ASSERT_EQ(0, sigprocmask(SIG_UNBLOCK, &set, NULL));
+	EXPECT_EQ(1, got_signals);
+	close(broken[1]);
+	close(null);
 }
 
 /* ------------------------------------------------------ what the program is in */

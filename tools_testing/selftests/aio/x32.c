@@ -6,16 +6,18 @@
  * Held here: io_setup() and io_submit() have numbers of their own, and those of
  * 64-bit programs are refused; names of contexts, pointers to iocbs and I/O
  * vectors have 32 bits, times and signal masks 64; rings lie where such
- * a program can reach them.
+ * a program can reach them. io_setup2() has one number for all, and takes names of 64
+ * bits, which is what aio_context_t has there; indices in io_submit() have 32.
  */
 #include <poll.h>
 #include <sys/uio.h>
 #include "../kselftest_harness.h"
-#include "aio_test.h"
+#include "aio_ext_test.h"
 
 #define X32		0x40000000
 #define X32_SETUP	(X32 | 543)
 #define X32_SUBMIT	(X32 | 544)
+#define X32_SETUP2	(X32 | __NR_io_setup2)
 
 /* 64-bit only, or the same for both. */
 #define SETUP		206
@@ -27,11 +29,14 @@
 
 /* Where a pointer of 32 bits leads to. */
 struct low_memory {
+	/* For a name of 64 bits. */
+	__u32 id2[2];
 	__u32 id[2];
 	__u32 iocbs[4];
 	struct iocb iocb[4];
 	__u32 vectors[4][2];
 	struct io_event events[4];
+	struct iocb indexed[4] __attribute__((aligned(64)));
 	struct timespec time;
 	struct aio_sigset sigset;
 	sigset_t mask;
@@ -173,6 +178,105 @@ TEST_F(x32, cancel)
 						   m->events)));
 	ASSERT_EQ(1, aio_result(syscall(X32 | GETEVENTS, m->id[0], 1, 4, m->events, NULL)));
 	EXPECT_EVENT(&m->events[0], &m->iocb[0], 0);
+}
+
+/* What it says for an array of 4 iocbs, or for none. */
+static long setup2_low(struct low_memory *m, unsigned int flags)
+{
+	return aio_result(syscall(X32_SETUP2, 4, flags, flags & USERIOCB ? m->indexed : NULL,
+				  m->id2));
+}
+
+static long destroy_low(struct low_memory *m)
+{
+	long ret = aio_result(syscall(X32 | DESTROY, m->id2[0]));
+
+	m->id2[0] = 0;
+	return ret;
+}
+
+TEST_F(x32, setup2)
+{
+	struct low_memory *m = self->m;
+
+	if (!aio_has_setup2()) {
+		EXPECT_EQ(-ENOSYS, setup2_low(m, 0));
+		EXPECT_EQ(-ENOSYS, setup2_low(m, USERIOCB));
+		EXPECT_EQ(-ENOSYS, setup2_low(m, ~0U));
+		SKIP(return, "no io_setup2()");
+	}
+	EXPECT_EQ(-EINVAL, setup2_low(m, 8));
+	EXPECT_EQ(-EINVAL, setup2_low(m, FIXEDBUFS));
+	EXPECT_EQ(-EINVAL, aio_result(syscall(X32_SETUP2, 4, 0, m->indexed, m->id2)));
+	EXPECT_EQ(-EINVAL, aio_result(syscall(X32_SETUP2, 4, USERIOCB, &m->indexed[0].aio_buf,
+					      m->id2)));
+	EXPECT_EQ(-EFAULT, aio_result(syscall(X32_SETUP2, 4, USERIOCB, NULL, m->id2)));
+	/* All of the name has to be zero. */
+	m->id2[1] = 1;
+	EXPECT_EQ(-EINVAL, setup2_low(m, 0));
+	m->id2[1] = 0;
+	EXPECT_EQ(0, m->id2[0]);
+
+	/* As io_setup(). */
+	ASSERT_EQ(0, setup2_low(m, 0));
+	EXPECT_EQ(0, m->id2[1]);
+	EXPECT_EQ(AIO_RING_MAGIC, aio_ring(m->id2[0])->magic);
+	EXPECT_EQ(aio_ring(m->id[0])->compat_features, aio_ring(m->id2[0])->compat_features);
+	EXPECT_EQ(-EINVAL, setup2_low(m, 0));
+	aio_prep(&m->iocb[0], IOCB_CMD_PREAD, self->zero, m->buf, 100, 0);
+	m->iocbs[0] = low(&m->iocb[0]);
+	/* Not read: it takes one. */
+	m->iocbs[1] = ~0U;
+	EXPECT_EQ(1, aio_result(syscall(X32_SUBMIT, m->id2[0], 1, m->iocbs)));
+	ASSERT_EQ(1, aio_result(syscall(X32 | GETEVENTS, m->id2[0], 1, 4, m->events, NULL)));
+	EXPECT_EVENT(&m->events[0], &m->iocb[0], 100);
+	EXPECT_EQ(0, destroy_low(m));
+}
+
+TEST_F(x32, indices_have_32_bits)
+{
+	static const unsigned int kinds[] = { USERIOCB, USERIOCB | FIXEDBUFS };
+	struct low_memory *m = self->m;
+	unsigned int i, k;
+	int p[2];
+
+	NEED_SETUP2();
+	ASSERT_EQ(0, pipe(p));
+	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
+		for (i = 0; i < 3; i++)
+			aio_prep(&m->indexed[i], IOCB_CMD_PREAD, self->zero, m->buf, 100 + i, 0);
+		aio_prep(&m->indexed[3], IOCB_CMD_POLL, p[0], (void *)POLLIN, 0, 0);
+		ASSERT_EQ(0, setup2_low(m, kinds[k]));
+		memset(m->buf, 0xff, sizeof(m->buf));
+		m->iocbs[0] = 2;
+		m->iocbs[1] = 1;
+		m->iocbs[2] = 4;
+		m->iocbs[3] = 0;
+		/* Up to the one that is not there. */
+		ASSERT_EQ(2, aio_result(syscall(X32_SUBMIT, m->id2[0], 4, m->iocbs)));
+		EXPECT_EQ(-EINVAL, aio_result(syscall(X32_SUBMIT, m->id2[0], 2, &m->iocbs[2])));
+		ASSERT_EQ(2, aio_result(syscall(X32 | GETEVENTS, m->id2[0], 2, 4, m->events,
+						NULL)));
+		for (i = 0; i < 2; i++) {
+			EXPECT_EQ(2 - i, m->events[i].obj);
+			EXPECT_EQ(m->indexed[2 - i].aio_data, m->events[i].data);
+			EXPECT_EQ(102 - i, m->events[i].res);
+		}
+		EXPECT_EQ(0, m->buf[101]);
+		EXPECT_EQ(-1, m->buf[102]);
+		/* io_cancel() takes it as it is. */
+		m->iocbs[0] = 3;
+		ASSERT_EQ(1, aio_result(syscall(X32_SUBMIT, m->id2[0], 1, m->iocbs)));
+		EXPECT_EQ(-EINVAL, aio_result(syscall(X32 | CANCEL, m->id2[0], 4, m->events)));
+		EXPECT_EQ(-EINPROGRESS, aio_result(syscall(X32 | CANCEL, m->id2[0], 3,
+							   m->events)));
+		ASSERT_EQ(1, aio_result(syscall(X32 | GETEVENTS, m->id2[0], 1, 4, m->events,
+						NULL)));
+		EXPECT_EQ(3, m->events[0].obj);
+		EXPECT_EQ(0, destroy_low(m));
+	}
+	close(p[0]);
+	close(p[1]);
 }
 
 TEST_HARNESS_MAIN
