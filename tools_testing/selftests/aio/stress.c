@@ -75,7 +75,7 @@ enum kind {
 	SETUP, SETUP_BAD, DESTROY, DESTROY_BAD, SUBMIT, SUBMIT_DIRTY, SUBMIT_BAD,
 	ROUNDTRIP, CANCEL, CANCEL_BAD, GETEVENTS, GETEVENTS_BAD, PGETEVENTS,
 	SIGNAL, MREMAP, MREMAP_PART, MUNMAP, MADVISE, SCRIBBLE, FORK, SHARE_VM,
-	EXEC, DIE, REPLACE, CLOSE, TOUCH, COMPACT, RLIMIT, SYSCTL, HOTPLUG,
+	EXEC, DIE, REPLACE, CLOSE, TOUCH, COMPACT, SHRINK, RLIMIT, SYSCTL, HOTPLUG,
 	SETUP2, SUBMIT2, GETEVENTS2, CANCEL2, DESTROY2, REMAP2, ROUNDTRIP2,
 	PATHTRIP, SWEEP,
 	OPS,
@@ -118,6 +118,7 @@ static const struct {
 	[CLOSE]		= { "close", 60, 50, 0 },
 	[TOUCH]		= { "touch", 1000, 10, 0 },
 	[COMPACT]	= { "compact", 4, 90, 0 },
+	[SHRINK]	= { "shrink", 10, 90, 0 },
 	[RLIMIT]	= { "rlimit", 40, 90, 0 },
 	[SYSCTL]	= { "sysctl", 10, 90, 0 },
 	[HOTPLUG]	= { "hotplug", 1, 20, 0 },
@@ -1955,6 +1956,12 @@ static void op_compact(void)
 	result(COMPACT, aio_write_text("/proc/sys/vm/compact_memory", "1"), 0, EINTR, EAGAIN);
 }
 
+/* The memory that contexts keep for requests is taken back. */
+static void op_shrink(void)
+{
+	result(SHRINK, aio_write_text("/proc/sys/vm/drop_caches", "2"), 0, EINTR);
+}
+
 static void op_rlimit(void)
 {
 	static const rlim_t limits[] = {
@@ -2000,7 +2007,8 @@ static void (*const functions[OPS])(void) = {
 	[MREMAP_PART] = op_mremap_part, [MUNMAP] = op_munmap, [MADVISE] = op_madvise,
 	[SCRIBBLE] = op_scribble, [FORK] = op_fork, [SHARE_VM] = op_share_vm,
 	[EXEC] = op_exec, [DIE] = op_die, [REPLACE] = op_replace, [CLOSE] = op_close,
-	[TOUCH] = op_touch, [COMPACT] = op_compact, [RLIMIT] = op_rlimit,
+	[TOUCH] = op_touch, [COMPACT] = op_compact, [SHRINK] = op_shrink,
+	[RLIMIT] = op_rlimit,
 	[SYSCTL] = op_sysctl, [HOTPLUG] = op_hotplug, [SETUP2] = op_setup2,
 	[SUBMIT2] = op_submit2, [GETEVENTS2] = op_getevents2, [CANCEL2] = op_cancel2,
 	[DESTROY2] = op_destroy2, [REMAP2] = op_remap2, [ROUNDTRIP2] = op_roundtrip2,
@@ -2377,6 +2385,9 @@ static void look_around(void)
 		common->allowed[HOTPLUG] = false;
 	if (!common->can_compact)
 		common->allowed[COMPACT] = false;
+	/* From then on there is no line in the log each time. */
+	if (aio_write_text("/proc/sys/vm/drop_caches", "4"))
+		common->allowed[SHRINK] = false;
 	if (!common->can_sysctl)
 		common->allowed[SYSCTL] = false;
 	if (!common->can_rlimit)
