@@ -1186,10 +1186,11 @@ TEST_F(paths, landlock)
 #define LL_REMOVE_FILE		(1U << 5)
 #define LL_MAKE_REG		(1U << 8)
 
+/* What is behind the second one is not looked at. */
 struct ll_beneath {
 	__u64 allowed;
 	__s32 dir;
-} __attribute__((packed));
+};
 
 /* The calling thread may do nothing with files but below "open"; others of its process may. */
 static long ll_restrict(void)

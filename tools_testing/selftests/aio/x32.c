@@ -36,7 +36,7 @@ struct low_memory {
 	struct iocb iocb[4];
 	__u32 vectors[4][2];
 	struct io_event events[4];
-	struct iocb indexed[4] __attribute__((aligned(64)));
+	_Alignas(64) struct iocb indexed[4];
 	struct timespec time;
 	struct aio_sigset sigset;
 	sigset_t mask;
