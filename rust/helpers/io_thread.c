@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/ioprio.h>
 #include <linux/resume_user_mode.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/signal.h>
 #include <linux/task_work.h>
+
+__rust_helper int rust_helper_get_current_ioprio(void)
+{
+	return get_current_ioprio();
+}
 
 /* The structure is too large for what its caller needs of it: nothing. */
 __rust_helper bool rust_helper_io_thread_get_signal(void)

@@ -22,11 +22,6 @@ __rust_helper int rust_helper_kiocb_set_rw_flags(struct kiocb *ki, rwf_t flags,
 	return kiocb_set_rw_flags(ki, flags, rw_type);
 }
 
-__rust_helper int rust_helper_get_current_ioprio(void)
-{
-	return get_current_ioprio();
-}
-
 /* Inline stub without CONFIG_BLOCK. */
 __rust_helper int rust_helper_ioprio_check_cap(int ioprio)
 {

@@ -16,7 +16,6 @@ use crate::{
         from_err_ptr,
         to_result, //
     },
-    fs::current_ioprio,
     prelude::*,
     str::CStrExt,
     types::NotThreadSafe, //
@@ -115,14 +114,15 @@ impl IoThread {
 
     /// Sets the priority of the I/O that the thread does, such as that of another task.
     ///
-    /// `ioprio` is a class and a level, see [`current_ioprio()`]. May sleep.
+    /// `ioprio` is a class and a level, as `IOPRIO_PRIO_VALUE()` puts them together. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, and those of security modules.
     #[doc(alias = "set_task_ioprio")]
     pub fn set_ioprio(&self, ioprio: u16) -> Result {
-        if current_ioprio() == ioprio {
+        // SAFETY: May be called by any task.
+        if unsafe { bindings::get_current_ioprio() } == ioprio.into() {
             return Ok(());
         }
         #[cfg(CONFIG_BLOCK)]

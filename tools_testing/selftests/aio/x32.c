@@ -29,6 +29,8 @@
 
 /* Where a pointer of 32 bits leads to. */
 struct low_memory {
+	/* At a multiple of 64. */
+	struct iocb indexed[4];
 	/* For a name of 64 bits. */
 	__u32 id2[2];
 	__u32 id[2];
@@ -36,7 +38,6 @@ struct low_memory {
 	struct iocb iocb[4];
 	__u32 vectors[4][2];
 	struct io_event events[4];
-	_Alignas(64) struct iocb indexed[4];
 	struct timespec time;
 	struct aio_sigset sigset;
 	sigset_t mask;
