@@ -375,12 +375,15 @@ static const char *opened_name(int fd, char *path, size_t size)
 	return !strncmp(path, common->paths, len) && path[len] == '/' ? path + len + 1 : NULL;
 }
 
+/* What an event is about. It may have been closed, and the number be that of another file. */
 static void close_opened(int fd)
 {
 	char path[PATH_MAX];
+	const char *name;
 
 	pthread_mutex_lock(&closing);
-	if (opened_name(fd, path, sizeof(path)))
+	name = opened_name(fd, path, sizeof(path));
+	if (name && strncmp(name, OWN, strlen(OWN)))
 		close(fd);
 	pthread_mutex_unlock(&closing);
 }
