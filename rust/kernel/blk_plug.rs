@@ -145,7 +145,7 @@ impl<'a> AllocateAhead<'a> {
     /// holds back.
     const MAX: u16 = 32;
 
-    /// For a batch of so many I/Os, at least [`FIRST`](Self::FIRST), that begins with this plug;
+    /// For a batch of so many I/Os, at least two, that begins with this plug;
     /// `of_use` if the last one has said that it is.
     ///
     /// Returns also how many will be left when [`submitted()`](Self::submitted) is to be called.
