@@ -108,7 +108,13 @@ impl<'a> Batch<'a> {
         };
 
         if let Some(plug) = plug {
-            let (ahead, left) = AllocateAhead::new(plug, nr, context.unmerged.load(Relaxed));
+            let of_use = context.unmerged.load(Relaxed);
+
+            // A batch of which nothing is seen, since all of it ends at once, does not say so again.
+            if of_use {
+                context.unmerged.store(false, Relaxed);
+            }
+            let (ahead, left) = AllocateAhead::new(plug, nr, of_use);
 
             batch.ahead = Some(ahead);
             batch.tell_below = left + 1;
@@ -345,9 +351,7 @@ impl<'a> Batch<'a> {
 
         // When so many are left, no more, it is told again.
         self.tell_below = ahead.submitted(self.left).map_or(0, |left| left + 1);
-        if ahead.is_of_use() != self.context.unmerged.load(Relaxed) {
-            self.context.unmerged.store(ahead.is_of_use(), Relaxed);
-        }
+        self.context.unmerged.store(ahead.is_of_use(), Relaxed);
     }
 
     /// An operation has begun: gives up the submitter's reference.
@@ -381,7 +385,10 @@ mod tests {
         },
         ops, //
     };
-    use kernel::kunit::user::ScriptedFile;
+    use kernel::{
+        blk_plug::plugged,
+        kunit::user::ScriptedFile, //
+    };
 
     #[test]
     fn full() -> Result {
@@ -419,6 +426,19 @@ mod tests {
             );
             // That there is room again is found out when some is needed.
             assert_eq!(start(), Ok(()));
+            Ok(())
+        })
+    }
+
+    /// What is known of the last batch is for one more, unless that says the same.
+    #[test]
+    fn nothing_is_known_for_long() -> Result {
+        let process = Process::new(16)?;
+
+        process.with_context(|context| {
+            context.unmerged.store(true, Relaxed);
+            plugged(|plug| drop(Batch::new(context, 8, Some(plug))));
+            assert!(!context.unmerged.load(Relaxed));
             Ok(())
         })
     }

@@ -739,6 +739,7 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/cgroup.procs", text));
 	for (i = 0; i < 20000 && !aio_is_blocked(pid, pid, __NR_io_destroy); i++)
 		aio_sleep_ms(1);
+	EXPECT_GT(20000, i);
 	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/freezer.state", "FROZEN"));
 	for (i = 0; i < 1000 && !frozen; i++) {
 		frozen = freezer_is("FROZEN");
