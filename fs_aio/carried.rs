@@ -223,7 +223,7 @@ impl<J: Perform> Carried<J> {
         let init = pin_init!(Self {
             job <- job,
             head,
-            links <- JobLinks::new(),
+            links <- JobLinks::new(class.group()),
             cancel <- CancelNode::new(obj),
             submitter,
             class,

@@ -9,8 +9,8 @@
 //! # Who runs what
 //!
 //! Operations on regular files and block devices share a number of threads that is bounded by the
-//! number of CPUs; one that takes longer than a second does not count, so that a disk that hangs
-//! stops nobody else. All others get a thread as soon as there is one. A thread that begins
+//! number of CPUs; one that takes longer than a second does not count, and what goes to its device
+//! lets others go first, so that a disk that hangs stops nobody else. All others get a thread as soon as there is one. A thread that begins
 //! something makes sure that another one waits: so there is always somebody for what comes next.
 //!
 //! # Order
@@ -67,6 +67,7 @@ use kernel::{
 
 mod lists;
 mod running;
+mod storage;
 mod submitter;
 #[cfg(all(CONFIG_KUNIT = "y", CONFIG_AIO_THREAD))]
 mod tests;
@@ -206,7 +207,7 @@ impl Pool {
                 return Some(job);
             }
             match class {
-                Class::Storage => s.storage.push_back(job),
+                Class::Storage(_) => s.storage.push(job),
                 Class::Other => s.others.push_back(job),
             }
             self.wake(s);
@@ -250,7 +251,7 @@ impl Pool {
 
                 s.behind.insert(memory.into_node(key, waiting));
             }
-            s.storage.push_back(job);
+            s.storage.push(job);
             self.wake(s);
             None
         });
@@ -275,7 +276,7 @@ impl Pool {
             match waiting.list.pop_front() {
                 Some(job) => {
                     waiting.head = job.id();
-                    s.storage.push_back_any(job);
+                    s.storage.push_any(job);
                     self.wake(s);
                     false
                 }

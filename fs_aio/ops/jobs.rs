@@ -41,6 +41,7 @@ use kernel::{
     cred::Credential,
     fs::{
         data_id,
+        device_of,
         FsyncFile, //
     },
     prelude::*,
@@ -181,22 +182,17 @@ pub(crate) fn start<O: Observer>(
                 return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
+            let class = Class::Storage(device_of(prepared.file()));
             let (memory, file, head) = prepared.into_parts();
             let file = FsyncFile::new(file)?;
 
             batch.give_back(memory);
             let flush = Flush { file, what };
 
-            carry(
-                origin.submission,
-                head,
-                Class::Storage,
-                Some(key),
-                flush,
-                batch,
-            )
+            carry(origin.submission, head, class, Some(key), flush, batch)
         }
         None => {
+            let class = Class::Storage(device_of(prepared.file()));
             let (memory, file, head) = prepared.into_parts();
             let job = Readahead::new(file, iocb)?;
 
@@ -208,7 +204,7 @@ pub(crate) fn start<O: Observer>(
                     head.post_late(result);
                     Ok(())
                 }
-                None => carry(origin.submission, head, Class::Storage, None, job, batch),
+                None => carry(origin.submission, head, class, None, job, batch),
             }
         }
     }

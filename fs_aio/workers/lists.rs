@@ -2,7 +2,7 @@
 
 //! What waits for the threads of a process, and which of it may run.
 
-use super::running::Running;
+use super::storage::Storage;
 use crate::context::Context;
 use kernel::{
     cred::Credential,
@@ -18,10 +18,21 @@ use kernel::{
 /// Who runs an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// One of the threads for regular files and block devices.
-    Storage,
+    /// One of the threads for regular files and block devices. This is what
+    /// [`device_of()`](kernel::fs::device_of()) says of the file.
+    Storage(u32),
     /// Any thread.
     Other,
+}
+
+impl Class {
+    /// Returns the group of the operations in the lists.
+    pub(crate) fn group(self) -> u32 {
+        match self {
+            Class::Storage(device) => device,
+            Class::Other => 0,
+        }
+    }
 }
 
 /// Data of a file, for a context: operations on them wait for each other.
@@ -52,7 +63,7 @@ pub(crate) struct Waiting {
 pub(crate) type Reservation = RBTreeNodeReservation<Key, Waiting>;
 
 pub(super) struct State {
-    pub(super) storage: JobList,
+    pub(super) storage: Storage,
     pub(super) others: JobList,
     /// What waits for an operation on the same data.
     pub(super) behind: RBTree<Key, Waiting>,
@@ -60,7 +71,6 @@ pub(super) struct State {
     pub(super) parked: JobList,
     /// Operations that were cancelled.
     pub(super) cancelled: JobList,
-    pub(super) running: Running,
     /// How many there are, those included that are being made.
     pub(super) threads: usize,
     /// How many of them are being made; some may be there already, or have left.
@@ -89,12 +99,11 @@ impl State {
     /// `ENOMEM`.
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
-            storage: JobList::new(),
+            storage: Storage::new()?,
             others: JobList::new(),
             behind: RBTree::new(),
             parked: JobList::new(),
             cancelled: JobList::new(),
-            running: Running::new()?,
             threads: 0,
             spawning: 0,
             coming: 0,
@@ -120,7 +129,7 @@ impl State {
     /// Returns whether there is something that may be done now.
     #[inline]
     pub(super) fn has_work(&self) -> bool {
-        !self.others.is_empty() || (!self.storage.is_empty() && self.running.has_room())
+        !self.others.is_empty() || self.storage.has_next()
     }
 }
 

@@ -21,6 +21,19 @@ const PER_CPU: usize = 4;
 /// So many more may be stuck, and not count.
 const STUCK: usize = 256;
 
+/// An operation that runs.
+#[derive(Clone, Copy)]
+struct Entry {
+    since: Instant<Monotonic>,
+    device: u32,
+}
+
+impl Entry {
+    fn is_stuck(&self, now: Instant<Monotonic>) -> bool {
+        now - self.since >= Delta::from_millis(STUCK_MSECS.into())
+    }
+}
+
 /// Where an operation is counted.
 pub(super) struct Place(usize);
 
@@ -30,8 +43,8 @@ pub(super) struct Place(usize);
 pub(super) struct Running {
     /// So many may.
     max: usize,
-    /// Since when each of them does, in its place.
-    since: KVec<Option<Instant<Monotonic>>>,
+    /// Each of them, in its place.
+    entries: KVec<Option<Entry>>,
     /// The places where there is none.
     free: KVec<usize>,
 }
@@ -45,57 +58,71 @@ impl Running {
     pub(super) fn new() -> Result<Self> {
         let max = num_possible_cpus() as usize * PER_CPU;
         let places = max + STUCK;
-        let mut since = KVec::with_capacity(places, GFP_KERNEL)?;
+        let mut entries = KVec::with_capacity(places, GFP_KERNEL)?;
         let mut free = KVec::with_capacity(places, GFP_KERNEL)?;
 
         for place in 0..places {
-            since.push(None, GFP_KERNEL)?;
+            entries.push(None, GFP_KERNEL)?;
             free.push(place, GFP_KERNEL)?;
         }
-        Ok(Self { max, since, free })
+        Ok(Self { max, entries, free })
     }
 
-    /// Returns whether one more may.
+    /// Returns whether so few run that, whatever they do, one more may, and others after that.
     #[inline]
-    pub(super) fn has_room(&self) -> bool {
-        self.has_room_at(Instant::now)
+    pub(super) fn are_few(&self) -> bool {
+        self.entries.len() - self.free.len() < self.max / 2
     }
 
-    #[inline]
-    fn has_room_at(&self, now: impl FnOnce() -> Instant<Monotonic>) -> bool {
-        self.since.len() - self.free.len() < self.max || self.counted(now()) < self.max
+    /// Returns whether one more may, of a device where none is stuck.
+    pub(super) fn has_room(&self, now: Instant<Monotonic>) -> bool {
+        self.entries.len() - self.free.len() < self.max || self.counted(now) < self.max
+    }
+
+    /// Returns whether one more may, of a device where one is stuck: half of the room, and as many
+    /// places as there may be operations that are not stuck, are for others.
+    pub(super) fn has_room_for_stuck(&self, now: Instant<Monotonic>) -> bool {
+        self.free.len() > self.max && self.counted(now) < self.max / 2
+    }
+
+    /// Returns whether an operation on this device is stuck.
+    pub(super) fn is_stuck(&self, device: u32, now: Instant<Monotonic>) -> bool {
+        let mut entries = self.entries.iter().flatten();
+
+        entries.any(|entry| entry.device == device && entry.is_stuck(now))
     }
 
     /// Returns how many are not stuck.
-    #[cold]
     fn counted(&self, now: Instant<Monotonic>) -> usize {
-        let stuck = Delta::from_millis(STUCK_MSECS.into());
+        let entries = self.entries.iter().flatten();
 
-        self.since
-            .iter()
-            .flatten()
-            .filter(|since| now - **since < stuck)
-            .count()
+        entries.filter(|entry| !entry.is_stuck(now)).count()
     }
 
-    /// One begins. If there is no place left, nearly all are stuck, and one more need not be
-    /// counted.
-    pub(super) fn begin(&mut self) -> Option<Place> {
+    /// One begins, on this device. If there is no place left, nearly all are stuck, and one more
+    /// need not be counted.
+    pub(super) fn begin(&mut self, device: u32, now: Instant<Monotonic>) -> Option<Place> {
         let place = self.free.pop()?;
 
-        if let Some(since) = self.since.get_mut(place) {
-            *since = Some(Instant::now());
+        if let Some(entry) = self.entries.get_mut(place) {
+            *entry = Some(Entry { since: now, device });
         }
         Some(Place(place))
     }
 
     /// One has ended.
     pub(super) fn end(&mut self, Place(place): Place) {
-        if let Some(since) = self.since.get_mut(place) {
-            *since = None;
+        if let Some(entry) = self.entries.get_mut(place) {
+            *entry = None;
         }
         // There is room: it was taken from there.
         let _ = self.free.push_within_capacity(place);
+    }
+
+    /// Returns how many may run.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) fn max(&self) -> usize {
+        self.max
     }
 }
 
@@ -104,29 +131,28 @@ mod tests {
     use super::*;
 
     impl Running {
-        /// As many as there are places; `max` of them may.
-        fn begin_many(&mut self, nr: usize) -> Result<KVec<Place>> {
+        /// As many begin.
+        fn begin_many(&mut self, nr: usize, now: Instant<Monotonic>) -> Result<KVec<Place>> {
             let mut places = KVec::with_capacity(nr, GFP_KERNEL)?;
 
             for _ in 0..nr {
-                places.push(self.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
+                places.push(self.begin(DEVICE, now).ok_or(EINVAL)?, GFP_KERNEL)?;
             }
             Ok(places)
         }
 
-        /// All that run have begun at this time.
-        fn set_since(&mut self, when: Instant<Monotonic>) {
-            for since in self.since.iter_mut().flatten() {
-                *since = when;
+        fn end_all(&mut self, places: KVec<Place>) {
+            for place in places {
+                self.end(place);
             }
         }
     }
 
+    const DEVICE: u32 = 1;
     const STUCK_FOR: Delta = Delta::from_millis(1000);
 
     #[test]
     fn as_many_as_may() -> Result {
-        // Nothing that begins from now on is stuck now.
         let now = Instant::now();
         let mut running = Running::new()?;
         let max = running.max;
@@ -135,19 +161,19 @@ mod tests {
         for _ in 0..3 {
             let mut places = KVec::with_capacity(max, GFP_KERNEL)?;
 
-            for _ in 0..max {
-                assert!(running.has_room_at(|| now));
-                places.push(running.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
+            for nr in 0..max {
+                assert_eq!(running.are_few(), nr < max / 2);
+                assert!(running.has_room(now));
+                assert_eq!(running.has_room_for_stuck(now), nr < max / 2);
+                places.push(running.begin(DEVICE, now).ok_or(EINVAL)?, GFP_KERNEL)?;
             }
-            assert!(!running.has_room_at(|| now));
+            assert!(!running.has_room(now));
             // One goes, and one comes.
             running.end(places.pop().ok_or(EINVAL)?);
-            assert!(running.has_room_at(|| now));
-            places.push(running.begin().ok_or(EINVAL)?, GFP_KERNEL)?;
-            assert!(!running.has_room_at(|| now));
-            for place in places {
-                running.end(place);
-            }
+            assert!(running.has_room(now));
+            places.push(running.begin(DEVICE, now).ok_or(EINVAL)?, GFP_KERNEL)?;
+            assert!(!running.has_room(now));
+            running.end_all(places);
             assert_eq!(running.counted(now), 0);
         }
         Ok(())
@@ -156,57 +182,72 @@ mod tests {
     #[test]
     fn what_is_stuck_does_not_count() -> Result {
         let begun = Instant::now();
+        let later = begun + STUCK_FOR;
         let mut running = Running::new()?;
         let max = running.max;
-        let stuck = running.begin_many(max)?;
+        let stuck = running.begin_many(max, begun)?;
 
-        running.set_since(begun);
         // Not before the time.
-        assert!(!running.has_room_at(|| begun + STUCK_FOR - Delta::from_nanos(1)));
-        assert!(running.has_room_at(|| begun + STUCK_FOR));
+        assert!(!running.has_room(later - Delta::from_nanos(1)));
+        assert!(!running.is_stuck(DEVICE, later - Delta::from_nanos(1)));
+        assert!(running.has_room(later));
+
+        // It is this device where that is so, and it may use half of the room.
+        assert!(running.is_stuck(DEVICE, later));
+        assert!(!running.is_stuck(DEVICE + 1, later));
+        assert!(!running.are_few());
+        let half = running.begin_many(max / 2 - 1, later)?;
+
+        assert!(running.has_room_for_stuck(later));
+        let last = running.begin(DEVICE, later).ok_or(EINVAL)?;
+
+        assert!(!running.has_room_for_stuck(later));
+        assert!(running.has_room(later));
+        running.end(last);
+        running.end_all(half);
 
         // As many more may.
-        let later = begun + STUCK_FOR;
-        let others = running.begin_many(max - 1)?;
+        let others = running.begin_many(max - 1, later)?;
 
-        assert!(running.has_room_at(|| later));
-        let last = running.begin().ok_or(EINVAL)?;
+        assert!(running.has_room(later));
+        let last = running.begin(DEVICE, later).ok_or(EINVAL)?;
 
-        assert_eq!(running.counted(begun), 2 * max);
+        assert!(!running.has_room(later));
         // Those that are stuck are gone: what has begun since may be stuck as well.
-        for place in stuck {
-            running.end(place);
-        }
-        running.set_since(later);
-        assert!(!running.has_room_at(|| later));
-        assert!(running.has_room_at(|| later + STUCK_FOR));
+        running.end_all(stuck);
+        assert!(!running.has_room(later));
+        assert!(!running.is_stuck(DEVICE, later));
+        assert!(running.has_room(later + STUCK_FOR));
         running.end(last);
-        assert!(running.has_room_at(|| later));
-        for place in others {
-            running.end(place);
-        }
+        assert!(running.has_room(later));
+        running.end_all(others);
         Ok(())
     }
 
     #[test]
     fn no_place() -> Result {
         let begun = Instant::now();
+        let later = begun + STUCK_FOR;
         let mut running = Running::new()?;
-        let all = running.max + STUCK;
+        let max = running.max;
 
         for _ in 0..2 {
-            let mut places = running.begin_many(all)?;
+            let mut places = running.begin_many(STUCK - 1, begun)?;
 
-            running.set_since(begun);
+            // So many places are for operations that are not stuck.
+            assert!(running.has_room_for_stuck(later));
+            places.push(running.begin(DEVICE, begun).ok_or(EINVAL)?, GFP_KERNEL)?;
+            assert!(!running.has_room_for_stuck(later));
+            for place in running.begin_many(max, begun)? {
+                places.push(place, GFP_KERNEL)?;
+            }
             // One more is not counted.
-            assert!(running.begin().is_none());
-            assert!(running.has_room_at(|| begun + STUCK_FOR));
+            assert!(running.begin(DEVICE, begun).is_none());
+            assert!(running.has_room(later));
             // Each has a place of its own.
             places.sort_unstable_by_key(|place| place.0);
-            assert!(places.iter().map(|place| place.0).eq(0..all));
-            for place in places {
-                running.end(place);
-            }
+            assert!(places.iter().map(|place| place.0).eq(0..max + STUCK));
+            running.end_all(places);
         }
         Ok(())
     }

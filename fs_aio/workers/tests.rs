@@ -6,7 +6,11 @@ use kernel::prelude::*;
 
 #[kunit_tests(aio_workers)]
 mod cases {
-    use super::super::*;
+    use super::super::{
+        running::Place,
+        storage::Found,
+        *, //
+    };
     use crate::{
         batch::Batch,
         carried::{
@@ -24,6 +28,11 @@ mod cases {
             threshold::Timeout, //
         },
         task::IoThread,
+        time::{
+            Delta,
+            Instant,
+            Monotonic, //
+        },
     };
 
     /// What is done in an operation here.
@@ -71,8 +80,8 @@ mod cases {
             })
         }
 
-        /// An operation with the first key.
-        fn op(&self) -> Result<Op> {
+        /// An operation with the first key, on a device of this number.
+        fn op(&self, device: u32) -> Result<Op> {
             let iocb = self.process.read_iocb(8);
             let user_iocb = self.process.write(0, &iocb)?;
 
@@ -84,7 +93,7 @@ mod cases {
                     SlabSlot::alloc(GFP_KERNEL)?,
                     head,
                     self.submitter.clone(),
-                    Class::Storage,
+                    Class::Storage(device),
                     Some(self.key),
                     Nothing,
                 ))
@@ -93,7 +102,7 @@ mod cases {
 
         /// Adds one to the pool; with `begins`, others are to wait for it.
         fn enqueue(&self, begins: bool) -> Result<Op> {
-            let op = self.op()?;
+            let op = self.op(1)?;
             let begin = match begins {
                 true => Some(Reservation::new(GFP_KERNEL)?),
                 false => None,
@@ -103,9 +112,71 @@ mod cases {
             Ok(op)
         }
 
+        /// Adds one to the pool, on a device of this number.
+        fn enqueue_on(&self, device: u32) -> Result<Op> {
+            let op = self.op(device)?;
+
+            Carried::enqueue(op.clone());
+            Ok(op)
+        }
+
+        /// Returns whether this is what is found to be done next at this time, and begins it.
+        fn is_next(&self, op: &Op, now: Instant<Monotonic>) -> bool {
+            let found = self.submitter.pool.state.with(|s| {
+                let has_next = s.storage.has_next_at(now);
+                let found = s.storage.next_at(now);
+
+                (has_next, found)
+            });
+            let (true, Found::Job(job, Some(_))) = found else {
+                return false;
+            };
+            let id = job.id();
+
+            job.release();
+            id == op.links().id()
+        }
+
+        /// Returns whether nothing may begin at this time.
+        fn is_nothing_next(&self, now: Instant<Monotonic>) -> bool {
+            self.submitter.pool.state.with(|s| {
+                !s.storage.has_next_at(now) && matches!(s.storage.next_at(now), Found::Nothing)
+            })
+        }
+
+        /// As many operations begin at this time, on a device of this number.
+        fn begin_many(
+            &self,
+            nr: usize,
+            device: u32,
+            now: Instant<Monotonic>,
+        ) -> Result<KVec<Place>> {
+            let mut places = KVec::with_capacity(nr, GFP_KERNEL)?;
+
+            for _ in 0..nr {
+                let place = self
+                    .submitter
+                    .pool
+                    .state
+                    .with(|s| s.storage.running.begin(device, now));
+
+                places.push(place.ok_or(EINVAL)?, GFP_KERNEL)?;
+            }
+            Ok(places)
+        }
+
+        fn end_all(&self, places: KVec<Place>) {
+            for place in places {
+                self.submitter
+                    .pool
+                    .state
+                    .with(|s| s.storage.running.end(place));
+            }
+        }
+
         /// Returns whether this is the one that may be done first, and takes it out.
         fn is_first(&self, op: &Op) -> bool {
-            let first = self.submitter.pool.state.with(|s| s.storage.pop_front());
+            let first = self.submitter.pool.state.with(|s| s.storage.pop());
             let Some(job) = first else {
                 return false;
             };
@@ -220,6 +291,105 @@ mod cases {
         Carried::put(setup.enqueue(true)?);
         assert_eq!(setup.orders(), Ok((0, false, false)));
         assert_eq!(setup.events(1), Ok(1));
+        Ok(())
+    }
+
+    const LONG: Delta = Delta::from_millis(1000);
+
+    /// What goes to a device where all are stuck lets others go first, until it is not any longer.
+    #[test]
+    fn stuck_device() -> Result {
+        let process = Process::threaded(16)?;
+        let setup = Setup::new(&process)?;
+        let max = setup.submitter.pool.state.with(|s| s.storage.running.max());
+        let begun = Instant::now();
+        let later = begun + LONG;
+        let stuck = setup.begin_many(max, 1, begun)?;
+        let first = setup.enqueue_on(1)?;
+        let second = setup.enqueue_on(1)?;
+        let other = setup.enqueue_on(2)?;
+
+        // Before it is known that they are stuck.
+        assert!(setup.is_nothing_next(later - Delta::from_nanos(1)));
+        assert!(setup.is_next(&other, later));
+        // Half of the room is for others.
+        let half = setup.begin_many(max / 2 - 1, 1, later)?;
+
+        assert!(setup.is_nothing_next(later));
+        let another = setup.enqueue_on(2)?;
+
+        assert!(setup.is_next(&another, later));
+        assert!(setup.is_nothing_next(later));
+        setup.end_all(half);
+        // It answers again: they are done before what came after them.
+        let last = setup.enqueue_on(2)?;
+
+        setup.end_all(stuck);
+        assert!(setup.is_next(&first, later));
+        assert!(setup.is_next(&second, later));
+        assert!(setup.is_first(&last));
+        assert!(setup.is_idle());
+        for op in [first, second, other, another, last] {
+            Carried::end(op, 0);
+        }
+        assert_eq!(setup.events(5), Ok(5));
+        Ok(())
+    }
+
+    /// There are more such devices than lists; each operation is found, and can be cancelled.
+    #[test]
+    fn many_stuck_devices() -> Result {
+        const DEVICES: u32 = 12;
+
+        let process = Process::threaded(32)?;
+        let setup = Setup::new(&process)?;
+        let pool = &setup.submitter.pool;
+        let max = pool.state.with(|s| s.storage.running.max());
+        let begun = Instant::now();
+        let later = begun + LONG;
+        let mut stuck = setup.begin_many(max, 1, begun)?;
+
+        for device in 2..=DEVICES {
+            for place in setup.begin_many(1, device, begun)? {
+                stuck.push(place, GFP_KERNEL)?;
+            }
+        }
+        let mut ops = KVec::with_capacity(2 * DEVICES as usize, GFP_KERNEL)?;
+
+        for _ in 0..2 {
+            for device in 1..=DEVICES {
+                ops.push(setup.enqueue_on(device)?, GFP_KERNEL)?;
+            }
+        }
+        let half = setup.begin_many(max / 2, 1, later)?;
+
+        // All are put aside.
+        assert!(!setup.is_idle());
+        assert!(matches!(
+            pool.state.with(|s| s.storage.next_at(later)),
+            Found::Nothing
+        ));
+        assert!(setup.is_nothing_next(later));
+        for (i, op) in ops.into_iter().enumerate() {
+            if i % 2 == 0 {
+                assert!(pool.cancel(op.links(), None));
+                Carried::put(op);
+            } else {
+                Carried::end(op, 0);
+            }
+        }
+        setup.end_all(half);
+        setup.end_all(stuck);
+        // Those that were not cancelled are there.
+        let mut left = 0;
+
+        while let Some(job) = pool.state.with(|s| s.storage.pop()) {
+            job.release();
+            left += 1;
+        }
+        assert_eq!(left, DEVICES);
+        assert!(setup.is_idle());
+        assert_eq!(setup.events(24), Ok(24));
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ use super::{
         Place,
         STUCK_MSECS, //
     },
+    storage::Found,
     Pool,
 };
 use kernel::{
@@ -57,6 +58,8 @@ enum Next {
         place: Option<Place>,
         spawn: bool,
     },
+    /// It looks again.
+    Again,
     /// Nothing, for now; perhaps something can't be done yet.
     Wait { full: bool },
     /// It leaves.
@@ -109,6 +112,7 @@ impl Pool {
             }
             match self.next(before) {
                 Next::Leave => break,
+                Next::Again => before = Before::Worked(None),
                 Next::Wait { full } => {
                     let timeout = msecs_to_jiffies(match full {
                         false => IDLE_MSECS,
@@ -164,14 +168,15 @@ impl Pool {
                 s.threads -= 1;
                 return Next::Leave;
             }
-            let mut place = None;
-            let mut job = s.others.pop_front();
+            let found = match s.others.pop_front() {
+                Some(job) => Found::Job(job, None),
+                None => s.storage.next(),
+            };
 
-            if job.is_none() && !s.storage.is_empty() && s.running.has_room() {
-                place = s.running.begin();
-                job = s.storage.pop_front();
+            if let Found::More = found {
+                return Next::Again;
             }
-            if let Some(job) = job {
+            if let Found::Job(job, place) = found {
                 let spawn = s.idle == 0 && s.coming <= 0;
 
                 // Perhaps this was the one who was to look, soon, whether there is room.
@@ -215,7 +220,7 @@ impl Pool {
         io_thread::interrupt_all();
         loop {
             let job = self.state.with(|s| {
-                let any = s.storage.pop_front().or_else(|| s.others.pop_front());
+                let any = s.storage.pop().or_else(|| s.others.pop_front());
                 let any = any.or_else(|| s.parked.pop_front());
 
                 any.or_else(|| s.behind.values_mut().find_map(|w| w.list.pop_front()))
@@ -239,7 +244,7 @@ impl State {
                 self.idle -= 1;
                 self.waking = false;
             }
-            Before::Worked(Some(place)) => self.running.end(place),
+            Before::Worked(Some(place)) => self.storage.running.end(place),
             Before::Worked(None) => {}
         }
     }

@@ -44,6 +44,7 @@ use kernel::{
     aio::abi::Iocb,
     fs::{
         data_id,
+        device_of,
         is_direct,
         verify_rw,
         Abilities,
@@ -334,6 +335,10 @@ impl Parts {
         abilities: &Abilities,
     ) -> SlabArc<Carried<RwJob>> {
         let key = Key::new(self.head.context(), data_id(&self.file));
+        let class = match abilities.storage {
+            true => Class::Storage(device_of(&self.file)),
+            false => Class::Other,
+        };
         let shared = SharedKiocb::new(
             self.file,
             self.settings,
@@ -348,10 +353,6 @@ impl Parts {
             waits: AtomicFlag::new(false),
             misled: Atomic::new(0),
         });
-        let class = match abilities.storage {
-            true => Class::Storage,
-            false => Class::Other,
-        };
         let key = abilities.storage.then_some(key);
 
         Carried::new(memory, self.head, submitter, class, key, job)

@@ -65,6 +65,7 @@ pub use self::settings::{
 mod carry;
 pub use self::carry::{
     data_id,
+    device_of,
     is_direct,
     verify_rw,
     Abilities,

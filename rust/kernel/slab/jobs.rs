@@ -30,6 +30,7 @@ use core::{
 #[pin_data]
 pub struct JobLinks {
     list: Atomic<u64>,
+    group: u32,
     next: Cell<*const JobLinks>,
     prev: Cell<*const JobLinks>,
     calls: Cell<Option<&'static Calls>>,
@@ -44,11 +45,13 @@ unsafe impl Sync for JobLinks {}
 unsafe impl Send for JobLinks {}
 
 impl JobLinks {
-    /// Initialises links, which are in no list.
+    /// Initialises links, which are in no list. `group` is for the owner of the lists, see
+    /// [`JobList::first_group()`].
     #[inline]
-    pub fn new() -> impl PinInit<Self> {
+    pub fn new(group: u32) -> impl PinInit<Self> {
         pin_init!(Self {
             list: Atomic::new(0),
+            group,
             next: Cell::new(null()),
             prev: Cell::new(null()),
             calls: Cell::new(None),
@@ -187,6 +190,12 @@ impl AnyJob {
         unsafe { (this.calls.run)(this.links, thread) };
     }
 
+    /// Returns the group of the object, see [`JobLinks::new()`].
+    pub fn group(&self) -> u32 {
+        // SAFETY: By the type invariants the object is there.
+        unsafe { (*self.links).group }
+    }
+
     /// Returns [`JobLinks::id()`] of the object.
     pub fn id(&self) -> usize {
         self.links as usize
@@ -223,6 +232,7 @@ impl Drop for AnyJob {
 /// let mut list = JobList::new();
 ///
 /// assert!(list.is_empty() && list.pop_front().is_none());
+/// assert!(list.first_group().is_none());
 /// ```
 pub struct JobList {
     number: u64,
@@ -251,6 +261,13 @@ impl JobList {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.first.is_null()
+    }
+
+    /// Returns the group of the first object.
+    #[inline]
+    pub fn first_group(&self) -> Option<u32> {
+        // SAFETY: By the type invariants this is null, or in the list, which keeps the object.
+        Some(unsafe { self.first.as_ref() }?.group)
     }
 
     /// Adds an object, which must be in no list, at the end.

@@ -238,3 +238,23 @@ pub fn data_id(file: &LocalFile) -> usize {
     // SAFETY: The file is valid; neither field changes.
     unsafe { (*(*file.as_ptr()).f_mapping).host as usize }
 }
+
+/// Returns what names the device that the data of a regular file or a block device are on: its
+/// number, or that of the file system.
+///
+/// Files of one device may have other numbers: those of a file system and of a partition that it
+/// does not call its own.
+pub fn device_of(file: &LocalFile) -> u32 {
+    // SAFETY: The file is valid; its mapping, the inode of that and what is read of it do not
+    // change while it is open. An inode has a super block, the number of which does not change.
+    let (mode, rdev, sb_dev) = unsafe {
+        let host = (*(*file.as_ptr()).f_mapping).host;
+
+        ((*host).i_mode, (*host).i_rdev, (*(*host).i_sb).s_dev)
+    };
+
+    match u32::from(mode) & bindings::S_IFMT {
+        bindings::S_IFBLK => rdev,
+        _ => sb_dev,
+    }
+}
