@@ -11,7 +11,10 @@ use crate::{
     },
     ring::header,
     ring_file::RingOwner,
-    workers::Pool, //
+    workers::{
+        self,
+        Pool, //
+    },
 };
 use kernel::{
     aio::{
@@ -273,6 +276,9 @@ fn pool_in(table: &LockedTable<'_, Table>, identity: Identity) -> Option<Arc<Poo
 /// The current task, which is none of AIO's threads, exits: if the others are all AIO's, they
 /// leave.
 pub(crate) fn task_exits() {
+    if !workers::were_used() {
+        return;
+    }
     let task = current!();
     let pool = CurrentMm::of(task)
         .and_then(|mm| pool_in(&mm::table::<Table>(mm).lock(), Identity::current()));

@@ -99,6 +99,19 @@ pub(crate) fn is_wanted() -> bool {
     cfg!(CONFIG_AIO_THREAD) && AUTO.load(Relaxed) != 0
 }
 
+/// Whether a process has had a pool since the system was booted.
+static USED: AtomicFlag = AtomicFlag::new(false);
+
+/// Returns whether there may be a pool of the process of the current task, which exits.
+///
+/// If this is `false`, and another task of the process makes one at the same time, that task sees
+/// in [`Pool::task_exits()`] that the current one exits: the latter has said so with the lock held
+/// under which the former looks, and has asked here afterwards.
+#[inline]
+pub(crate) fn were_used() -> bool {
+    USED.load(Relaxed)
+}
+
 /// Creates the caches of what is carried on.
 ///
 /// # Errors
@@ -161,6 +174,7 @@ impl Pool {
     fn new(identity: Identity) -> Result<Arc<Self>> {
         let state = State::new()?;
 
+        USED.store(true, Relaxed);
         Arc::pin_init(
             pin_init!(Self {
                 identity,
