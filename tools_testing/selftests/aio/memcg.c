@@ -203,6 +203,56 @@ TEST_F(memcg, no_room)
 	EXPECT_EQ(0, io_destroy(self->ctx));
 }
 
+/*
+ * What requests are in, which is much more than their room in the ring. Who submits is charged
+ * when it is allocated, once, and what a context keeps of it for other requests goes with the
+ * context.
+ */
+TEST_F(memcg, memory_of_requests)
+{
+	enum { REQUESTS = 8192, BATCH = 512 };
+	/* A request has at least the file, its context, and a wait queue's entry. */
+	long long least = REQUESTS * 128LL, base, grown[2];
+	struct iocb *iocbs, *list[BATCH];
+	int fds[2], i, j, round;
+	struct io_event events[64];
+
+	if (!aio_is_rust())
+		SKIP(return, "the C implementation charges nobody for requests");
+	ASSERT_EQ(0, pipe(fds));
+	iocbs = calloc(REQUESTS, sizeof(*iocbs));
+	ASSERT_NE(NULL, iocbs);
+	for (i = 0; i < REQUESTS; i++)
+		aio_prep(&iocbs[i], IOCB_CMD_POLL, fds[0], (void *)POLLIN, 0, 0);
+	/* Charged to where the process was then, like the ring. */
+	ASSERT_EQ(0, io_setup(REQUESTS + 1024, &self->ctx));
+	ASSERT_TRUE(enter(self->dir));
+	base = group_stat(self->dir, "slab");
+	ASSERT_LE(0, base);
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < REQUESTS; i += BATCH) {
+			for (j = 0; j < BATCH; j++)
+				list[j] = &iocbs[i + j];
+			ASSERT_EQ(BATCH, io_submit(self->ctx, BATCH, list));
+		}
+		EXPECT_TRUE(group_stat_becomes(self->dir, "slab", base + least, LLONG_MAX));
+		grown[round] = group_stat(self->dir, "slab") - base;
+		ASSERT_EQ(1, write(fds[1], "x", 1));
+		for (i = 0; i < REQUESTS; i += j) {
+			j = io_getevents(self->ctx, 1, 64, events, NULL);
+			ASSERT_LT(0, j);
+		}
+		ASSERT_EQ(1, read(fds[0], events, 1));
+	}
+	/* What is used again is not charged again. */
+	EXPECT_GT(grown[0] * 3 / 2, grown[1]);
+	EXPECT_EQ(0, io_destroy(self->ctx));
+	EXPECT_TRUE(group_stat_becomes(self->dir, "slab", 0, base + least / 4));
+	close(fds[0]);
+	close(fds[1]);
+	free(iocbs);
+}
+
 /* Pages that only the context has. */
 TEST_F(memcg, pinned_memory)
 {
