@@ -9,6 +9,7 @@ use kernel::{
         trace, //
     },
     misc_cgroup::{
+        Full,
         MiscCharge,
         MiscResource, //
     },
@@ -276,22 +277,28 @@ impl GroupCharge {
     pub(crate) fn new(nr_events: u32) -> Result<Self> {
         match MiscCharge::try_new(MiscResource::AIO, nr_events.into()) {
             Ok(charge) => Ok(Self { _charge: charge }),
-            Err(_) => Err(refuse_group(nr_events)),
+            Err(refusal) => Err(refuse_group(nr_events, refusal.full)),
         }
     }
 }
 
 #[cold]
-fn refuse_group(nr_events: u32) -> Error {
-    trace::refused(0, trace::Limit::Group, nr_events.into(), 0, 0);
+fn refuse_group(nr_events: u32, full: Option<Full>) -> Error {
+    // That of the group which has refused.
+    let (used, allowed) = full.map_or((0, 0), |full| (full.used, full.allowed));
+
+    trace::refused(0, trace::Limit::Group, nr_events.into(), used, allowed);
     if CGROUP_MESSAGES.allows() {
         let task = current!();
 
         pr_notice!(
-            "{}[{}]: io_setup() refused: misc.max of its control group: {} events asked\n",
+            "{}[{}]: io_setup() refused: misc.max of its control group: {} events asked, {} in \
+             use, {} allowed\n",
             Comm::of(task),
             task.pid(),
-            nr_events
+            nr_events,
+            used,
+            allowed
         );
     }
     EAGAIN

@@ -290,8 +290,8 @@ TRACE_EVENT(aio_cancel,
 
 /*
  * A context, or (@limit is the ring) a request was refused: @asked for, @used and @allowed
- * are events, or pages of locked memory. 0 where a number is not known; @ctx is 0 if there is no
- * context yet.
+ * are events, or pages of locked memory. 0 and 0 where they are not known, since the control group
+ * that has refused has room by then; @ctx is 0 if there is no context yet.
  */
 TRACE_EVENT(aio_refused,
 

@@ -8,12 +8,18 @@
 //!
 //! C header: [`include/linux/misc_cgroup.h`](srctree/include/linux/misc_cgroup.h)
 
+#[cfg(CONFIG_CGROUP_MISC)]
+use crate::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 use crate::{
     bindings,
     error::{
         to_result,
+        Error,
         Result, //
-    }, //
+    },
 };
 
 /// A resource of the `misc` controller.
@@ -37,6 +43,29 @@ impl MiscResource {
     pub fn set_capacity(self, capacity: u64) -> Result {
         // SAFETY: The function may be called with any arguments.
         to_result(unsafe { bindings::misc_cg_set_capacity(self.0, capacity) })
+    }
+}
+
+/// A group that has no room for an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// What is charged to it, and to those below it.
+    pub used: u64,
+    /// `misc.max` of it.
+    pub allowed: u64,
+}
+
+/// An amount was not charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotCharged {
+    error: Error,
+    /// The group that has refused it, if that can be told: by now it may have room.
+    pub full: Option<Full>,
+}
+
+impl From<NotCharged> for Error {
+    fn from(refusal: NotCharged) -> Self {
+        refusal.error
     }
 }
 
@@ -86,7 +115,7 @@ impl MiscCharge {
     /// `EBUSY` if that would be above the limit of one of the groups, which is counted in its
     /// `misc.events`; `EINVAL` if the resource has no capacity.
     #[doc(alias = "misc_cg_try_charge")]
-    pub fn try_new(resource: MiscResource, amount: u64) -> Result<Self> {
+    pub fn try_new(resource: MiscResource, amount: u64) -> Result<Self, NotCharged> {
         // SAFETY: The current task belongs to a control group.
         let group = unsafe { bindings::get_current_misc_cg() };
 
@@ -94,9 +123,12 @@ impl MiscCharge {
         let charged = to_result(unsafe { bindings::misc_cg_try_charge(resource.0, group, amount) });
 
         if let Err(error) = charged {
+            // SAFETY: The reference that was taken above keeps the group.
+            let full = unsafe { first_full(resource, group, amount) };
+
             // SAFETY: The reference was taken above, and is not used any longer.
             unsafe { bindings::put_misc_cg(group) };
-            return Err(error);
+            return Err(NotCharged { error, full });
         }
         // INVARIANT: The amount was just charged to the group, whose reference was taken above.
         Ok(Self {
@@ -114,4 +146,50 @@ impl Drop for MiscCharge {
         // SAFETY: By the type invariants, the reference belongs to this value, which ends here.
         unsafe { bindings::put_misc_cg(self.group) };
     }
+}
+
+/// Returns the first of a group and those above it that has no room for an amount.
+///
+/// # Safety
+///
+/// `group` must be what `get_current_misc_cg()` has returned, with its reference.
+#[cfg(CONFIG_CGROUP_MISC)]
+#[cold]
+unsafe fn first_full(
+    resource: MiscResource,
+    group: *mut bindings::misc_cg,
+    amount: u64,
+) -> Option<Full> {
+    let mut css = group.cast::<bindings::cgroup_subsys_state>();
+
+    // The state that all controllers have is what a group of this one begins with.
+    const { assert!(core::mem::offset_of!(bindings::misc_cg, css) == 0) };
+    while !css.is_null() {
+        let group = css.cast::<bindings::misc_cg>();
+        // SAFETY: It is the group of the caller or one above it, which lives as long as that.
+        // `resource` is one of the array's.
+        let res = unsafe { &raw mut (*group).res[resource.0 as usize] };
+        // SAFETY: As above. It is changed by atomic operations only.
+        let used = unsafe { Atomic::<i64>::from_ptr(&raw mut (*res).usage.counter) }.load(Relaxed);
+        // SAFETY: As above. It is written in one piece.
+        let allowed = unsafe { Atomic::<u64>::from_ptr(&raw mut (*res).max) }.load(Relaxed);
+        let used = used as u64;
+
+        if used.saturating_add(amount) > allowed {
+            return Some(Full { used, allowed });
+        }
+        // SAFETY: As above; that one does not change.
+        css = unsafe { (*css).parent };
+    }
+    None
+}
+
+/// The same where there are no groups.
+///
+/// # Safety
+///
+/// There are no requirements.
+#[cfg(not(CONFIG_CGROUP_MISC))]
+unsafe fn first_full(_: MiscResource, _: *mut bindings::misc_cg, _: u64) -> Option<Full> {
+    None
 }

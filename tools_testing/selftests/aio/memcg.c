@@ -552,6 +552,81 @@ TEST_F(misc, order_of_limits)
 	EXPECT_EQ(1, misc_value(self->one, "misc.events"));
 }
 
+/* Whether what is read from @fd, a record of the log or a trace, has both texts. */
+static bool told(int fd, const char *a, const char *b)
+{
+	static char buf[1 << 16];
+	ssize_t len;
+
+	while ((len = read(fd, buf, sizeof(buf) - 1)) > 0 || (len < 0 && errno == EPIPE)) {
+		buf[len < 0 ? 0 : len] = '\0';
+		if (strstr(buf, a) && strstr(buf, b))
+			return true;
+	}
+	return false;
+}
+
+#define TRACEFS	"/sys/kernel/tracing"
+
+/* An instance of the trace buffer that has the refusals of this process; false without any. */
+static bool trace_refusals(char *dir, size_t size)
+{
+	char pid[16];
+
+	if (access(TRACEFS "/events", F_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	snprintf(dir, size, TRACEFS "/instances/aio-misc-%d", getpid());
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (access(TRACEFS "/events/aio/aio_refused", F_OK) || mkdir(dir, 0700))
+		return false;
+	return !aio_write_text(in_group(dir, "set_event_pid"), pid) &&
+	       !aio_write_text(in_group(dir, "events/aio/aio_refused/enable"), "1");
+}
+
+/* The administrator can see whose limit it was, and by how much: in the group above, here. */
+TEST_F(misc, who_is_refused_is_told)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), trace, i;
+	char below[96], dir[96], name[64];
+	bool found = false;
+
+	if (log < 0)
+		SKIP(return, "no /dev/kmsg");
+	lseek(log, 0, SEEK_END);
+	ASSERT_EQ(0, aio_write_text(in_group(self->one, "cgroup.subtree_control"), "+misc"));
+	snprintf(below, sizeof(below), "%s/below", self->one);
+	ASSERT_EQ(0, mkdir(below, 0700));
+	ASSERT_EQ(0, set_misc_limit(self->one, "100"));
+	ASSERT_EQ(0, set_misc_limit(below, "1000"));
+	EXPECT_TRUE(enter(below));
+	EXPECT_EQ(0, io_setup(60, &self->ctx[0]));
+	snprintf(name, sizeof(name), "[%d]: io_setup() refused: misc.max", getpid());
+	/* Others may have used up all lines that there are in five seconds. */
+	for (i = 0; i < 80 && !found; i++) {
+		EXPECT_EQ(-EAGAIN, io_setup(41, &self->ctx[1]));
+		found = told(log, name, ": 41 events asked, 60 in use, 100 allowed\n");
+		if (!found)
+			aio_sleep_ms(250);
+	}
+	EXPECT_TRUE(found);
+
+	if (trace_refusals(dir, sizeof(dir))) {
+		EXPECT_EQ(-EAGAIN, io_setup(41, &self->ctx[1]));
+		trace = open(in_group(dir, "trace"), O_RDONLY | O_CLOEXEC);
+		EXPECT_TRUE(told(trace, "limit=misc.max ctx=0x0",
+				 " asked=41 used=60 allowed=100\n"));
+		close(trace);
+	} else {
+		TH_LOG("no " TRACEFS "/events/aio");
+	}
+	rmdir(dir);
+
+	EXPECT_EQ(0, io_destroy(self->ctx[0]));
+	EXPECT_TRUE(enter(self->mnt));
+	EXPECT_TRUE(remove_group(below));
+	close(log);
+}
+
 TEST_F(misc, many_rounds)
 {
 	int i, refused = 0;
