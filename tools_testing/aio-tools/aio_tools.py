@@ -61,3 +61,27 @@ def parse_completion(line):
         return None
     ctx, op, dev, ino, res, ns = match.groups()
     return Completion(int(ctx, 16), op, dev, int(ino), int(res), int(ns))
+
+
+#: How traces tell of events that were overwritten, or not written, before somebody read them:
+#: trace_pipe (which may not know how many), the head of ftrace's trace (those that are in the
+#: buffer, and all that ever were), perf script --show-lost-events.
+LOST = re.compile(r"^CPU:\d+ \[LOST (?:(\d+) )?EVENTS\]$|"
+                  r"\bPERF_RECORD_LOST(?:_SAMPLES)?\b(?: lost (\d+))?")
+WRITTEN = re.compile(r"^# entries-in-buffer/entries-written: (\d+)/(\d+)\b")
+
+#: The same in per_cpu/cpu*/stats, but for what the head of the trace tells.
+NOT_WRITTEN = re.compile(r"^(?:commit overrun|dropped events): (\d+)$", re.MULTILINE)
+
+
+def parse_lost(line):
+    """How many events were lost where a trace has this line; None if it does not tell."""
+    match = WRITTEN.match(line)
+    if match:
+        there, written = map(int, match.groups())
+        return max(written - there, 0)
+    match = LOST.search(line.rstrip())
+    if not match:
+        return 0
+    number = match[1] or match[2]
+    return int(number) if number else None

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of aio-top and aio-latency, which need no kernel with AIO in Rust."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import io
@@ -169,6 +170,48 @@ class Latency(unittest.TestCase):
         text = (self.directory / "plot.svg").read_text()
         self.assertIn("<svg", text)
         self.assertEqual(text, (self.directory / "again.svg").read_text())
+
+    def test_lost(self):
+        for line, lost in (
+                ("CPU:1 [LOST 12 EVENTS]\n", 12), ("CPU:1 [LOST EVENTS]\n", None),
+                ("# entries-in-buffer/entries-written: 205/4050   #P:2\n", 3845),
+                ("# entries-in-buffer/entries-written: 5/5   #P:2\n", 0),
+                (" fio 77 [000] 2.1: PERF_RECORD_LOST lost 9\n", 9),
+                (" fio 77 [000] 2.1: PERF_RECORD_LOST_SAMPLES\n", None),
+                *((line, 0) for line in TRACE.splitlines(keepends=True))):
+            self.assertEqual(aio_tools.parse_lost(line), lost, line)
+
+    def test_lost_is_told(self):
+        self.assertNotIn("lost", self.run_it())
+        self.run_it("-o", str(self.directory / "whole.svg"))
+        whole = (self.directory / "whole.svg").read_text()
+        for more, text in (("", "7 events lost, figures incomplete"),
+                           ("CPU:0 [LOST EVENTS]\n",
+                            "7 events or more lost, figures incomplete")):
+            (self.directory / "trace").write_text(
+                "# entries-in-buffer/entries-written: 4/6   #P:2\n" + more + TRACE +
+                "CPU:0 [LOST 5 EVENTS]\n")
+            self.assertEqual(self.run_it("-o", str(self.directory / "lost.svg")).splitlines()[0],
+                             text)
+            # Letters are drawn, but their names are there, too.
+            self.assertIn(f"<!-- {text} -->", (self.directory / "lost.svg").read_text())
+            self.assertNotIn(text, whole)
+
+    def test_only_lost(self):
+        (self.directory / "trace").write_text("CPU:0 [LOST EVENTS]\n")
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            self.assertEqual(self.latency.main([str(self.directory / "trace")]), 1)
+        self.assertIn("aio-latency: events lost, figures incomplete", err.getvalue())
+
+    def test_not_written(self):
+        for cpu, text in (("cpu0", "entries: 3\noverrun: 100\ncommit overrun: 2\nbytes: 5\n"
+                                   "dropped events: 4\nread events: 7\n"),
+                          ("cpu1", "overrun: 1\ncommit overrun: 0\ndropped events: 1\n")):
+            (self.directory / "per_cpu" / cpu).mkdir(parents=True)
+            (self.directory / "per_cpu" / cpu / "stats").write_text(text)
+        # What was overwritten is in the head of the trace.
+        self.assertEqual(self.latency.not_written(str(self.directory)), 7)
 
     def test_nothing(self):
         (self.directory / "trace").write_text("# tracer: nop\n")
