@@ -37,6 +37,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
@@ -129,6 +130,8 @@ struct bench {
 #define FIXEDBUFS	1024	/* io_setup2(): the buffers stay pinned */
 #define THREADED	2048	/* made with fs.aio-auto-threads=1 */
 #define IDLE_THREAD	4096	/* the program has another thread, which does nothing */
+#define IN_GROUP	8192	/* in a memory control group */
+#define BATCHES		16384	/* 16 at a time are submitted, and waited for */
 #define SETUP2		(USERIOCB | FIXEDBUFS)
 /* With IOPOLL, a case of AIO is one of io_setup2(), too. */
 
@@ -1038,6 +1041,77 @@ static void run_cold(const struct bench *b, unsigned int qd)
 	report(b, qd, total, ops);
 }
 
+#define FIO_FEW		256
+#define FIO_MANY	1280
+
+/* Such reads by fio, for whoever doubts the program above: random places, each once. */
+static void fio(const struct bench *b, unsigned int ops, u64 *time, u64 *nr_switches)
+{
+	char nr[32];
+	char *args[] = {
+		"fio", "--name=cold", "--filename=/dev/bench2", "--rw=randread", "--bs=4k",
+		"--size=1G", nr, "--iodepth=32", "--direct=0", "--fadvise_hint=random",
+		"--gtod_reduce=1", "--clocksource=clock_gettime", "--output=/dev/null",
+		b->flags & THREADED ? "--ioengine=libaio" : "--ioengine=posixaio",
+		"--iodepth_batch=16", "--iodepth_batch_complete_min=16", NULL,
+	};
+	struct rusage before, after;
+	char preload[PATH_MAX];
+	int status = -1;
+	ssize_t len;
+	u64 t0, idle;
+	pid_t pid;
+
+	if (!(b->flags & BATCHES))
+		args[ARRAY_SIZE(args) - 3] = NULL;
+	snprintf(nr, sizeof(nr), "--number_ios=%u", ops);
+	len = readlink("/proc/self/exe", preload, sizeof(preload) - 16);
+	while (len > 0 && preload[len - 1] != '/')
+		len--;
+	strcpy(preload + (len > 0 ? len : 0), "shm.so");
+	cold_forget();
+	check("getrusage", getrusage(RUSAGE_CHILDREN, &before), 0);
+	idle = *idle_rounds;
+	t0 = now();
+	mark_begin();
+	pid = fork();
+	if (!pid) {
+		setenv("LD_PRELOAD", preload, 1);
+		execvp(args[0], args);
+		_exit(127);
+	}
+	check("waitpid", waitpid(pid, &status, 0), pid);
+	mark_end();
+	*time = now() - t0 - round_cost * (*idle_rounds - idle);
+	check("getrusage", getrusage(RUSAGE_CHILDREN, &after), 0);
+	if (status)
+		fail("fio: status %#x", status);
+	*nr_switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw;
+}
+
+/* What more of them take: the rest is its beginning and its end. */
+static void run_fio(const struct bench *b, unsigned int qd)
+{
+	u64 few, many, few_switches, many_switches;
+	unsigned int ops = FIO_MANY - FIO_FEW;
+
+	open_target(b);
+	if (b->flags & THREADED)
+		switch_threads(true);
+	start_idler();
+	calibrate_idler();
+	/* Its pages are in the page cache. */
+	fio(b, FIO_FEW, &few, &few_switches);
+	fio(b, FIO_FEW, &few, &few_switches);
+	mark_reset();
+	fio(b, FIO_MANY, &many, &many_switches);
+	if (b->flags & THREADED)
+		switch_threads(false);
+	printf("note %s %u context-switches %.3f\n", b->name, qd,
+	       ((double)many_switches - few_switches) / ops);
+	report(b, qd, many - few, ops);
+}
+
 /* How long io_submit() takes of a batch, and until all of it is done. */
 static void run_submit_cold(const struct bench *b, unsigned int qd)
 {
@@ -1349,6 +1423,61 @@ static void run_cancel(const struct bench *b, unsigned int qd)
 	}
 	free(polls);
 	report(b, qd, total, (u64)ops * opt_windows);
+}
+
+/*
+ * The first requests of a context, for which memory is allocated; in a memory control group
+ * that is charged to it.
+ */
+#define GROUPS_DIR	"/sys/fs/cgroup"
+#define GROUP		GROUPS_DIR "/bench"
+
+static void enter_group(const char *dir)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	fd = must_open(path, O_WRONLY);
+	check("write to cgroup.procs", write(fd, "0", 1), 1);
+	close(fd);
+}
+
+static bool has_group(void)
+{
+	return !access(GROUP "/memory.current", F_OK);
+}
+
+static void run_first(const struct bench *b, unsigned int qd)
+{
+	unsigned int i, w, rounds = 64;
+	u64 total = 0, t0;
+	long ret;
+
+	open_target(b);
+	fill_iocbs(b, MAX_QD);
+	if (b->flags & IN_GROUP)
+		enter_group(GROUP);
+	for (w = 0; w <= opt_windows; w++) {
+		for (i = 0; i < rounds; i++) {
+			check("io_setup", io_setup(MAX_QD, &ctx), 0);
+			t0 = now();
+			mark_begin();
+			ret = io_submit(ctx, MAX_QD, iocb_ptrs);
+			mark_end();
+			if (w)
+				total += now() - t0 - overhead;
+			check("io_submit", ret, MAX_QD);
+			check("io_destroy", io_destroy(ctx), 0);
+			ctx = 0;
+		}
+		/* What the first ones have found in the allocator is not what the others find. */
+		if (!w)
+			mark_reset();
+	}
+	if (b->flags & IN_GROUP)
+		enter_group(GROUPS_DIR);
+	report(b, qd, total, (u64)MAX_QD * rounds * opt_windows);
 }
 
 /*
@@ -1925,6 +2054,10 @@ static const struct bench benches[] = {
 	{ "aio-cancel-10", run_cancel, WOKEN, 10, ONCE, "io_cancel of the newest of 10 POLLs" },
 	{ "aio-cancel-10000", run_cancel, WOKEN, 10000, ONCE,
 	  "io_cancel of the newest of 10,000 POLLs" },
+	{ "aio-first-poll", run_first, WOKEN, IOCB_CMD_POLL, ONCE,
+	  "POLL, the first 128 of a context" },
+	{ "aio-first-poll-memcg", run_first, WOKEN, IOCB_CMD_POLL, ONCE | IN_GROUP,
+	  "POLL, the first 128, in a memory control group" },
 	{ "aio-life-idle", run_life, NONE, LIFE_IDLE, ONCE, "io_setup + io_destroy, never used" },
 	{ "aio-life-used", run_life, NULL_DEV, LIFE_USED, ONCE,
 	  "io_setup + io_destroy, after 1,000 I/Os" },
@@ -1995,6 +2128,14 @@ static const struct bench benches[] = {
 	{ "pool-read-cold", run_cold, COLD, IOCB_CMD_PREAD, 0,
 	  "pread by threads of the program, 1 ms, not cached" },
 	{ "uring-read-cold", run_cold, COLD, IORING_OP_READ, 0, "read, 1 ms, not cached" },
+	{ "aiot-read-cold-fio", run_fio, COLD, IOCB_CMD_PREAD, THREADED | ONCE,
+	  "fio, depth 32, 1 ms, not cached: libaio, threaded" },
+	{ "pool-read-cold-fio", run_fio, COLD, IOCB_CMD_PREAD, ONCE,
+	  "fio, depth 32, 1 ms, not cached: posixaio" },
+	{ "aiot-read-cold-fio-16", run_fio, COLD, IOCB_CMD_PREAD, THREADED | ONCE | BATCHES,
+	  "fio, 16 at a time, 1 ms, not cached: libaio, threaded" },
+	{ "pool-read-cold-fio-16", run_fio, COLD, IOCB_CMD_PREAD, ONCE | BATCHES,
+	  "fio, 16 at a time, 1 ms, not cached: posixaio" },
 	{ "aio-read-cold-ext4", run_cold, COLD_EXT4, IOCB_CMD_PREAD, 0,
 	  "PREAD, ext4, 1 ms, not cached" },
 	{ "aiot-read-cold-ext4", run_cold, COLD_EXT4, IOCB_CMD_PREAD, THREADED,
@@ -2201,6 +2342,8 @@ int main(int argc, char **argv)
 		if (b->flags & THREADED && access(AUTO_THREADS, F_OK))
 			continue;
 		if (strstr(b->name, "ext4") && !has_ext4())
+			continue;
+		if (b->flags & IN_GROUP && !has_group())
 			continue;
 		if (b->flags & ONCE) {
 			run_one(b, 1);
