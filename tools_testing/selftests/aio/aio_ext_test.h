@@ -39,6 +39,22 @@ static inline bool aio_has_setup2(void)
 		SKIP(return, "no io_setup2()");				\
 } while (0)
 
+/*
+ * Whether CRIU would dump the context, and restore it as one of io_setup(). It compares
+ * all of the header that says of what kind the ring is, and nr with the mapping's size.
+ */
+static inline bool aio_criu_dumps(aio_context_t ctx)
+{
+	volatile struct aio_ring *ring = aio_ring(ctx);
+	struct aio_vma vma;
+
+	if (aio_maps(ctx, &vma) < 0 || vma.start != ctx)
+		return false;
+	return ring->magic == AIO_RING_MAGIC && ring->compat_features == 1 &&
+	       !ring->incompat_features && ring->header_length == AIO_RING_HEADER &&
+	       ring->nr == (vma.end - vma.start - AIO_RING_HEADER) / AIO_EVENT_SIZE;
+}
+
 /* An array of iocbs, all zeroes, behind which nothing can be touched. */
 static inline struct iocb *aio_iocbs(unsigned int nr)
 {

@@ -162,6 +162,36 @@ TEST_F(setup2, what_the_ring_says)
 	}
 }
 
+/* CRIU knows the mapping for a ring, sees that it is none that it can restore, and gives up. */
+TEST_F(setup2, criu_refuses)
+{
+	static const unsigned int kinds[] = {
+		0, USERIOCB, IOPOLL, USERIOCB | IOPOLL, USERIOCB | FIXEDBUFS,
+		USERIOCB | FIXEDBUFS | IOPOLL,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		aio_context_t ctx = 0;
+		struct aio_vma vma;
+
+		ASSERT_EQ(0, io_setup2(NR, kinds[i], kinds[i] & USERIOCB ? self->iocbs : NULL,
+				       &ctx));
+		ASSERT_LE(1, aio_maps(ctx, &vma));
+		EXPECT_EQ(ctx, vma.start);
+		EXPECT_STREQ("/[aio] (deleted)", vma.name);
+		EXPECT_EQ(!kinds[i] && !aio_auto_threads(), aio_criu_dumps(ctx)) {
+			TH_LOG("flags %x", kinds[i]);
+		}
+		/* Nothing but what tells the kind is in its way. */
+		aio_ring(ctx)->compat_features = 1;
+		EXPECT_EQ(!(kinds[i] & IOPOLL), aio_criu_dumps(ctx)) {
+			TH_LOG("flags %x", kinds[i]);
+		}
+		EXPECT_EQ(0, io_destroy(ctx));
+	}
+}
+
 TEST_F(setup2, address_that_cannot_be_written)
 {
 	aio_context_t *ctxp = aio_pages(self->page, PROT_READ);

@@ -102,6 +102,8 @@ TEST_F(threads, kinds)
 		ASSERT_EQ(0, io_setup(4, &ctx));
 		EXPECT_EQ(base | (on ? threaded : 0), aio_ring(ctx)->compat_features);
 		EXPECT_EQ(0, aio_ring(ctx)->incompat_features);
+		/* CRIU does not know threaded ones. */
+		EXPECT_EQ(!on, aio_criu_dumps(ctx));
 		/* What it is it stays. */
 		ASSERT_EQ(0, aio_write_text(AUTO_THREADS, on ? "0" : "1"));
 		other = 0;
