@@ -38,7 +38,10 @@ mod memory_file;
 pub use memory_file::MemoryFile;
 
 mod scripted_file;
-pub use scripted_file::ScriptedFile;
+pub use scripted_file::{
+    Poll,
+    ScriptedFile, //
+};
 
 /// Memory of the test's process; behind it is a page that can't be accessed.
 ///

@@ -24,6 +24,9 @@ use crate::{
 };
 use core::ops::Deref;
 
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
 /// Requests of block devices that a poll has found complete, to be ended all at once.
 ///
 /// That is done when it is dropped.

@@ -41,6 +41,9 @@ use core::{
     },
 };
 
+mod polled;
+pub use polled::Poll;
+
 /// What a file is to do, and what it has been asked for.
 #[pin_data]
 struct Script {
@@ -72,6 +75,7 @@ struct Script {
     page_comes_at_once: Atomic<bool>,
     /// What the read waits with that was parked last.
     parked: Atomic<*mut bindings::wait_page_queue>,
+    polling: polled::Polling,
 }
 
 /// A read or write that has not ended.
@@ -155,6 +159,7 @@ impl ScriptedFile {
                 cancelled: Atomic::new(0),
                 page_comes_at_once: Atomic::new(false),
                 parked: Atomic::new(null_mut()),
+                polling: polled::Polling::new(),
             }),
             GFP_KERNEL,
         )?;
@@ -214,7 +219,7 @@ impl ScriptedFile {
 
     /// Returns how many reads and writes have not ended.
     pub fn held(&self) -> usize {
-        self.script.held.lock().len()
+        self.script.held.with(|held| held.len())
     }
 
     /// Ends the oldest read or write that is held, with a number of bytes or a negative errno.
@@ -316,7 +321,7 @@ impl Script {
 
     /// Ends the oldest read or write that is held; returns whether there was one.
     fn end(&self, ret: isize) -> bool {
-        let Ok(Held(kiocb)) = self.held.lock().remove(0) else {
+        let Ok(Held(kiocb)) = self.held.with(|held| held.remove(0)) else {
             return false;
         };
 
@@ -402,7 +407,11 @@ impl Script {
                     // called with a `kiocb` of one of these files.
                     unsafe { bindings::kiocb_set_cancel_fn(kiocb, Some(Self::cancel)) };
                 }
-                match this.held.lock().push_within_capacity(Held(kiocb)) {
+                // SAFETY: `kiocb` is valid, and the file's until it is completed.
+                unsafe { this.polling.issued(kiocb) };
+                let held = Held(kiocb);
+
+                match this.held.with(|all| all.push_within_capacity(held)) {
                     Ok(()) => Some(-(bindings::EIOCBQUEUED as isize)),
                     // A mistake of the test.
                     Err(_) => Some(-(bindings::ENOSPC as isize)),
