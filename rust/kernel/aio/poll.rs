@@ -260,7 +260,8 @@ impl AsyncPoll {
     ///
     /// With `ask_first`, the file is asked whether it is ready before its wait queue is used: that
     /// costs less if it is, and more if it is not. An operation that has completed may be started
-    /// again. May sleep.
+    /// again, by whoever has the last reference: it waits, is woken and cancelled as the first
+    /// time. May sleep.
     ///
     /// # Errors
     ///

@@ -102,14 +102,17 @@ mod cases {
             })
         }
 
-        fn start(&self, file: &ScriptedFile, events: u32, ask_first: bool) -> Result<Polled<Op>> {
+        fn op(&self, file: &ScriptedFile, events: u32) -> Result<UniqueSlabArc<Op>> {
             let file = file.open().local()?;
-            let op = SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
+
+            Ok(SlabSlot::alloc(GFP_KERNEL)?.init(pin_init!(Op {
                 poll <- AsyncPoll::new(file, events as u16, 1),
                 group: self.group.clone(),
-            }))?;
+            }))?)
+        }
 
-            AsyncPoll::start(op, ask_first)
+        fn start(&self, file: &ScriptedFile, events: u32, ask_first: bool) -> Result<Polled<Op>> {
+            AsyncPoll::start(self.op(file, events)?, ask_first)
         }
 
         /// Starts an operation that is to wait.
@@ -255,6 +258,87 @@ mod cases {
         // SAFETY: May be called by anybody who may sleep.
         unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
         assert_eq!(setup.times(), 10);
+        Ok(())
+    }
+
+    /// How an operation comes to its end.
+    #[derive(Clone, Copy, PartialEq)]
+    enum End {
+        AtOnce,
+        Woken,
+        /// By a wake-up without events, the second: at the first the file was not ready.
+        Asked,
+        Cancelled,
+        QueueFreed,
+    }
+
+    impl Setup {
+        /// Starts an operation that waits for `IN`, and has it end in this way. Returns it, which
+        /// is nobody else's then.
+        fn run(&self, op: UniqueSlabArc<Op>, end: End) -> Result<UniqueSlabArc<Op>> {
+            // SAFETY: May be called by anybody who may sleep.
+            let flush = || unsafe { bindings::__flush_workqueue(bindings::system_percpu_wq) };
+            let times = self.times();
+
+            self.file.set_ready(if end == End::AtOnce { IN } else { 0 });
+            let op = match AsyncPoll::start(op, false)? {
+                Polled::Ready(op, _) if end == End::AtOnce => return Ok(op),
+                Polled::Waiting(op) if end != End::AtOnce => op,
+                _ => return Err(EINVAL),
+            };
+
+            match end {
+                End::AtOnce => {}
+                End::Woken => self.file.wake(IN),
+                End::Asked => {
+                    self.file.wake(0);
+                    flush();
+                    assert_eq!(self.times(), times);
+                    self.file.set_ready(IN);
+                    self.file.wake(0);
+                }
+                End::Cancelled => self.group.list.cancel(1, 8)?,
+                End::QueueFreed => self.file.free_queue(),
+            }
+            flush();
+            // Once, with what is there.
+            let events = match end {
+                End::Cancelled | End::QueueFreed => 0,
+                _ => IN,
+            };
+
+            assert_eq!(self.times(), times + 1);
+            assert_eq!(self.group.events.load(Relaxed), events);
+            assert_eq!(self.group.list.cancel(1, 8), Err(EINVAL));
+            op.try_into_unique().map_err(|_| EBUSY)
+        }
+    }
+
+    /// However an operation has ended, it can be started again, and nothing is left of the first
+    /// time.
+    #[test]
+    fn started_again() -> Result {
+        use End::{
+            Asked,
+            AtOnce,
+            Cancelled,
+            QueueFreed,
+            Woken, //
+        };
+
+        const ENDS: [End; 5] = [AtOnce, Woken, Asked, Cancelled, QueueFreed];
+
+        for not_inline in [false, true] {
+            for (first, second) in ENDS.iter().flat_map(|a| ENDS.iter().map(move |b| (*a, *b))) {
+                let setup = Setup::new(not_inline)?;
+                let op = setup.op(&setup.file, IN)?;
+                let op = setup.run(op, first)?;
+                let op = setup.run(op, second)?;
+
+                drop(op);
+                assert!(Arc::into_unique_or_drop(setup.group).is_some());
+            }
+        }
         Ok(())
     }
 
