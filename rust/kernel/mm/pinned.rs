@@ -218,6 +218,9 @@ impl PinnedPages {
     }
 
     /// What pinning refuses is memory that can't be used, but for two reasons.
+    ///
+    /// So is `EOPNOTSUPP`, which `check_vma_flags()` says of fsdax files because of
+    /// `FOLL_LONGTERM`, and zero, which is no page at all.
     fn error(ret: i32) -> Error {
         match ret.checked_neg().map(|errno| Error::from_errno(-errno)) {
             Some(ENOMEM) => ENOMEM,
@@ -514,6 +517,23 @@ mod tests {
         assert_eq!(pin(UserPtr::from_addr(0), 1), Some(EFAULT));
         assert_eq!(pin(memory.at(0), usize::MAX), Some(EFAULT));
         Ok(())
+    }
+
+    #[test]
+    fn what_pinning_refuses() {
+        let error = |error: Error| PinnedPages::error(error.to_errno());
+
+        // The first is what a mapping of an fsdax file gets, the second one of a device.
+        for refused in [EOPNOTSUPP, EFAULT, EINVAL, EAGAIN, EPERM] {
+            assert_eq!(error(refused), EFAULT);
+        }
+        // No page, and a number that is no error.
+        assert_eq!(PinnedPages::error(0), EFAULT);
+        assert_eq!(PinnedPages::error(i32::MIN), EFAULT);
+        // What is no fault of the memory.
+        assert_eq!(error(ENOMEM), ENOMEM);
+        assert_eq!(error(EINTR), EINTR);
+        assert_eq!(error(ERESTARTSYS), EINTR);
     }
 
     #[test]
