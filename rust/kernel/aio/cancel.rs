@@ -288,7 +288,9 @@ impl CancelList {
         // the lock is held already; what the current task has stored, it sees.
         let _guard = match self.is_called_by_current() {
             true => None,
-            false => Some(self.lock.lock()),
+            // SAFETY: The guard lives until this returns; nothing else disables interrupts
+            // meanwhile.
+            false => Some(unsafe { self.lock.lock() }),
         };
 
         // The task that has cancelled it may have removed it meanwhile.
@@ -328,7 +330,10 @@ impl CancelList {
     ///
     /// `EINVAL` if there is none that can be cancelled, or what its function returns.
     pub fn cancel(&self, id: u64, max: usize) -> Result {
-        let guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns, or goes to `cancel_by_index()`, which drops
+        // it before it takes another. The functions of operations that are called meanwhile end
+        // what they begin: guards are not `Send`, so that they can't stay in an operation.
+        let guard = unsafe { self.lock.lock() };
 
         // SAFETY: The lock is held.
         if unsafe { (*self.index.get()).is_none() } {
@@ -382,14 +387,20 @@ impl CancelList {
                     Err(_) => return self.cancel_one_of_many(id),
                 }
             }
-            guard = self.lock.lock();
+            // SAFETY: The guard before was dropped. This one lives until this returns, or is
+            // dropped above. The functions of operations that are called meanwhile end what they
+            // begin: guards are not `Send`, so that they can't stay in an operation.
+            guard = unsafe { self.lock.lock() };
         }
     }
 
     /// The same, without memory for an index.
     #[cold]
     fn cancel_one_of_many(&self, id: u64) -> Result {
-        let _guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns. The functions of operations that are called
+        // meanwhile end what they begin: guards are not `Send`, so that they can't stay in an
+        // operation.
+        let _guard = unsafe { self.lock.lock() };
         // SAFETY: The lock is held.
         if let Some(index) = unsafe { &mut *self.index.get() } {
             // Somebody else had some.
@@ -440,7 +451,10 @@ impl CancelList {
     ///
     /// May be called in any context.
     pub fn cancel_all(&self) {
-        let _guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns. The functions of operations that are called
+        // meanwhile end what they begin: guards are not `Send`, so that they can't stay in an
+        // operation.
+        let _guard = unsafe { self.lock.lock() };
         let head = self.head.get();
 
         // SAFETY: The lock is held.

@@ -299,7 +299,9 @@ impl AsyncPoll {
             & poll.events;
 
         if table.queued {
-            let _guard = list.lock.lock();
+            // SAFETY: The guard lives until the end of the block. The lock of the queue, which is
+            // taken after it and dropped before it, does not change whether there are interrupts.
+            let _guard = unsafe { list.lock.lock() };
             let mut cancel = false;
             let queue = LockedQueue::lock(poll);
 

@@ -185,7 +185,10 @@ impl<P> SharedPages<P> {
     /// it has and returns is `Send`, see [`SpinLockIrqSave::with()`].
     #[inline(always)]
     pub fn with_producer<R: Send>(&self, f: impl FnOnce(&mut Producer<'_, P>) -> R + Send) -> R {
-        let guard = self.core.producer.lock();
+        // SAFETY: The guard lives as long as the value that is lent to `f`. As `f` and what it
+        // returns are `Send`, all that disables interrupts in it ends in it, and nothing that was
+        // there before does.
+        let guard = unsafe { self.core.producer.lock() };
 
         f(&mut Producer {
             pages: Pages::new(&self.core),

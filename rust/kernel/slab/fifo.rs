@@ -215,7 +215,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
     ///
     /// The reference, if the object is in a queue.
     pub fn push(&self, object: SlabArc<T>) -> Result<Hire, SlabArc<T>> {
-        let mut workers = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let mut workers = unsafe { self.lock.lock() };
         let fifo = &Self::links(&*object).fifo;
 
         // The acquire pairs with the release in `take()`, which has taken it out of another queue.
@@ -245,7 +246,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
     /// The caller has to make sure that the worker comes that is asked for, before it begins with
     /// the object. May be called in any context.
     pub fn pop(&self, first: bool) -> Option<(SlabArc<T>, Hire)> {
-        let mut workers = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let mut workers = unsafe { self.lock.lock() };
         let head = self.head.get();
         // SAFETY: The lock is held.
         let links = unsafe { (*head).next };
@@ -270,7 +272,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
     ///
     /// May be called in any context.
     pub fn remove(&self, object: &T) -> Option<SlabArc<T>> {
-        let _workers = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let _workers = unsafe { self.lock.lock() };
         let links = Self::links(object);
 
         // As long as the lock is held nobody puts it into this queue, or takes it out.
@@ -292,7 +295,8 @@ impl<T: Cached + HasFifoLinks> Fifo<T> {
     /// A worker that was asked for could not be made. Returns which one is asked for instead, if
     /// there is no other.
     pub fn dismiss(&self) -> Hire {
-        let mut workers = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let mut workers = unsafe { self.lock.lock() };
 
         workers.coming = false;
         workers.nr = workers.nr.saturating_sub(1);

@@ -35,10 +35,10 @@ pub use new_spinlock_irqsave;
 /// Unlike [`SpinLockIrq`](crate::sync::SpinLockIrq), which counts nested interrupt-disabled
 /// sections, this is the classic `spin_lock_irqsave()`, which holds the interrupt state of the time
 /// before: it is about ten instructions cheaper, for paths where that counts. What makes up for the
-/// missing count is that guards do not leave the kernel crate, where they are dropped in the
-/// reverse order of their creation. Others use [`with()`](Self::with), whose sections can only be
-/// nested, and in which nothing can be alive beyond one end of them that relies on interrupts being
-/// disabled: such guards are not `Send`.
+/// missing count is that the lock is taken by [`with()`](Self::with): its sections can only be
+/// nested, and nothing can be alive beyond one end of them that relies on interrupts being
+/// disabled, since such guards are not `Send`. To have a guard is `unsafe`, and left to the kernel
+/// crate.
 ///
 /// # Examples
 ///
@@ -83,22 +83,30 @@ impl<T: ?Sized> SpinLockIrqSave<T> {
     where
         T: Unpin,
     {
+        // `f` can't leave interrupts in another state: it is given no guard that was there before,
+        // and leaves none behind, since they are not `Send`.
         f(&mut self.lock.lock())
     }
 
-    /// Takes the lock.
+    /// Takes the lock, where [`with()`](Self::with) is not enough.
     ///
-    /// Guards must be dropped in the reverse order of their creation, and with no
-    /// [`LocalInterruptDisabled`](crate::interrupt::LocalInterruptDisabled) alive that was made
-    /// meanwhile: interrupts are what they were before, then.
+    /// # Safety
+    ///
+    /// When the guard is dropped, interrupts are what they were before. So all that has disabled
+    /// them since must be gone by then, and what had disabled them before must be there still:
+    /// guards are dropped in the reverse order of their creation.
     #[inline]
-    pub(crate) fn lock(&self) -> SpinLockIrqSaveGuard<'_, T> {
+    pub(crate) unsafe fn lock(&self) -> SpinLockIrqSaveGuard<'_, T> {
         self.lock.lock()
     }
 
-    /// Takes the lock if nobody has it, see [`lock()`](Self::lock).
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`lock()`](Self::lock), if there is a guard.
     #[inline]
-    pub(crate) fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
+    pub(crate) unsafe fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
         self.lock.try_lock()
     }
 }

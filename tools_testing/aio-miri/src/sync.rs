@@ -33,8 +33,6 @@ pub struct SpinLock<T: ?Sized> {
 unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
 unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
 
-pub type SpinLockIrqSave<T> = SpinLock<T>;
-
 pub struct SpinLockGuard<'a, T: ?Sized>(&'a SpinLock<T>);
 
 impl<T> SpinLock<T> {
@@ -90,6 +88,39 @@ impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
     }
 }
 
+/// To have a guard is `unsafe`, as it is in the kernel.
+#[repr(transparent)]
+pub struct SpinLockIrqSave<T: ?Sized>(SpinLock<T>);
+
+pub type SpinLockIrqSaveGuard<'a, T> = SpinLockGuard<'a, T>;
+
+impl<T> SpinLockIrqSave<T> {
+    pub fn new<E>(
+        value: impl PinInit<T, E>,
+        name: &'static core::ffi::CStr,
+        key: LockClassKey,
+    ) -> impl PinInit<Self, E> {
+        unsafe {
+            pin_init::pin_init_from_closure(move |slot: *mut Self| {
+                pin_init::raw_try_init(slot.cast(), SpinLock::new(value, name, key))
+            })
+        }
+    }
+}
+
+impl<T: ?Sized> SpinLockIrqSave<T> {
+    /// # Safety
+    ///
+    /// None here.
+    pub unsafe fn lock(&self) -> SpinLockGuard<'_, T> {
+        self.0.lock()
+    }
+
+    pub fn with<R: Send>(&self, f: impl FnOnce(&mut T) -> R + Send) -> R {
+        self.0.with(f)
+    }
+}
+
 #[macro_export]
 macro_rules! new_spinlock {
     ($inner:expr $(, $name:literal)? $(,)?) => {
@@ -97,7 +128,14 @@ macro_rules! new_spinlock {
     };
 }
 pub use new_spinlock;
-pub use new_spinlock as new_spinlock_irqsave;
+
+#[macro_export]
+macro_rules! new_spinlock_irqsave {
+    ($inner:expr $(, $name:literal)? $(,)?) => {
+        $crate::sync::SpinLockIrqSave::new($inner, c"", $crate::sync::LockClassKey)
+    };
+}
+pub use new_spinlock_irqsave;
 
 pub struct Refcount(atomic::Atomic<i32>);
 

@@ -64,7 +64,8 @@ impl CancelList {
         let ptr = core::ptr::from_ref::<T>(operation.get_ref());
         // SAFETY: `OFFSET` is that of a `CancelNode` in a `T`, see `HasCancelNode`.
         let node = unsafe { &*ptr.byte_add(T::OFFSET).cast::<CancelNode>() };
-        let _guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let _guard = unsafe { self.lock.lock() };
 
         if node.is_linked() {
             return;
@@ -94,7 +95,9 @@ impl CancelList {
     ///
     /// Interrupts are disabled meanwhile. May be called in any context.
     pub fn hold<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        let _guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns. As `f` and what it returns are `Send`, all
+        // that disables interrupts in it ends in it, and nothing that was there before does.
+        let _guard = unsafe { self.lock.lock() };
 
         f()
     }

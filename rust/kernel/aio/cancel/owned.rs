@@ -62,7 +62,8 @@ impl CancelList {
                 return Err(EBUSY);
             }
         }
-        let _guard = self.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let _guard = unsafe { self.lock.lock() };
 
         if node.is_linked() {
             return Err(EBUSY);

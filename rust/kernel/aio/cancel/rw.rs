@@ -148,7 +148,8 @@ pub unsafe fn set_cancel_fn<T: TheAioRw>(
     if crate::warn_on!(node.is_linked()) {
         return;
     }
-    let _guard = list.lock.lock();
+    // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+    let _guard = unsafe { list.lock.lock() };
 
     // SAFETY: The lock of `list` is held. `node` is in no list, and leaves this one when the
     // operation has ended, see `TheAioRw`. The caller guarantees that `cancel` accepts `kiocb`

@@ -28,7 +28,8 @@ mod cases {
 
     /// Makes an operation cancellable by a function that does not use its argument.
     fn add(list: &CancelList, node: &CancelNode, call: bindings::kiocb_cancel_fn) {
-        let _guard = list.lock.lock();
+        // SAFETY: The guard lives until this returns; nothing else disables interrupts meanwhile.
+        let _guard = unsafe { list.lock.lock() };
 
         // SAFETY: The lock is held. The tests remove their nodes, which are new.
         unsafe { list.add_locked(node, null_mut(), call) };
@@ -166,7 +167,8 @@ mod cases {
         let mut same = KVVec::new();
         let add_same = |same: &mut KVVec<Pin<KBox<CancelNode>>>, nr: usize, id| -> Result {
             let node = KBox::pin_init(CancelNode::new(id), GFP_KERNEL)?;
-            let guard = list.lock.lock();
+            // SAFETY: The guard is dropped below; nothing else disables interrupts until then.
+            let guard = unsafe { list.lock.lock() };
 
             // SAFETY: The lock is held, and the node is new. The test removes it.
             unsafe { list.add_locked(&node, nr as *mut bindings::kiocb, Some(record)) };

@@ -259,7 +259,9 @@ impl AsyncPoll {
         if mask != 0 && !wakeups.scheduled.get() {
             let list = poll.list();
 
-            if let Some(guard) = list.lock.try_lock() {
+            // SAFETY: The guard is dropped below, before the operation ends. Interrupts are off all
+            // the time: the caller has the lock of the queue.
+            if let Some(guard) = unsafe { list.lock.try_lock() } {
                 // From here on the reference of the entry is this function's, and the queue may go
                 // away before the submitter looks whether the entry is in it.
                 //

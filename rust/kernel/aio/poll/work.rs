@@ -124,7 +124,11 @@ impl AsyncPoll {
 
         // The task that cancels the operation has this lock, and uses the operation until it is
         // released.
-        let guard = list.lock.lock();
+        //
+        // SAFETY: The guard lives until this returns, or is dropped below before the operation
+        // ends. The lock of the queue, which is dropped before, does not change whether there are
+        // interrupts.
+        let guard = unsafe { list.lock.lock() };
 
         if let Some(queue) = LockedQueue::lock(poll) {
             if mask == 0 && !poll.cancelled.load(Relaxed) {

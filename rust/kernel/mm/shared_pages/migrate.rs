@@ -74,7 +74,9 @@ impl Core {
             return Err(e);
         }
 
-        let producer = self.producer.lock();
+        // SAFETY: The guard is dropped below; nothing disables interrupts until then but functions
+        // of C, which enable them again.
+        let producer = unsafe { self.producer.lock() };
         // INVARIANT: Both locks are held; the new page has a reference and the contents of the old
         // one, to which nobody can write now: its mappings were removed before.
         //
