@@ -271,6 +271,27 @@ mod tests {
         }
     }
 
+    /// A plug that is full at the end of the batch holds back as many as it can, not none.
+    #[test]
+    fn full_at_the_end() {
+        let seen = plugged(|plug| {
+            let (mut ahead, left) = AllocateAhead::new(plug, 32, true);
+
+            nr_ios(plug, true);
+            pretend(plug, 8, false);
+            let next = ahead.submitted(left);
+
+            nr_ios(plug, true);
+            pretend(plug, 32, false);
+            let end = ahead.submitted(0);
+
+            pretend(plug, 0, false);
+            (left, next, end, ahead.is_of_use())
+        });
+
+        assert_eq!(seen, (24, Some(0), None, true));
+    }
+
     /// What is asked for, and returned, after two I/Os of 33.
     fn second(requests: u16, several_devices: bool) -> (u16, Option<usize>) {
         plugged(|plug| {
