@@ -16,6 +16,7 @@
 use crate::{
     ops::threaded::RwJob,
     request::Head,
+    trace,
     workers::{
         Class,
         Key,
@@ -31,6 +32,7 @@ use kernel::{
         CancelNode,
         Cancellable, //
     },
+    fs::FileId,
     prelude::*,
     slab::{
         impl_dismantle,
@@ -96,6 +98,11 @@ pub(crate) trait Perform: Sized + Send + Sync + 'static {
     fn partial(&self) -> Option<isize> {
         None
     }
+
+    /// Returns which operation it is, and on which file, if somebody is to be told of that.
+    fn seen(&self) -> (u16, FileId) {
+        trace::UNKNOWN
+    }
 }
 
 /// An operation that the threads of a process carry on.
@@ -122,7 +129,8 @@ pub(crate) struct Carried<J> {
     /// The same, as a number, which is changed with that lock held: for code that asks whether it
     /// is the current task.
     doer: Atomic<usize>,
-    /// What will be in the event.
+    /// What will be in the event; before the operation has ended, when it was started, if somebody
+    /// observes.
     result: Atomic<isize>,
 }
 
@@ -206,7 +214,8 @@ impl<J: Perform> Job for Carried<J> {
 
 impl<J: Perform> Carried<J> {
     /// Makes an operation of what a request had; `key` is that of its data, if it may have to wait
-    /// for others or others for it.
+    /// for others or others for it. `started` is what
+    /// [`Request::started()`](crate::request::Request::started) was, or 0.
     ///
     /// # Errors
     ///
@@ -217,6 +226,7 @@ impl<J: Perform> Carried<J> {
         submitter: Arc<Submitter>,
         class: Class,
         key: Option<Key>,
+        started: isize,
         job: I,
     ) -> SlabArc<Self> {
         let obj = head.obj();
@@ -232,7 +242,7 @@ impl<J: Perform> Carried<J> {
             cancelled: AtomicFlag::new(false),
             thread <- new_spinlock_irqsave!(None, "aio::thread"),
             doer: Atomic::new(0),
-            result: Atomic::new(0),
+            result: Atomic::new(started),
         });
         let this = memory
             .init(init)
@@ -371,6 +381,14 @@ impl<J: Perform> Carried<J> {
     }
 
     fn conclude(&self, result: isize) {
+        trace::carried_on(|| {
+            (
+                &self.head,
+                self.job.seen(),
+                self.result.load(Relaxed),
+                result,
+            )
+        });
         // Afterwards nobody is cancelling it.
         self.context().cancel.leave(self);
         self.handing_on();

@@ -119,9 +119,6 @@ impl Head {
     /// May be called in any context.
     #[inline(never)]
     pub(crate) fn post_late(self, result: isize) {
-        if completions_on() {
-            trace::late(&self.context, self.obj, result);
-        }
         match self.eventfd {
             None => self.post(result, |_| ()),
             Some(_) => self.post_and_signal(result, |_| ()),

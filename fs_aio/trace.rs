@@ -11,6 +11,7 @@ use crate::{
     kind::Kind,
     ops::rw::Shape,
     request::{
+        Head,
         Prepared,
         Request, //
     },
@@ -113,11 +114,7 @@ pub(crate) trait Observed {
 #[cold]
 #[inline(never)]
 pub(crate) fn completed<O: Observed>(request: &Request<O>, result: isize) {
-    let nanos = match request.op.started().unwrap_or(request.started()) {
-        0 => 0,
-        // 0 is for what is not known, and clocks may be coarse.
-        started => (trace::now() as isize).wrapping_sub(started).max(1),
-    };
+    let nanos = nanos_since(request.op.started().unwrap_or(request.started()));
 
     trace::completed(
         request.context().user_id(),
@@ -125,7 +122,7 @@ pub(crate) fn completed<O: Observed>(request: &Request<O>, result: isize) {
         request.op.opcode(),
         request.op.file_id(),
         result,
-        nanos as u64,
+        nanos,
     );
 }
 
@@ -146,17 +143,44 @@ pub(crate) fn now() -> isize {
     }
 }
 
-/// An operation that is no [`Request`] has ended: neither its file nor its time are known.
+/// No operation, on no file.
+pub(crate) const UNKNOWN: (u16, FileId) = (u16::MAX, FileId { dev: 0, ino: 0 });
+
+/// An operation that is no [`Request`] has ended: `what` returns its head, which it is, when it was
+/// started, and its result, and is called if somebody observes.
 ///
 /// May be called in any context.
-#[cold]
-#[inline(never)]
-pub(crate) fn late(context: &Context, obj: u64, result: isize) {
-    /// Of no operation.
-    const UNKNOWN: u16 = u16::MAX;
-    let nowhere = FileId { dev: 0, ino: 0 };
+#[inline(always)]
+pub(crate) fn carried_on<'a>(what: impl FnOnce() -> (&'a Head, (u16, FileId), isize, isize)) {
+    #[cold]
+    #[inline(never)]
+    fn tell(head: &Head, (opcode, file): (u16, FileId), started: isize, result: isize) {
+        let nanos = nanos_since(started);
 
-    trace::completed(context.user_id(), obj, UNKNOWN, nowhere, result, 0);
+        trace::completed(
+            head.context().user_id(),
+            head.obj(),
+            opcode,
+            file,
+            result,
+            nanos,
+        );
+    }
+
+    if trace::completions_on() {
+        let (head, seen, started, result) = what();
+
+        tell(head, seen, started, result);
+    }
+}
+
+/// Returns what is told of an operation that was started then.
+fn nanos_since(started: isize) -> u64 {
+    match started {
+        0 => 0,
+        // 0 is for what is not known, and clocks may be coarse.
+        started => (trace::now() as isize).wrapping_sub(started).max(1) as u64,
+    }
 }
 
 /// Contexts of a kind, while somebody observes.

@@ -25,7 +25,10 @@ use crate::{
     context::Context,
     kind::AnyName,
     request::Head,
-    trace::Observer,
+    trace::{
+        self,
+        Observer, //
+    },
     workers::{
         Class,
         Key,
@@ -201,7 +204,7 @@ pub(crate) fn start<O: Observer>(
                 Some(result) => {
                     drop(job);
                     batch.ended();
-                    head.post_late(result);
+                    ended_here(head, result);
                     Ok(())
                 }
                 None => carry(origin.submission, head, class, None, job, batch),
@@ -230,7 +233,7 @@ fn carry<T: Simple>(
             let once = pin_init!(Once {
                 job <- new_spinlock!(Some(job), "aio::once"),
             });
-            let operation = Carried::new(memory, head, submitter, class, key, once);
+            let operation = Carried::new(memory, head, submitter, class, key, 0, once);
 
             batch.started();
             Carried::enqueue_in_order(operation, None);
@@ -244,10 +247,16 @@ fn carry<T: Simple>(
             let result = job.run(&Credential::current(), &mut || false);
 
             batch.ended();
-            head.post_late(result);
+            ended_here(head, result);
         }
     }
     Ok(())
+}
+
+/// It was done without a thread; that is not a part of the time of anything.
+fn ended_here(head: Head, result: isize) {
+    trace::carried_on(|| (&head, trace::UNKNOWN, 0, result));
+    head.post_late(result);
 }
 
 fn gather<T: Simple>(

@@ -15,6 +15,7 @@ use crate::{
 };
 use kernel::{
     aio::{
+        abi::opcode,
         cancel::CancelList,
         poll::{
             impl_has_async_poll,
@@ -28,6 +29,7 @@ use kernel::{
         Abilities,
         AsyncKiocb,
         AsyncRw,
+        FileId,
         HasFixedBuffers,
         How,
         Progress,
@@ -241,6 +243,15 @@ impl Perform for RwJob {
             0 => None,
             done => Some(done as isize),
         }
+    }
+
+    fn seen(&self) -> (u16, FileId) {
+        let opcode = match self.shared.dir() {
+            Direction::Read => opcode::PREAD,
+            Direction::Write => opcode::PWRITE,
+        };
+
+        (opcode, self.shared.kiocb().file_id())
     }
 }
 

@@ -95,6 +95,7 @@ mod cases {
                     self.submitter.clone(),
                     Class::Storage(device),
                     Some(self.key),
+                    0,
                     Nothing,
                 ))
             })

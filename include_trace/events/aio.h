@@ -181,8 +181,8 @@ TRACE_EVENT_FN(aio_request,
 /*
  * A request is complete, with the result @res. Reads and writes of one buffer and of several
  * are not told apart. @ns: since it was started, 0 if that was not observed. In threaded
- * contexts, of operations that are carried on (direct I/O among them), of those on paths and
- * of READAHEAD, neither this nor the operation and its file are known.
+ * contexts, of operations on paths, of READAHEAD, and of flushes that have waited for a write,
+ * neither this nor the operation and its file are known.
  */
 TRACE_EVENT_FN(aio_complete,
 

@@ -323,6 +323,8 @@ struct Parts {
     buffers: OwnedBuffers,
     /// So many bytes are done.
     done: usize,
+    /// [`Request::started()`].
+    started: isize,
 }
 
 impl Parts {
@@ -355,7 +357,7 @@ impl Parts {
         });
         let key = abilities.storage.then_some(key);
 
-        Carried::new(memory, self.head, submitter, class, key, job)
+        Carried::new(memory, self.head, submitter, class, key, self.started, job)
     }
 }
 
@@ -399,6 +401,7 @@ fn start_direct(
                 settings,
                 buffers,
                 done: 0,
+                started: trace::now(),
             };
             let (submitter, memory) = (gathered.submitter, gathered.memory);
             let operation = parts.into_operation(submitter, memory, &transfer, &abilities);
@@ -478,6 +481,7 @@ fn carry(
     };
 
     let settings = request.op.kiocb.settings();
+    let started = request.started();
     let ((parts, head), slot) = request.dismantle();
     let parts = Parts {
         file: Rw::file(parts),
@@ -485,6 +489,7 @@ fn carry(
         settings,
         buffers,
         done,
+        started,
     };
     let operation = parts.into_operation(gathered.submitter, gathered.memory, &transfer, abilities);
 

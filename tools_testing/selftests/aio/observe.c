@@ -125,11 +125,12 @@ static int open_of(pid_t pid, const char *what)
 }
 
 #define NO_FILE		"no " FILE_NAME
+#define AUTO_THREADS	"/proc/sys/fs/aio-auto-threads"
 
 /* What would block is carried on by threads. */
 static bool is_threaded(void)
 {
-	return aio_read_number("/proc/sys/fs/aio-auto-threads") > 0;
+	return aio_read_number(AUTO_THREADS) > 0;
 }
 
 FIXTURE(observe) {
@@ -912,6 +913,60 @@ TEST_F(trace, operations)
 		EXPECT_SEEN(len, "aio_complete", "op=%s", ops[i].complete);
 	}
 	EXPECT_SEEN(0, "aio_complete", "ns=0");
+	close(fd);
+}
+
+/* What a threaded context carries on: with the device, with a thread, waiting for a pipe. */
+TEST_F(trace, carried_on)
+{
+	int fd = aio_disk_file(O_RDWR), direct = -1, i;
+	char *buf = aio_pages(8192, PROT_READ | PROT_WRITE), old[16];
+	struct io_event event;
+	struct stat st, pst;
+	struct iocb iocb;
+
+	if (aio_read_text(AUTO_THREADS, old, sizeof(old)) <= 0)
+		SKIP(return, "no " AUTO_THREADS);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, ftruncate(fd, 8192));
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(0, fstat(self->pipe[0], &pst));
+	direct = aio_reopen(fd, O_RDWR | O_DIRECT);
+	if (direct < 0)
+		SKIP(return, "no direct I/O");
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
+	i = io_setup(10, &self->ctx);
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, old));
+	ASSERT_EQ(0, i);
+	ASSERT_EQ(0, trace_write(self->dir, "set_event_pid", ""));
+	TRACE(1);
+	aio_prep(&iocb, IOCB_CMD_PWRITE, direct, buf, 8192, 0);
+	EXPECT_RES(self->ctx, &iocb, 8192);
+	aio_prep(&iocb, IOCB_CMD_PREAD, direct, buf, 4096, 4096);
+	EXPECT_RES(self->ctx, &iocb, 4096);
+	aio_prep(&iocb, IOCB_CMD_PREAD, self->pipe[0], buf, 100, 0);
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+	ASSERT_EQ(3, write(self->pipe[1], "abc", 3));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, 3);
+	/* One that is given up. */
+	ASSERT_EQ(1, aio_submit_one(self->ctx, &iocb));
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, &iocb, &event));
+	ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &event, NULL));
+	EXPECT_EVENT(&event, &iocb, -EINTR);
+	TRACE(0);
+	TRACED();
+	EXPECT_EQ(4, seen(self->text, "aio_complete", NULL));
+	EXPECT_SEEN(1, "aio_complete", "op=PWRITE");
+	EXPECT_SEEN(3, "aio_complete", "op=PREAD");
+	EXPECT_SEEN(2, "aio_complete", "ino=%llu", (unsigned long long)st.st_ino);
+	EXPECT_SEEN(2, "aio_complete", "ino=%llu", (unsigned long long)pst.st_ino);
+	EXPECT_SEEN(1, "aio_complete", "res=8192");
+	EXPECT_SEEN(1, "aio_complete", "res=4096");
+	EXPECT_SEEN(1, "aio_complete", "res=3");
+	EXPECT_SEEN(1, "aio_complete", "res=-4");
+	EXPECT_SEEN(0, "aio_complete", "ns=0");
+	close(direct);
 	close(fd);
 }
 
