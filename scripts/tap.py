@@ -187,7 +187,7 @@ def slowest(number, paths):
     found = []
     for path in paths:
         with open(path) as file:
-            kernel = re.sub(r".*selftests-|\.times$|\.[0-9]+\.times$", "", path)
+            kernel = re.sub(r".*selftests-|(-apart)?(\.[0-9]+)?\.times$", "", path)
             for line in file:
                 seconds, name = line.split()
                 found.append((float(seconds), name, kernel))
