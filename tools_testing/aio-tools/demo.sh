@@ -7,8 +7,9 @@
 #
 #   scripts/guest --kernel BZIMAGE --disk 512M --share DIR -- bash tools_testing/aio-tools/demo.sh
 #
-# aio-latency's picture is written to the shared directory, latency.svg. Steps that need
-# tracepoints are left out where there are none.
+# The pictures are written to the shared directory: top.svg and latency.svg, which are
+# aio-top.svg and aio-latency.svg beside that page. Steps that need tracepoints are left out
+# where there are none.
 
 set -u
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -98,6 +99,9 @@ grep aio_submit ../../../trace | head -3"
 	sleep 5
 	say "aio-latency --record 10 --output $share/latency.svg"
 fi
+sysctl -q fs.aio-stats=1
+say "aio-top --once --contexts --sort asked --delay 5 --svg $share/top.svg"
+sysctl -q fs.aio-stats=0
 kill "${jobs[@]}"
 wait
 say "sysctl fs.aio-nr"

@@ -10,6 +10,7 @@ import os
 import pathlib
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import aio_tools
 
@@ -111,6 +112,24 @@ class Top(unittest.TestCase):
                          [["5", "mysqld", "0x7f0000000000", "plain"],
                           ["5", "mysqld", "0x7f0000008000", "iocb+buf"]])
         self.assertEqual(len(lines), 5)
+
+
+    def test_picture(self):
+        pictures = []
+        for name in ("top.svg", "again.svg"):
+            path = self.proc / name
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                self.assertEqual(self.top.main(["-1", "-d", "0.01", "--proc", str(self.proc),
+                                                "--svg", str(path)]), 0)
+            pictures.append(path.read_text())
+        self.assertEqual(*pictures)
+        root = xml.etree.ElementTree.fromstring(pictures[0])
+        words = " ".join(root.itertext()).replace("\N{NO-BREAK SPACE}", " ").split()
+        # All that the terminal has shown, in fonts that need not be fetched.
+        for word in out.getvalue().split():
+            self.assertIn(word, words)
+        for text in ("@font-face", "url(http", "@import", " \n"):
+            self.assertNotIn(text, pictures[0])
 
 
 class Latency(unittest.TestCase):
