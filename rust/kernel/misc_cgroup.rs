@@ -167,8 +167,10 @@ unsafe fn first_full(
     while !css.is_null() {
         let group = css.cast::<bindings::misc_cg>();
         // SAFETY: It is the group of the caller or one above it, which lives as long as that.
-        // `resource` is one of the array's.
-        let res = unsafe { &raw mut (*group).res[resource.0 as usize] };
+        let res = unsafe { &raw mut (*group).res }.cast::<bindings::misc_res>();
+        // SAFETY: `resource` is one of those that the array is for; a kernel that has none has no
+        // array, and nobody who has a `MiscResource`.
+        let res = unsafe { res.add(resource.0 as usize) };
         // SAFETY: As above. It is changed by atomic operations only.
         let used = unsafe { Atomic::<i64>::from_ptr(&raw mut (*res).usage.counter) }.load(Relaxed);
         // SAFETY: As above. It is written in one piece.
