@@ -105,6 +105,7 @@ impl<T: ?Sized> SpinLockIrqSave<T> {
     /// # Safety
     ///
     /// As for [`lock()`](Self::lock), if there is a guard.
+    #[cfg_attr(not(CONFIG_AIO_RUST), allow(dead_code))] // AIO is the only user.
     #[inline]
     pub(crate) unsafe fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
         self.lock.try_lock()

@@ -96,6 +96,9 @@
 //! }
 //! ```
 
+// AIO is the only user of some of it.
+#![cfg_attr(not(CONFIG_AIO_RUST), allow(dead_code))]
+
 use crate::{
     prelude::*,
     slab::Backing, //
