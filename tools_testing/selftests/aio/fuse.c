@@ -22,7 +22,7 @@
 #include <sys/fsuid.h>
 #include <sys/wait.h>
 #include "../kselftest_harness.h"
-#include "aio_test.h"
+#include "aio_thread_test.h"
 
 #define NR		8
 #define BLOCK		4096
@@ -35,14 +35,18 @@ struct message {
 	union {
 		struct fuse_fsync_in fsync;
 		struct fuse_read_in read;
+		struct fuse_write_in write;
+		struct fuse_interrupt_in interrupt;
 		char rest[8192];
 	};
 };
 
 struct server {
 	int fd;
-	/* Where reads and flushes are passed on. */
+	/* Where reads, writes and flushes are passed on. */
 	int queue[2];
+	/* The one that is not waited for any longer with patience. */
+	volatile __u64 interrupted;
 	pthread_t thread;
 };
 
@@ -65,7 +69,12 @@ static long server_done(struct server *s, const struct message *m,
 			const void *data)
 {
 	size_t len = m->head.opcode == FUSE_READ ? m->read.size : 0;
+	struct fuse_write_out written = { 0 };
 
+	if (m->head.opcode == FUSE_WRITE) {
+		written.size = m->write.size;
+		return server_reply(s, m, 0, &written, sizeof(written));
+	}
 	return server_reply(s, m, 0, data, len);
 }
 
@@ -100,13 +109,16 @@ static void server_answer(struct server *s, const struct message *m)
 		server_reply(s, m, 0, NULL, 0);
 		break;
 	case FUSE_READ:
+	case FUSE_WRITE:
 	case FUSE_FSYNC:
 		if (write(s->queue[1], m, 512) != 512)
 			abort();
 		break;
+	case FUSE_INTERRUPT:
+		s->interrupted = m->interrupt.unique;
+		break;
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
-	case FUSE_INTERRUPT:
 		break;
 	default:
 		server_reply(s, m, -EOPNOTSUPP, NULL, 0);
@@ -164,7 +176,7 @@ static bool server_start(struct server *s, const char *path)
 	return !pthread_create(&s->thread, NULL, server_thread, s);
 }
 
-/* The next read or flush. */
+/* The next read, write or flush. */
 static struct message server_next(struct server *s)
 {
 	struct message m = { 0 };
@@ -552,6 +564,102 @@ TEST_F(fuse, flushes_that_hang)
 	umount2(self->path, MNT_FORCE);
 	EXPECT_EQ(0, io_destroy(ctx));
 	free(iocb);
+}
+
+/* ------------------------------------- flushes that a thread runs */
+
+/* A write, which a thread has to do, and a flush. */
+static long submit_behind(aio_context_t ctx, struct iocb *iocb, int opcode, int fd, char *buf)
+{
+	struct iocb *list[] = { &iocb[0], &iocb[1] };
+
+	aio_prep(&iocb[0], IOCB_CMD_PWRITE, fd, buf, BLOCK, 0);
+	prep_fsync(&iocb[1], opcode, fd);
+	return io_submit(ctx, 2, list);
+}
+
+/* The file system is told that it may give up the flush, and has the last word. */
+TEST_F(fuse, cancel_what_a_thread_runs)
+{
+	static const int answer[] = { 0, -EINTR, -EIO };
+	struct iocb *cb = self->iocb;
+	aio_context_t ctx = 0;
+	struct message m;
+	size_t i;
+
+	NEED_THREADS();
+	ASSERT_EQ(0, setup_threaded(NR, &ctx));
+	for (i = 0; i < 2 * ARRAY_SIZE(answer); i++) {
+		int error = answer[i / 2];
+
+		ASSERT_EQ(2, submit_behind(ctx, cb, i & 1 ? IOCB_CMD_FDSYNC : IOCB_CMD_FSYNC,
+					   self->fd, self->buf));
+		m = NEXT();
+		EXPECT_EQ(FUSE_WRITE, m.head.opcode);
+		EXPECT_NO_EVENT(ctx);
+		EXPECT_FALSE(server_has_next(&self->server));
+		ANSWER_ALL(m);
+		EXPECT_NEXT(ctx, &cb[0], BLOCK);
+		m = NEXT();
+		EXPECT_EQ(FUSE_FSYNC, m.head.opcode);
+		EXPECT_EQ(-EINPROGRESS, io_cancel(ctx, &cb[1], NULL));
+		EXPECT_TRUE(EVENTUALLY(self->server.interrupted == m.head.unique));
+		EXPECT_NO_EVENT(ctx);
+		ANSWER(m, error);
+		EXPECT_NEXT(ctx, &cb[1], error);
+		EXPECT_EQ(-EINVAL, io_cancel(ctx, &cb[1], NULL));
+		/* It is not done again, and there is one event. */
+		EXPECT_NO_EVENT(ctx);
+		EXPECT_FALSE(server_has_next(&self->server));
+	}
+	/* One without a write to go behind is none of theirs. */
+	ASSERT_EQ(1, aio_submit_one(ctx, &cb[1]));
+	m = NEXT();
+	EXPECT_EQ(-EINVAL, io_cancel(ctx, &cb[1], NULL));
+	ANSWER(m, 0);
+	EXPECT_NEXT(ctx, &cb[1], 0);
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
+/* A stop interrupts the flush as well. It is done again, and nobody has to know. */
+TEST_F(fuse, stop_while_a_thread_flushes)
+{
+	struct io_event event[2];
+	aio_context_t ctx = 0;
+	struct message m;
+	int status;
+	pid_t pid;
+
+	NEED_THREADS();
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setup_threaded(NR, &ctx) ||
+		    submit_behind(ctx, self->iocb, IOCB_CMD_FSYNC, self->fd, self->buf) != 2)
+			_exit(1);
+		if (await_events(ctx, event, 2) != 2)
+			_exit(2);
+		_exit(event[0].res != BLOCK || event[1].res);
+	}
+	m = NEXT();
+	EXPECT_EQ(FUSE_WRITE, m.head.opcode);
+	ANSWER_ALL(m);
+	m = NEXT();
+	EXPECT_EQ(FUSE_FSYNC, m.head.opcode);
+	ASSERT_EQ(0, kill(pid, SIGSTOP));
+	EXPECT_TRUE(EVENTUALLY(self->server.interrupted == m.head.unique));
+	ANSWER(m, -EINTR);
+	EXPECT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	EXPECT_TRUE(WIFSTOPPED(status));
+	ASSERT_EQ(0, kill(pid, SIGCONT));
+	ASSERT_TRUE(EVENTUALLY(server_has_next(&self->server) ||
+			       waitpid(pid, &status, WNOHANG) == pid));
+	/* What has ended already has not done it again. */
+	ASSERT_TRUE(server_has_next(&self->server));
+	m = NEXT();
+	EXPECT_EQ(FUSE_FSYNC, m.head.opcode);
+	ANSWER(m, 0);
+	EXPECT_EQ(0, await_child(pid));
 }
 
 /* ------------------------------------------------------ reads */
