@@ -6,9 +6,11 @@
  * Held here: io_cancel() says EINPROGRESS for a request that waits or runs, and EINVAL
  * if there is none; a cancelled request has exactly one event, which says EINTR, or
  * what has been done before; nothing that was read is lost; what is queued or parked
- * ends at once, also behind what can't be ended; no other request is hit; and
- * io_destroy() and exit() don't wait for anybody to write to a pipe.
+ * ends at once, also behind what can't be ended; no other request is hit;
+ * io_destroy() and exit() don't wait for anybody to write to a pipe; and a thread group
+ * that ends takes what it has parked at a page with it, and nothing of another group.
  */
+#include <sched.h>
 #include "../kselftest_harness.h"
 #include "aio_thread_test.h"
 
@@ -547,6 +549,90 @@ TEST_F_TIMEOUT(page, end_of_process, 300)
 		early += !page_is_there(self, 3);
 	}
 	EXPECT_EQ(2, early);
+}
+
+/* A process on the same memory that submits one read, and ends. */
+struct group {
+	struct _test_data_page *self;
+	volatile long ret;
+};
+
+static int group_child(void *arg)
+{
+	struct group *group = arg;
+
+	group->ret = io_submit(group->self->ctx, 1, &group->self->list[1]);
+	syscall(__NR_exit_group, 0);
+	return 0;
+}
+
+/*
+ * What the process that has ended has parked ends when its page comes, or as soon as the other
+ * process cancels it. The other's reads, of a page and of a pipe, go on.
+ */
+TEST_F_TIMEOUT(page, end_of_group, 300)
+{
+	const size_t len = 1 << 16;
+	char *stack = aio_pages(len, PROT_READ | PROT_WRITE), c;
+	int round, i, early = 0;
+	struct io_event event;
+	struct ends e;
+	long ret;
+
+	if (variant->ms < 100)
+		return;
+	ASSERT_TRUE(ends_open(&e, ENDS_PIPE, 0));
+	for (round = 0; round < variant->rounds && early != 3; round++) {
+		struct group group = { .self = self };
+		bool cancel = round & 1, first = true;
+		int status = -1, seen = 0;
+		pid_t pid;
+
+		page_prep(self, 2);
+		aio_prep(&self->iocb[2], IOCB_CMD_PREAD, e.in, &c, 1, 0);
+		ASSERT_EQ(1, io_submit(self->ctx, 1, &self->list[0]));
+		ASSERT_EQ(1, io_submit(self->ctx, 1, &self->list[2]));
+		pid = clone(group_child, stack + len, CLONE_VM | SIGCHLD, &group);
+		ASSERT_LE(0, pid);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		EXPECT_EQ(1, group.ret);
+		ret = cancel ? io_cancel(self->ctx, &self->iocb[1], NULL) : 0;
+		if (!cancel && !page_is_there(self, 1))
+			early |= 1;
+		if (ret) {
+			EXPECT_TRUE(ret == -EINPROGRESS || ret == -EINVAL) {
+				TH_LOG("io_cancel: %ld", ret);
+			}
+		}
+		for (i = 0; i < 2; i++) {
+			bool own, all;
+
+			ASSERT_EQ(1, await_events(self->ctx, &event, 1));
+			own = event.obj == (uintptr_t)&self->iocb[0];
+			all = event.res == BLOCK;
+			if (first && !own && ret == -EINPROGRESS && !page_is_there(self, 1)) {
+				EXPECT_EQ(-EINTR, (__s64)event.res);
+				early |= 2;
+			}
+			first = false;
+			seen |= own ? 1 : 2;
+			EXPECT_EVENT(&event, self->list[!own], all || own ? BLOCK : -EINTR);
+			/* All of the page was copied, or nothing. */
+			EXPECT_EQ(all ? 0 : (char)0xee, self->buf[!own * BLOCK]);
+			EXPECT_EQ(all ? 0 : (char)0xee, self->buf[!own * BLOCK + BLOCK - 1]);
+		}
+		EXPECT_EQ(3, seen);
+		/* The page of what was cancelled comes, and finds nobody. */
+		EXPECT_TRUE(EVENTUALLY(page_is_there(self, 1)));
+		EXPECT_NO_EVENT(self->ctx);
+		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, &self->iocb[1], NULL));
+		ASSERT_TRUE(ends_feed(&e));
+		EXPECT_NEXT(self->ctx, &self->iocb[2], 1);
+	}
+	EXPECT_EQ(3, early);
+	EXPECT_EQ(0, io_destroy(self->ctx));
+	ends_close(&e);
 }
 
 /* Cancelled as the pages come: each has one event, and what that says is true. */
