@@ -110,7 +110,8 @@ impl<'a> Batch<'a> {
         if let Some(plug) = plug {
             let of_use = context.unmerged.load(Relaxed);
 
-            // A batch of which nothing is seen, since all of it ends at once, does not say so again.
+            // A batch of which nothing is seen, since all of it ends at once, does not say so
+            // again.
             if of_use {
                 context.unmerged.store(false, Relaxed);
             }

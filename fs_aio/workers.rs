@@ -10,8 +10,9 @@
 //!
 //! Operations on regular files and block devices share a number of threads that is bounded by the
 //! number of CPUs; one that takes longer than a second does not count, and what goes to its device
-//! lets others go first, so that a disk that hangs stops nobody else. All others get a thread as soon as there is one. A thread that begins
-//! something makes sure that another one waits: so there is always somebody for what comes next.
+//! lets others go first, so that a disk that hangs stops nobody else. All others get a thread as
+//! soon as there is one. A thread that begins something makes sure that another one waits: so there
+//! is always somebody for what comes next.
 //!
 //! # Order
 //!

@@ -1043,18 +1043,15 @@ static void run_cold(const struct bench *b, unsigned int qd)
 
 #define FIO_FEW		256
 #define FIO_MANY	1280
+#define FIO_READS	"--name=cold --filename=/dev/bench2 --rw=randread --bs=4k --size=1G"
+#define FIO_HOW		"--iodepth=32 --direct=0 --fadvise_hint=random --gtod_reduce=1"
+#define FIO_OPTIONS	FIO_READS " " FIO_HOW " --clocksource=clock_gettime --output=/dev/null"
+#define FIO_BATCHES	"--iodepth_batch=16 --iodepth_batch_complete_min=16"
 
 /* Such reads by fio, for whoever doubts the program above: random places, each once. */
-static void fio(const struct bench *b, unsigned int ops, u64 *time, u64 *nr_switches)
+static void count_reads(const struct bench *b, unsigned int ops, u64 *time, u64 *nr_switches)
 {
-	char nr[32];
-	char *args[] = {
-		"fio", "--name=cold", "--filename=/dev/bench2", "--rw=randread", "--bs=4k",
-		"--size=1G", nr, "--iodepth=32", "--direct=0", "--fadvise_hint=random",
-		"--gtod_reduce=1", "--clocksource=clock_gettime", "--output=/dev/null",
-		b->flags & THREADED ? "--ioengine=libaio" : "--ioengine=posixaio",
-		"--iodepth_batch=16", "--iodepth_batch_complete_min=16", NULL,
-	};
+	char command[512];
 	struct rusage before, after;
 	char preload[PATH_MAX];
 	int status = -1;
@@ -1062,9 +1059,9 @@ static void fio(const struct bench *b, unsigned int ops, u64 *time, u64 *nr_swit
 	u64 t0, idle;
 	pid_t pid;
 
-	if (!(b->flags & BATCHES))
-		args[ARRAY_SIZE(args) - 3] = NULL;
-	snprintf(nr, sizeof(nr), "--number_ios=%u", ops);
+	snprintf(command, sizeof(command), "exec fio %s --number_ios=%u --ioengine=%s %s",
+		 FIO_OPTIONS, ops, b->flags & THREADED ? "libaio" : "posixaio",
+		 b->flags & BATCHES ? FIO_BATCHES : "");
 	len = readlink("/proc/self/exe", preload, sizeof(preload) - 16);
 	while (len > 0 && preload[len - 1] != '/')
 		len--;
@@ -1077,7 +1074,7 @@ static void fio(const struct bench *b, unsigned int ops, u64 *time, u64 *nr_swit
 	pid = fork();
 	if (!pid) {
 		setenv("LD_PRELOAD", preload, 1);
-		execvp(args[0], args);
+		execl("/bin/sh", "sh", "-c", command, NULL);
 		_exit(127);
 	}
 	check("waitpid", waitpid(pid, &status, 0), pid);
@@ -1101,10 +1098,10 @@ static void run_fio(const struct bench *b, unsigned int qd)
 	start_idler();
 	calibrate_idler();
 	/* Its pages are in the page cache. */
-	fio(b, FIO_FEW, &few, &few_switches);
-	fio(b, FIO_FEW, &few, &few_switches);
+	count_reads(b, FIO_FEW, &few, &few_switches);
+	count_reads(b, FIO_FEW, &few, &few_switches);
 	mark_reset();
-	fio(b, FIO_MANY, &many, &many_switches);
+	count_reads(b, FIO_MANY, &many, &many_switches);
 	if (b->flags & THREADED)
 		switch_threads(false);
 	printf("note %s %u context-switches %.3f\n", b->name, qd,

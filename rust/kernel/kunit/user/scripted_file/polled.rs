@@ -182,8 +182,8 @@ impl Script {
 
                 // SAFETY: The caller passes a valid batch, which is the callee's until it returns.
                 unsafe { (*batch).req_list.head = list };
-                // SAFETY: The caller passes a valid batch, which is the callee's until it returns. The
-                // function finds in it what it wants.
+                // SAFETY: The caller passes a valid batch, which is the callee's until it returns.
+                // The function finds in it what it wants.
                 unsafe { (*batch).complete = Some(Self::end_batch) };
                 1
             }
