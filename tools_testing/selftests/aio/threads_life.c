@@ -3,8 +3,8 @@
  * The threads of a threaded context and the process that they belong to.
  *
  * Held here: they end with the process, in every way in which one can end, and take
- * all with them; each thread group on the same memory has its own; stops, debuggers and
- * freezers fail nothing; and where no thread may be made, it is done without.
+ * all with them; each thread group on the same memory has its own; stops, debuggers,
+ * freezers and a suspend fail nothing; and where no thread may be made, it is done without.
  */
 #include <sched.h>
 #include <sys/ptrace.h>
@@ -602,6 +602,93 @@ TEST_F(life, ptrace_kill)
 	if (t.workers)
 		EXPECT_TRUE(EVENTUALLY(waitpid(t.worker, NULL, __WALL | WNOHANG) != 0));
 	EXPECT_EQ(SIGKILL, await_child(pid));
+}
+
+/* ------------------------------------------------------ suspend */
+
+#define PM_STATE	"/sys/power/state"
+#define PM_TEST		"/sys/power/pm_test"
+#define PM_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
+
+/* A suspend that goes as far as the freezing of all tasks, and back after a second. */
+static int suspend_tasks(void)
+{
+	long long delay = aio_read_number(PM_DELAY);
+	char text[32];
+	int ret;
+
+	aio_write_text(PM_DELAY, "1");
+	ret = aio_write_text(PM_TEST, "freezer") ?: aio_write_text(PM_STATE, "freeze");
+	aio_write_text(PM_TEST, "none");
+	snprintf(text, sizeof(text), "%lld", delay);
+	aio_write_text(PM_DELAY, text);
+	return ret;
+}
+
+/*
+ * Reads that wait for readiness, one that a thread sleeps in, and a program that waits for all of
+ * them; then they end, and not before.
+ */
+static void suspended_child(struct kid *k)
+{
+	struct io_event event;
+	int i;
+
+	if (!kid_start(k))
+		_exit(1);
+	for (i = 0; i <= NR; i++) {
+		/* Interrupted it may be, as by every freezer. */
+		if (await_events(k->ctx, &event, 1) != 1)
+			_exit(2);
+		if (event.res != 1)
+			_exit(3);
+	}
+	_exit(aio_drain(k->ctx) ? 4 : 0);
+}
+
+/* Whether the reads are as they were; and they go on. */
+static bool suspended_finish(struct kid *k, pid_t pid)
+{
+	int i, status;
+
+	if (waitpid(pid, &status, WNOHANG))
+		return false;
+	for (i = 0; i < NR; i++)
+		if (!ends_feed(&k->e[i % 10]))
+			return false;
+	return ends_feed(&k->pty);
+}
+
+/*
+ * No task keeps the machine from its sleep, neither a thread that reads nor who waits in
+ * io_getevents(), and none of them notices.
+ */
+TEST_F_TIMEOUT(life, suspend, 300)
+{
+	struct kid *k = calloc(1, sizeof(*k));
+	char text[128];
+	int round;
+	pid_t pid;
+
+	if (access(PM_TEST, W_OK))
+		SKIP(return, "no " PM_TEST " (needs root, CONFIG_SUSPEND, CONFIG_PM_DEBUG)");
+	if (aio_read_text(PM_STATE, text, sizeof(text)) <= 0 || !strstr(text, "freeze"))
+		SKIP(return, PM_STATE " has no freeze");
+	ASSERT_TRUE(kid_open(k));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		suspended_child(k);
+	ASSERT_TRUE(kid_is_ready(k));
+	ASSERT_TRUE(EVENTUALLY(aio_is_blocked(pid, pid, __NR_io_getevents)));
+	EXPECT_LT(0, tasks_of(pid).workers);
+	for (round = 0; round < 2; round++) {
+		EXPECT_EQ(0, suspend_tasks());
+		/* It waits again. */
+		EXPECT_TRUE(EVENTUALLY(aio_is_blocked(pid, pid, __NR_io_getevents)));
+	}
+	EXPECT_TRUE(suspended_finish(k, pid));
+	EXPECT_EQ(0, await_child(pid));
 }
 
 /* ------------------------------------------------------ control groups */
