@@ -18,8 +18,11 @@ pub(super) const STUCK_MSECS: u32 = 1000;
 /// So many operations on storage run at a time, for each CPU.
 const PER_CPU: usize = 4;
 
-/// So many more may be stuck, and not count.
+/// So many more, which are stuck and don't count, are known at a time.
 const STUCK: usize = 256;
+
+/// Of so many that are stuck the devices are looked at when another one takes the place of one.
+const LOOKS: usize = 16;
 
 /// An operation that runs.
 #[derive(Clone, Copy)]
@@ -34,8 +37,9 @@ impl Entry {
     }
 }
 
-/// Where an operation is counted.
-pub(super) struct Place(usize);
+/// Where an operation is counted, and since when: one that is stuck loses its place to one that
+/// begins later, if there is no other.
+pub(super) struct Place(usize, Instant<Monotonic>);
 
 /// The operations on storage that run.
 ///
@@ -99,24 +103,55 @@ impl Running {
         entries.filter(|entry| !entry.is_stuck(now)).count()
     }
 
-    /// One begins, on this device. If there is no place left, nearly all are stuck, and one more
-    /// need not be counted.
+    /// One begins, on this device. If there is no place left, nearly all are stuck, and it takes
+    /// the place of one of these.
     pub(super) fn begin(&mut self, device: u32, now: Instant<Monotonic>) -> Option<Place> {
-        let place = self.free.pop()?;
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => self.place_of_stuck(now)?,
+        };
 
         if let Some(entry) = self.entries.get_mut(place) {
             *entry = Some(Entry { since: now, device });
         }
-        Some(Place(place))
+        Some(Place(place, now))
+    }
+
+    /// Returns the place of one that is stuck: if possible not of the only one on its device, so
+    /// that it is still known that one is.
+    #[cold]
+    fn place_of_stuck(&self, now: Instant<Monotonic>) -> Option<usize> {
+        let mut found = None;
+        let entries = self.entries.iter().enumerate();
+        let stuck = entries.filter_map(|(place, entry)| {
+            let entry = entry.filter(|entry| entry.is_stuck(now))?;
+
+            Some((place, entry.device))
+        });
+
+        for (place, device) in stuck.take(LOOKS) {
+            let mut others = self.entries[place + 1..].iter().flatten();
+
+            found = Some(place);
+            if others.any(|entry| entry.device == device && entry.is_stuck(now)) {
+                break;
+            }
+        }
+        found
     }
 
     /// One has ended.
-    pub(super) fn end(&mut self, Place(place): Place) {
-        if let Some(entry) = self.entries.get_mut(place) {
+    pub(super) fn end(&mut self, Place(place, since): Place) {
+        // What has taken its place has begun a second later, or more.
+        let own = |entry: &&mut Option<Entry>| {
+            entry.is_some_and(|entry| entry.since - since == Delta::ZERO)
+        };
+
+        if let Some(entry) = self.entries.get_mut(place).filter(own) {
             *entry = None;
+            // There is room: it was taken from there.
+            let _ = self.free.push_within_capacity(place);
         }
-        // There is room: it was taken from there.
-        let _ = self.free.push_within_capacity(place);
     }
 
     /// Returns how many may run.
@@ -241,7 +276,7 @@ mod tests {
             for place in running.begin_many(max, begun)? {
                 places.push(place, GFP_KERNEL)?;
             }
-            // One more is not counted.
+            // None is stuck yet, so none can lose its place.
             assert!(running.begin(DEVICE, begun).is_none());
             assert!(running.has_room(later));
             // Each has a place of its own.
@@ -249,6 +284,45 @@ mod tests {
             assert!(places.iter().map(|place| place.0).eq(0..max + STUCK));
             running.end_all(places);
         }
+        Ok(())
+    }
+
+    /// Also if there is no place left, those that are not stuck are counted, and it is known on
+    /// which devices one is.
+    #[test]
+    fn places_of_those_that_are_stuck() -> Result {
+        let begun = Instant::now();
+        let later = begun + STUCK_FOR;
+        let mut running = Running::new()?;
+        let max = running.max;
+        let only = running.begin(DEVICE + 1, begun).ok_or(EINVAL)?;
+        let many = running.begin_many(max + STUCK - 2, begun)?;
+        let last = running.begin(DEVICE + 2, begun).ok_or(EINVAL)?;
+        let mut others = KVec::with_capacity(max, GFP_KERNEL)?;
+
+        for nr in 0..max {
+            assert!(running.has_room(later));
+            assert_eq!(running.counted(later), nr);
+            others.push(running.begin(DEVICE + 3, later).ok_or(EINVAL)?, GFP_KERNEL)?;
+        }
+        assert!(!running.has_room(later));
+        assert!(!running.is_stuck(DEVICE + 3, later));
+        assert!(running.is_stuck(DEVICE + 3, later + STUCK_FOR));
+        for device in DEVICE..DEVICE + 3 {
+            assert!(running.is_stuck(device, later));
+        }
+
+        // Those that have lost their places give none back.
+        running.end_all(many);
+        running.end(only);
+        running.end(last);
+        assert!(!running.is_stuck(DEVICE, later));
+        assert_eq!(running.counted(later), max);
+        assert_eq!(running.free.len(), STUCK);
+        running.end_all(others);
+        assert_eq!(running.counted(later), 0);
+        running.free.sort_unstable();
+        assert!(running.free.iter().copied().eq(0..max + STUCK));
         Ok(())
     }
 }
