@@ -174,6 +174,10 @@ impl Pool {
             };
 
             if let Found::More = found {
+                // As below; the next time it is not known that this one has waited.
+                if waited {
+                    self.wake(s);
+                }
                 return Next::Again;
             }
             if let Found::Job(job, place) = found {
