@@ -83,10 +83,10 @@ impl Running {
         self.entries.len() - self.free.len() < self.max || self.counted(now) < self.max
     }
 
-    /// Returns whether one more may, of a device where one is stuck: half of the room, and as many
-    /// places as there may be operations that are not stuck, are for others.
+    /// Returns whether one more may, of a device where one is stuck: half of the room is for
+    /// others.
     pub(super) fn has_room_for_stuck(&self, now: Instant<Monotonic>) -> bool {
-        self.free.len() > self.max && self.counted(now) < self.max / 2
+        self.counted(now) < self.max / 2
     }
 
     /// Returns whether an operation on this device is stuck.
@@ -267,18 +267,12 @@ mod tests {
         let max = running.max;
 
         for _ in 0..2 {
-            let mut places = running.begin_many(STUCK - 1, begun)?;
+            let mut places = running.begin_many(max + STUCK, begun)?;
 
-            // So many places are for operations that are not stuck.
-            assert!(running.has_room_for_stuck(later));
-            places.push(running.begin(DEVICE, begun).ok_or(EINVAL)?, GFP_KERNEL)?;
-            assert!(!running.has_room_for_stuck(later));
-            for place in running.begin_many(max, begun)? {
-                places.push(place, GFP_KERNEL)?;
-            }
             // None is stuck yet, so none can lose its place.
             assert!(running.begin(DEVICE, begun).is_none());
             assert!(running.has_room(later));
+            assert!(running.has_room_for_stuck(later));
             // Each has a place of its own.
             places.sort_unstable_by_key(|place| place.0);
             assert!(places.iter().map(|place| place.0).eq(0..max + STUCK));

@@ -5,8 +5,9 @@
 //! They begin in the order in which they came, but for those on devices where one is stuck: these
 //! are put aside, and what goes to others overtakes them. As soon as none is stuck any longer it is
 //! their turn again, before what came later. As long as one is, they are begun if there is nothing
-//! else to do, and then they use no more than half of the room, so that there is some for what
-//! comes to other devices.
+//! else to do, and now and then if there is: what is stuck need not be the device, but one file on
+//! it, or all writes to a file system that is frozen. They use no more than half of the room, so
+//! that there is some for what comes to other devices.
 
 use super::running::{
     Place,
@@ -34,6 +35,9 @@ const LISTS: usize = 8;
 /// So many operations are put aside at a time, with the lock of the pool held.
 const AT_A_TIME: usize = 64;
 
+/// If so many on other devices have overtaken what was put aside, one of that is begun.
+const PATIENCE: u32 = 16;
+
 /// What there is to do.
 pub(super) enum Found {
     /// This, in this place if it has one.
@@ -54,6 +58,8 @@ pub(super) struct Storage {
     has_aside: bool,
     /// Which of these is looked at first.
     turn: usize,
+    /// So many have overtaken what is there.
+    overtaken: u32,
 }
 
 impl Storage {
@@ -69,6 +75,7 @@ impl Storage {
             aside: core::array::from_fn(|_| JobList::new()),
             has_aside: false,
             turn: 0,
+            overtaken: 0,
         })
     }
 
@@ -158,6 +165,13 @@ impl Storage {
         if again.is_some() {
             return self.begin(again, now);
         }
+        if self.overtaken >= PATIENCE && self.running.has_room_for_stuck(now) {
+            let stuck = self.pop_aside(|_, _| true);
+
+            if stuck.is_some() {
+                return self.begin(stuck, now);
+            }
+        }
         for _ in 0..AT_A_TIME {
             let Some(device) = self.queue.first_group() else {
                 break;
@@ -165,6 +179,7 @@ impl Storage {
             let job = self.queue.pop_front();
 
             if !self.running.is_stuck(device, now) {
+                self.overtaken = self.overtaken.saturating_add(self.has_aside.into());
                 return self.begin(job, now);
             }
             if let Some(job) = job {
@@ -219,6 +234,7 @@ impl Storage {
         let job = self.aside[list].pop_front();
 
         self.turn = (list + 1) % LISTS;
+        self.overtaken = 0;
         self.has_aside = self.aside.iter().any(|list| !list.is_empty());
         job
     }
