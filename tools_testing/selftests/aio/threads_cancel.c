@@ -562,6 +562,8 @@ static int group_child(void *arg)
 	struct group *group = arg;
 
 	group->ret = io_submit(group->self->ctx, 1, &group->self->list[1]);
+	/* By then it is parked; what waits for a thread ends with the group. */
+	aio_sleep_ms(200);
 	syscall(__NR_exit_group, 0);
 	return 0;
 }
