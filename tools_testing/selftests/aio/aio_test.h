@@ -890,8 +890,8 @@ static inline void aio_slow_disk_remove(struct aio_slow_disk *disk)
  * what is written to it in memory. Returns
  * false when this machine cannot do that: no root, no configfs, no null_blk.
  */
-static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
-				      unsigned int ms)
+static inline bool aio_slow_disk_make_mb(struct aio_slow_disk *disk,
+					 unsigned int ms, unsigned int mb)
 {
 	static int nr;
 	char name[40];
@@ -911,7 +911,7 @@ static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 		disk->dir[0] = '\0';
 		return false;
 	}
-	if (aio_slow_disk_set(disk, "size", 64) ||
+	if (aio_slow_disk_set(disk, "size", mb) ||
 	    aio_slow_disk_set(disk, "irqmode", 2) ||
 	    aio_slow_disk_set(disk, "hw_queue_depth", 1024) ||
 	    aio_slow_disk_set(disk, "memory_backed", 1) ||
@@ -926,6 +926,12 @@ static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
 		return true;
 	aio_slow_disk_remove(disk);
 	return false;
+}
+
+static inline bool aio_slow_disk_make(struct aio_slow_disk *disk,
+				      unsigned int ms)
+{
+	return aio_slow_disk_make_mb(disk, ms, 64);
 }
 
 /*

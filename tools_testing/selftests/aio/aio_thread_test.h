@@ -386,27 +386,39 @@ struct thread_fs {
 	bool mounted;
 };
 
-/* ext4 on a disk of @ms milliseconds. False: this machine cannot. */
-static inline bool thread_fs_make(struct thread_fs *fs, unsigned int ms)
+static inline bool thread_fs_make_kind(struct thread_fs *fs, unsigned int ms, unsigned int mb,
+				       const char *kind, const char *mkfs, const char *options)
 {
 	char cmd[256];
 
 	memset(fs, 0, sizeof(*fs));
 	fs->dir = -1;
-	if (!aio_slow_disk_make(&fs->disk, ms))
+	if (!aio_slow_disk_make_mb(&fs->disk, ms, mb))
 		return false;
 	snprintf(fs->mnt, sizeof(fs->mnt), "/tmp/aio_thread_XXXXXX");
-	snprintf(cmd, sizeof(cmd),
-		 "mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=0,nodiscard -N 512 %s 16M >/dev/null 2>&1",
-		 fs->disk.dev);
+	snprintf(cmd, sizeof(cmd), mkfs, fs->disk.dev);
 	if (!mkdtemp(fs->mnt) || system(cmd) ||
-	    mount(fs->disk.dev, fs->mnt, "ext4", MS_NOATIME, "noinit_itable"))
+	    mount(fs->disk.dev, fs->mnt, kind, MS_NOATIME, options))
 		return false;
 	fs->mounted = true;
 	if (!aio_guard(aio_thaw, fs->mnt))
 		return false;
 	fs->dir = open(fs->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fs->dir >= 0;
+}
+
+/* ext4 on a disk of @ms milliseconds. False: this machine cannot. */
+static inline bool thread_fs_make(struct thread_fs *fs, unsigned int ms)
+{
+	return thread_fs_make_kind(fs, ms, 64, "ext4",
+		"mkfs.ext4 -q -F -O ^has_journal -E lazy_itable_init=0,nodiscard -N 512 %s 16M >/dev/null 2>&1",
+		"noinit_itable");
+}
+
+/* XFS, whose writes can be tried without waiting. It wants a larger disk. */
+static inline bool thread_fs_make_xfs(struct thread_fs *fs)
+{
+	return thread_fs_make_kind(fs, 0, 512, "xfs", "mkfs.xfs -q -f -K %s >/dev/null 2>&1", NULL);
 }
 
 /* Also from another process than that which has made it; it must not stay frozen. */

@@ -5,9 +5,10 @@
  * Held here: uncached reads find the right data, and begin together; an array of buffers
  * is read once, also if what it is for goes on; what follows a queued buffered write on
  * its file stays behind it, in order, and nothing else does; a frozen file system holds up
- * neither io_submit() nor other files nor other processes.
+ * neither io_submit() nor other files nor other processes; a write that is cut short, by
+ * a limit or by a full disk, says how much of it was done, whoever has done it.
  *
- * Needs root, configfs, null_blk and mkfs.ext4.
+ * Needs root, configfs, null_blk and mkfs.ext4; some need mkfs.xfs.
  */
 #include <linux/kernel-page-flags.h>
 #include "../kselftest_harness.h"
@@ -500,6 +501,128 @@ TEST_F_TIMEOUT(disk, hung_disk, 300)
 	ASSERT_EQ(nr, await_events(many, events, nr));
 	for (i = 0; i < nr; i++)
 		EXPECT_EQ(BLOCK, events[i].res);
+}
+
+/* ------------------------------------------------------ writes that are cut short */
+
+#define MUCH	(8 << 20)
+#define LENGTH	(1 << 20)
+/* XFS finds room for 4 MiB of a write at a time, or for nothing. */
+#define LEFT	(6 << 20)
+
+FIXTURE(xfs) {
+	struct thread_fs fs;
+	int fd;
+	aio_context_t ctx;
+	struct iocb iocb;
+	char *buf, *back;
+};
+
+FIXTURE_SETUP(xfs)
+{
+	NEED_THREADS();
+	self->fd = -1;
+	if (!thread_fs_make_xfs(&self->fs))
+		SKIP(return, "no null_blk disk with XFS (needs root, configfs, mkfs.xfs)");
+	self->fd = thread_fs_open(&self->fs, "file", O_RDWR);
+	ASSERT_LE(0, self->fd);
+	self->buf = aio_pages(MUCH, PROT_READ | PROT_WRITE);
+	self->back = aio_pages(MUCH, PROT_READ | PROT_WRITE);
+	aio_pattern(self->buf, MUCH, 5);
+	ASSERT_EQ(0, setup_threaded(4, &self->ctx));
+}
+
+FIXTURE_TEARDOWN_PARENT(xfs)
+{
+	thread_fs_remove(&self->fs);
+}
+
+/* What was to be written at @pos is there, as far as the result says, and no more. */
+static bool is_cut_at(struct _test_data_xfs *self, long long pos, long done)
+{
+	struct stat st;
+	long sum = 0, n;
+
+	while (sum < done && (n = pread(self->fd, self->back, done - sum, pos + sum)) > 0) {
+		if (memcmp(self->back, self->buf + sum, n))
+			return false;
+		sum += n;
+	}
+	return sum == done && !fstat(self->fd, &st) && st.st_size == pos + done;
+}
+
+/* In half of the rounds it is frozen first, so that a thread does all of it. */
+TEST_F(xfs, limit_of_file_size)
+{
+	struct rlimit limit = { MUCH, RLIM_INFINITY };
+	const long pos = 8000;
+	int round;
+
+	signal(SIGXFSZ, SIG_DFL);
+	for (round = 0; round < 4; round++) {
+		ASSERT_EQ(0, ftruncate(self->fd, 0));
+		aio_prep(&self->iocb, IOCB_CMD_PWRITE, self->fd, self->buf, LENGTH, pos);
+		limit.rlim_cur = pos + LENGTH / 2 + 100;
+		if (!(round & 1)) {
+			ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
+			EXPECT_DONE(self->ctx, &self->iocb, LENGTH / 2 + 100);
+		} else {
+			ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+			ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+			EXPECT_NO_EVENT(self->ctx);
+			/* It is that of the process as it is when the write begins. */
+			ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
+			ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+			EXPECT_NEXT(self->ctx, &self->iocb, LENGTH / 2 + 100);
+		}
+		EXPECT_TRUE(is_cut_at(self, pos, LENGTH / 2 + 100));
+		limit.rlim_cur = RLIM_INFINITY;
+		ASSERT_EQ(0, setrlimit(RLIMIT_FSIZE, &limit));
+	}
+	EXPECT_EQ(0, io_destroy(self->ctx));
+}
+
+/* A file has all there is, but for a little. */
+static bool fill_disk(int fd)
+{
+	long long size = 256 << 20, sum = 0;
+
+	for (; size >= 64 << 10; size /= 2)
+		while (!fallocate(fd, 0, sum, size))
+			sum += size;
+	return sum > LEFT && !ftruncate(fd, sum - LEFT) && !fsync(fd);
+}
+
+TEST_F(xfs, full_disk)
+{
+	int other = thread_fs_open(&self->fs, "other", O_RDWR), round;
+	struct io_event event;
+	long done;
+
+	ASSERT_TRUE(fill_disk(other));
+	for (round = 0; round < 4; round++) {
+		ASSERT_EQ(0, ftruncate(self->fd, 0));
+		ASSERT_EQ(0, syncfs(self->fd));
+		aio_prep(&self->iocb, IOCB_CMD_PWRITE, self->fd, self->buf, MUCH, 0);
+		if (round & 1)
+			ASSERT_EQ(0, ioctl(self->fs.dir, FIFREEZE, 0));
+		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		if (round & 1) {
+			EXPECT_NO_EVENT(self->ctx);
+			ASSERT_EQ(0, ioctl(self->fs.dir, FITHAW, 0));
+		}
+		ASSERT_EQ(1, await_events(self->ctx, &event, 1));
+		done = event.res;
+		EXPECT_LT(0, done);
+		EXPECT_GT(MUCH, done);
+		EXPECT_TRUE(is_cut_at(self, 0, done)) {
+			TH_LOG("round %d: %ld", round, done);
+		}
+		/* And then there is nothing left for another one. */
+		aio_prep(&self->iocb, IOCB_CMD_PWRITE, self->fd, self->buf, MUCH, MUCH);
+		EXPECT_DONE(self->ctx, &self->iocb, -ENOSPC);
+	}
+	EXPECT_EQ(0, io_destroy(self->ctx));
 }
 
 TEST_HARNESS_MAIN
