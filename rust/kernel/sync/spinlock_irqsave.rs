@@ -100,12 +100,13 @@ impl<T: ?Sized> SpinLockIrqSave<T> {
         self.lock.lock()
     }
 
+    // AIO is the only user.
+    #[cfg_attr(not(CONFIG_AIO_RUST), allow(dead_code))]
     /// Takes the lock if nobody has it.
     ///
     /// # Safety
     ///
     /// As for [`lock()`](Self::lock), if there is a guard.
-    #[cfg_attr(not(CONFIG_AIO_RUST), allow(dead_code))] // AIO is the only user.
     #[inline]
     pub(crate) unsafe fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
         self.lock.try_lock()
