@@ -393,4 +393,78 @@ mod cases {
         assert_eq!(setup.events(24), Ok(24));
         Ok(())
     }
+
+    /// What was put aside is begun when enough have overtaken it, not only when nothing else is
+    /// left.
+    #[test]
+    fn not_left_for_ever() -> Result {
+        let process = Process::threaded(32)?;
+        let setup = Setup::new(&process)?;
+        let pool = &setup.submitter.pool;
+        let max = pool.state.with(|s| s.storage.running.max());
+        let begun = Instant::now();
+        let later = begun + LONG;
+        let stuck = setup.begin_many(max, 1, begun)?;
+        let aside = setup.enqueue_on(1)?;
+        let mut ops = KVec::with_capacity(17, GFP_KERNEL)?;
+        let mut turn = None;
+
+        for _ in 0..17 {
+            ops.push(setup.enqueue_on(2)?, GFP_KERNEL)?;
+        }
+        for nr in 0..18 {
+            let job = pool.state.with(|s| match s.storage.next_at(later) {
+                Found::Job(job, Some(place)) => {
+                    s.storage.running.end(place);
+                    Some(job)
+                }
+                _ => None,
+            });
+            let job = job.ok_or(EINVAL)?;
+
+            if job.id() == aside.links().id() {
+                turn = Some(nr);
+            }
+            job.release();
+        }
+        assert_eq!(turn, Some(16));
+        assert!(setup.is_idle());
+        setup.end_all(stuck);
+        for op in ops {
+            Carried::end(op, 0);
+        }
+        Carried::end(aside, 0);
+        assert_eq!(setup.events(18), Ok(18));
+        Ok(())
+    }
+
+    /// No more than 64 are put aside with the lock held.
+    #[test]
+    fn looks_again() -> Result {
+        let process = Process::threaded(128)?;
+        let setup = Setup::new(&process)?;
+        let pool = &setup.submitter.pool;
+        let max = pool.state.with(|s| s.storage.running.max());
+        let begun = Instant::now();
+        let later = begun + LONG;
+        let stuck = setup.begin_many(max, 1, begun)?;
+        let mut ops = KVec::with_capacity(65, GFP_KERNEL)?;
+
+        for _ in 0..65 {
+            ops.push(setup.enqueue_on(1)?, GFP_KERNEL)?;
+        }
+        let found = pool.state.with(|s| s.storage.next_at(later));
+
+        assert!(matches!(found, Found::More));
+        assert!(setup.is_next(&ops[0], later));
+        setup.end_all(stuck);
+        while let Some(job) = pool.state.with(|s| s.storage.pop()) {
+            job.release();
+        }
+        for op in ops {
+            Carried::end(op, 0);
+        }
+        assert_eq!(setup.events(65), Ok(65));
+        Ok(())
+    }
 }
