@@ -120,6 +120,24 @@ static inline long long aio_pinned(void)
 		strtoll(r + strlen(released), NULL, 10);
 }
 
+/*
+ * How many pages are pinned for long: of several numbers the least. Others pin pages while a file
+ * is read, for as long as the host takes for the answer.
+ */
+static inline long long aio_pinned_for_long(void)
+{
+	long long least = aio_pinned(), now;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		aio_sleep_ms(10);
+		now = aio_pinned();
+		if (now < least)
+			least = now;
+	}
+	return least;
+}
+
 /* What must be the same before and after. */
 struct aio_balance {
 	long long pinned;
