@@ -300,9 +300,9 @@ build_selftests()
 {
 	local out=$BUILD/selftests
 	mkdir -p "$out"
-	make -C "$TREE" O="$out" CC=gcc HOSTCC=gcc headers
+	make -j"$JOBS" -C "$TREE" O="$out" CC=gcc HOSTCC=gcc headers
 	rm -rf "$out/install"
-	make -C "$TREE/tools/testing/selftests" O="$out" TARGETS=aio FORCE_TARGETS=1 CC=gcc \
+	make -j"$JOBS" -C "$TREE/tools/testing/selftests" O="$out" TARGETS=aio FORCE_TARGETS=1 CC=gcc \
 		INSTALL_PATH="$out/install" install
 	grep '^aio:' "$out/install/kselftest-list.txt"
 }
