@@ -6,8 +6,8 @@
     tap.py kunit FILE LABEL EXIT       output of "kunit.py parse --json", beside the KTAP
                                        that it was made of
     tap.py stamp FILE TIMES            copies run_kselftest.sh's output to FILE, and writes
-                                       down how long each program takes
-    tap.py slowest NUMBER TIMES...     the slowest programs
+                                       down how long each program and case takes
+    tap.py slowest NUMBER TIMES...     the slowest programs, and the slowest cases
 
 The first two print failed tests, how many were skipped for which reason and, as the
 last line, three numbers: passed, failed, skipped.
@@ -169,31 +169,39 @@ def kunit(path, label, status):
 
 
 def stamp(path, times):
-    """Standard input to a file; the seconds that each program took to another."""
-    began = time.monotonic()
+    """Standard input to a file; the seconds that each program and case took to another."""
+    began = last = time.monotonic()
     with open(path, "w") as tap, open(times, "w") as out:
+        def took(since, name):
+            out.write(f"{time.monotonic() - since:.1f} {name.split(' #')[0].strip()}\n")
+            out.flush()
+
         for line in sys.stdin:
             tap.write(line)
             tap.flush()
             if line.startswith("# selftests: "):
-                began = time.monotonic()
+                began = last = time.monotonic()
             elif RESULT.match(line):
-                name = RESULT.match(line).group(3).split(" #")[0].split(":")[-1].strip()
-                out.write(f"{time.monotonic() - began:.1f} {name}\n")
-                out.flush()
+                took(began, RESULT.match(line).group(3).split(":")[-1])
+            elif line.startswith("# ") and RESULT.match(line[2:]):
+                # Of a program written for the harness: fixture.case.
+                took(last, "case " + RESULT.match(line[2:]).group(3))
+                last = time.monotonic()
 
 
 def slowest(number, paths):
-    found = []
+    found = {"programs": [], "cases": []}
     for path in paths:
         with open(path) as file:
             kernel = re.sub(r".*selftests-|(-apart)?(\.[0-9]+)?\.times$", "", path)
             for line in file:
-                seconds, name = line.split()
-                found.append((float(seconds), name, kernel))
-    found.sort(reverse=True)
-    for seconds, name, kernel in found[:int(number)]:
-        print(f"  {seconds:6.0f} s  {name} (AIO={kernel})")
+                seconds, name = line.rstrip("\n").split(" ", 1)
+                which = "cases" if name.startswith("case ") else "programs"
+                found[which].append((float(seconds), name.removeprefix("case "), kernel))
+    for which, times in found.items():
+        print(f"the slowest {which}:")
+        for seconds, name, kernel in sorted(times, reverse=True)[:int(number)]:
+            print(f"  {seconds:6.0f} s  {name} (AIO={kernel})")
 
 
 if __name__ == "__main__":
