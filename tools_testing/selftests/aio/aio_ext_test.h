@@ -138,6 +138,24 @@ static inline long long aio_pinned_for_long(void)
 	return least;
 }
 
+/*
+ * Memory of hugetlbfs, in private pages of 2 MiB that are there, or MAP_FAILED. Those of a pool that
+ * are in a movable zone are not given out while the kernel pins, which says EFAULT; but what is
+ * there already is moved.
+ */
+static inline char *aio_huge_pages(unsigned int nr)
+{
+	const size_t size = 2UL << 20;
+	char *p = mmap(NULL, nr * size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+	unsigned int i;
+
+	if (p != MAP_FAILED)
+		for (i = 0; i < nr; i++)
+			*(volatile char *)(p + i * size) = 0;
+	return p;
+}
+
 /* What must be the same before and after. */
 struct aio_balance {
 	long long pinned;

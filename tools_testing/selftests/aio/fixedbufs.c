@@ -605,8 +605,7 @@ TEST_F_TIMEOUT(fixedbufs, hugetlb, 100)
 		SKIP(return, "no hugetlbfs");
 	snprintf(text, sizeof(text), "%d", atoi(old) + 2);
 	aio_write_text(NR_HUGEPAGES, text);
-	p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+	p = aio_huge_pages(2);
 	if (p == MAP_FAILED) {
 		aio_write_text(NR_HUGEPAGES, old);
 		SKIP(return, "no huge pages of 2 MiB");

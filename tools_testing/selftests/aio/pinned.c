@@ -115,8 +115,7 @@ static char *huge_page(int more)
 
 	snprintf(text, sizeof(text), "%lld", aio_read_number(NR_HUGEPAGES) + more);
 	aio_write_text(NR_HUGEPAGES, text);
-	return mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+	return aio_huge_pages(1);
 }
 
 /* ------------------------------------------------------ how much */

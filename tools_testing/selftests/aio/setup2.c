@@ -338,8 +338,7 @@ TEST_F(setup2, huge_pages_count_as_a_whole)
 	snprintf(text, sizeof(text), "%lld", old + 2);
 	if (old < 0 || aio_write_text("/proc/sys/vm/nr_hugepages", text))
 		SKIP(return, "no hugetlbfs, or not root");
-	p = mmap(NULL, huge, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
+	p = aio_huge_pages(1);
 	if (p == MAP_FAILED)
 		SKIP(return, "no huge page of 2 MiB");
 	/* Many parts of the same one. */
