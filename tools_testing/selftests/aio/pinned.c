@@ -654,6 +654,59 @@ TEST_F(pinned, device_memory)
 	munmap(p, self->page);
 }
 
+/* ------------------------------------------------------ movable zones */
+
+/* Whether there is a zone from which everything is moved before it is pinned. */
+static bool has_movable_zone(void)
+{
+	static char text[65536];
+	unsigned long managed;
+	char *p;
+
+	if (aio_read_text("/proc/zoneinfo", text, sizeof(text)) <= 0)
+		return false;
+	p = strstr(text, "zone  Movable");
+	p = p ? strstr(p, "managed") : NULL;
+	return p && sscanf(p, "managed %lu", &managed) == 1 && managed;
+}
+
+/* A pipe has a reference to the page, so that it can't be moved out of its zone. */
+TEST_F(pinned, cannot_be_moved)
+{
+	char *p = aio_pages(self->page, PROT_READ | PROT_WRITE);
+	struct iovec iov = { p, self->page };
+	aio_context_t ctx = 0;
+	unsigned int kinds;
+	int ends[2];
+
+	if (!has_movable_zone())
+		SKIP(return, "no movable zone (kernelcore=)");
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, pipe(ends));
+	for (kinds = USERIOCB; kinds <= (USERIOCB | FIXEDBUFS); kinds += FIXEDBUFS) {
+		struct iocb *array = kinds & FIXEDBUFS ? self->iocbs : (void *)p;
+
+		/* A page that was pinned was moved, and may be anywhere. */
+		ASSERT_EQ(0, madvise(p, self->page, MADV_DONTNEED));
+		*p = 0;
+		ASSERT_EQ((ssize_t)self->page, vmsplice(ends[1], &iov, 1, 0));
+		self->iocbs[NR / 2].aio_buf = (uintptr_t)p;
+		self->iocbs[NR / 2].aio_nbytes = self->page;
+		EXPECT_EQ(-ENOMEM, io_setup2(NR, kinds, array, &ctx));
+		EXPECT_EQ(0, ctx);
+		EXPECT_BALANCE(self->before);
+		close(ends[0]);
+		close(ends[1]);
+		ASSERT_EQ(0, io_setup2(NR, kinds, array, &ctx));
+		EXPECT_EQ(0, io_destroy(ctx));
+		ctx = 0;
+		ASSERT_EQ(0, pipe(ends));
+	}
+	close(ends[0]);
+	close(ends[1]);
+	munmap(p, self->page);
+}
+
 /* ------------------------------------------------------ faults that take long */
 
 struct waiting {
