@@ -100,9 +100,7 @@ pub(crate) trait Perform: Sized + Send + Sync + 'static {
     }
 
     /// Returns which operation it is, and on which file, if somebody is to be told of that.
-    fn seen(&self) -> (u16, FileId) {
-        trace::UNKNOWN
-    }
+    fn seen(&self) -> (u16, FileId);
 }
 
 /// An operation that the threads of a process carry on.

@@ -143,9 +143,6 @@ pub(crate) fn now() -> isize {
     }
 }
 
-/// No operation, on no file.
-pub(crate) const UNKNOWN: (u16, FileId) = (u16::MAX, FileId { dev: 0, ino: 0 });
-
 /// An operation that is no [`Request`] has ended: `what` returns its head, which it is, when it was
 /// started, and its result, and is called if somebody observes.
 ///

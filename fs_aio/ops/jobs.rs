@@ -45,7 +45,9 @@ use kernel::{
     fs::{
         data_id,
         device_of,
-        FsyncFile, //
+        FileId,
+        FsyncFile,
+        LocalFile, //
     },
     prelude::*,
     slab::{
@@ -75,7 +77,11 @@ trait Simple: Sized + Send + Unpin + 'static {
 struct Once<T> {
     #[pin]
     job: SpinLock<Option<T>>,
+    seen: Seen,
 }
+
+/// What observers are told of it: which operation, and on which file. A path is none.
+type Seen = (u16, FileId);
 
 const _: () = {
     const fn fits<T: Simple>() -> bool {
@@ -105,6 +111,19 @@ impl<T: Simple> Perform for Once<T> {
         this.forward_signals(thread);
         Carried::end_in_thread(this, result, thread);
     }
+
+    fn seen(&self) -> Seen {
+        self.seen
+    }
+}
+
+/// Where such an operation belongs.
+struct Place {
+    class: Class,
+    key: Option<Key>,
+    seen: Seen,
+    /// [`Observer::now()`] of its submission.
+    started: isize,
 }
 
 impl Simple for PathJob {
@@ -161,11 +180,19 @@ pub(crate) fn start<O: Observer>(
     compat: bool,
     batch: &mut Batch<'_>,
 ) -> Result {
+    let started = O::now();
+
     if PathJob::is_opcode(iocb.opcode()) {
         let head = batch.prepare_head(iocb, name)?;
         let job = PathJob::copy_in(iocb, compat)?;
+        let place = Place {
+            class: Class::Other,
+            key: None,
+            seen: (iocb.opcode(), FileId::NONE),
+            started,
+        };
 
-        return carry(origin.submission, head, Class::Other, None, job, batch);
+        return carry(origin.submission, head, place, job, batch);
     }
 
     let what = match iocb.opcode() {
@@ -185,17 +212,17 @@ pub(crate) fn start<O: Observer>(
                 return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
-            let class = Class::Storage(device_of(prepared.file()));
+            let place = Place::on(prepared.file(), Some(key), iocb, started);
             let (memory, file, head) = prepared.into_parts();
             let file = FsyncFile::new(file)?;
 
             batch.give_back(memory);
             let flush = Flush { file, what };
 
-            carry(origin.submission, head, class, Some(key), flush, batch)
+            carry(origin.submission, head, place, flush, batch)
         }
         None => {
-            let class = Class::Storage(device_of(prepared.file()));
+            let place = Place::on(prepared.file(), None, iocb, started);
             let (memory, file, head) = prepared.into_parts();
             let job = Readahead::new(file, iocb)?;
 
@@ -204,11 +231,23 @@ pub(crate) fn start<O: Observer>(
                 Some(result) => {
                     drop(job);
                     batch.ended();
-                    ended_here(head, result);
+                    ended_here(head, place.seen, result);
                     Ok(())
                 }
-                None => carry(origin.submission, head, class, None, job, batch),
+                None => carry(origin.submission, head, place, job, batch),
             }
+        }
+    }
+}
+
+impl Place {
+    /// That of an operation on a file.
+    fn on(file: &LocalFile, key: Option<Key>, iocb: &Iocb, started: isize) -> Self {
+        Self {
+            class: Class::Storage(device_of(file)),
+            key,
+            seen: (iocb.opcode(), FileId::of(file)),
+            started,
         }
     }
 }
@@ -219,21 +258,28 @@ pub(crate) fn start<O: Observer>(
 /// # Errors
 ///
 /// `EAGAIN` if there is no memory, or no thread for what has to go behind something else, which a
-/// `key` says; `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
+/// key says; `ERESTARTNOINTR` or `EINTR` if a signal keeps one from being made.
 fn carry<T: Simple>(
     submission: &Submission,
     head: Head,
-    class: Class,
-    key: Option<Key>,
+    place: Place,
     job: T,
     batch: &mut Batch<'_>,
 ) -> Result {
+    let Place {
+        class,
+        key,
+        seen,
+        started,
+    } = place;
+
     match gather::<T>(submission, head.context()) {
         Ok((submitter, memory)) => {
             let once = pin_init!(Once {
                 job <- new_spinlock!(Some(job), "aio::once"),
+                seen,
             });
-            let operation = Carried::new(memory, head, submitter, class, key, 0, once);
+            let operation = Carried::new(memory, head, submitter, class, key, started, once);
 
             batch.started();
             Carried::enqueue_in_order(operation, None);
@@ -247,15 +293,15 @@ fn carry<T: Simple>(
             let result = job.run(&Credential::current(), &mut || false);
 
             batch.ended();
-            ended_here(head, result);
+            ended_here(head, seen, result);
         }
     }
     Ok(())
 }
 
 /// It was done without a thread; that is not a part of the time of anything.
-fn ended_here(head: Head, result: isize) {
-    trace::carried_on(|| (&head, trace::UNKNOWN, 0, result));
+fn ended_here(head: Head, seen: Seen, result: isize) {
+    trace::carried_on(|| (&head, seen, 0, result));
     head.post_late(result);
 }
 

@@ -22,6 +22,7 @@ mod cases {
     };
     use kernel::{
         cred::Credential,
+        fs::FileId,
         slab::SlabSlot,
         sync::{
             aref::ARef,
@@ -41,6 +42,10 @@ mod cases {
     impl Perform for Nothing {
         fn perform(this: SlabArc<Carried<Self>>, _thread: &IoThread) {
             Carried::end(this, 0);
+        }
+
+        fn seen(&self) -> (u16, FileId) {
+            (0, FileId::NONE)
         }
     }
 

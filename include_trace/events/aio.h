@@ -40,8 +40,7 @@ TRACE_DEFINE_ENUM(IOCB_CMD_PWRITEV);
 		{ 9,			"OPENAT" },			\
 		{ 10,			"UNLINKAT" },			\
 		{ 12,			"READAHEAD" },			\
-		{ 13,			"RENAMEAT" },			\
-		{ 0xffff,		"unknown" })
+		{ 13,			"RENAMEAT" })
 
 /* IOCTX_FLAG_*, and 8 for threaded contexts: as in /proc/PID/aio. */
 #define show_aio_kind(flags)						\

@@ -176,6 +176,10 @@ class Latency(unittest.TestCase):
         self.assertEqual(lines[8].split()[:5], ["64", "-", "128", "µs", "1"])
         self.assertEqual(lines[9], "PWRITE dev 254:0 ino 12: 1 requests")
 
+    def test_operation_on_a_path(self):
+        self.assertEqual(self.latency.title(("OPENAT", "0:0", 0), {}), "OPENAT")
+        self.assertEqual(self.latency.title(("PREAD", "0:7", 5), {("0:7", 5): "/x"}), "PREAD /x")
+
     def test_names(self):
         with open(self.directory / "trace", encoding="ascii") as file:
             status = os.fstat(file.fileno())

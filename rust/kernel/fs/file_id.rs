@@ -31,6 +31,9 @@ pub struct FileId {
 }
 
 impl FileId {
+    /// What stands for no file that is open, such as a path.
+    pub const NONE: Self = Self { dev: 0, ino: 0 };
+
     /// Returns that of an open file.
     ///
     /// May be called in any context.

@@ -970,6 +970,53 @@ TEST_F(trace, carried_on)
 	close(fd);
 }
 
+/* What threaded contexts have besides reads and writes, and a flush that waits for a write. */
+TEST_F(trace, what_threads_do)
+{
+	int fd = aio_disk_file(O_RDWR), i;
+	struct iocb iocb[2], *iocbs[] = { &iocb[0], &iocb[1] };
+	char text[] = "123", old[16];
+	struct io_event events[2];
+	struct stat st;
+
+	if (aio_read_text(AUTO_THREADS, old, sizeof(old)) <= 0)
+		SKIP(return, "no " AUTO_THREADS);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
+	i = io_setup(10, &self->ctx);
+	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, old));
+	ASSERT_EQ(0, i);
+	ASSERT_EQ(0, trace_write(self->dir, "set_event_pid", ""));
+	TRACE(1);
+	/* The write extends the file, for which it has to sleep. */
+	aio_prep(&iocb[0], IOCB_CMD_PWRITE, fd, text, 3, 0);
+	aio_prep(&iocb[1], IOCB_CMD_FSYNC, fd, NULL, 0, 0);
+	ASSERT_EQ(2, io_submit(self->ctx, 2, iocbs));
+	ASSERT_EQ(2, io_getevents(self->ctx, 2, 2, events, NULL));
+	aio_prep(&iocb[0], IOCB_CMD_READAHEAD, fd, NULL, 3, 0);
+	EXPECT_RES(self->ctx, &iocb[0], 3);
+	ASSERT_EQ(0, posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	EXPECT_RES(self->ctx, &iocb[0], 3);
+	aio_prep(&iocb[0], IOCB_CMD_OPENAT, AT_FDCWD, "/dev/null", 0, O_RDWR);
+	ASSERT_EQ(1, aio_run(self->ctx, &iocb[0], &events[0]));
+	EXPECT_LE(0, (long)events[0].res);
+	close(events[0].res);
+	aio_prep(&iocb[0], IOCB_CMD_UNLINKAT, -1, text, 0, 0);
+	EXPECT_RES(self->ctx, &iocb[0], -EBADF);
+	TRACE(0);
+	TRACED();
+	EXPECT_EQ(6, seen(self->text, "aio_complete", NULL));
+	EXPECT_SEEN(1, "aio_complete", "op=PWRITE");
+	EXPECT_SEEN(1, "aio_complete", "op=FSYNC");
+	EXPECT_SEEN(2, "aio_complete", "op=READAHEAD");
+	EXPECT_SEEN(4, "aio_complete", "ino=%llu", (unsigned long long)st.st_ino);
+	EXPECT_SEEN(1, "aio_complete", "op=OPENAT");
+	EXPECT_SEEN(1, "aio_complete", "op=UNLINKAT");
+	EXPECT_SEEN(2, "aio_complete", "ino=0");
+	close(fd);
+}
+
 /* The latency of what was submitted before anybody looked is not known. */
 TEST_F(trace, latency_of_earlier_requests)
 {
