@@ -46,7 +46,7 @@ impl MiscResource {
     }
 }
 
-/// A group that has no room for an amount.
+/// A group that had no room for an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
     /// What is charged to it, and to those below it.
@@ -55,11 +55,37 @@ pub struct Full {
     pub allowed: u64,
 }
 
+#[cfg(CONFIG_CGROUP_MISC)]
+impl Full {
+    fn room(&self) -> u64 {
+        self.allowed.saturating_sub(self.used)
+    }
+
+    /// Of a group and those above it, returns the first that has no room for an amount.
+    ///
+    /// If all have it by now, the one that refused is most likely that with the least.
+    fn refuser(groups: impl Iterator<Item = Self>, amount: u64) -> Option<Self> {
+        let mut least: Option<Self> = None;
+
+        for group in groups {
+            if group.room() < amount {
+                return Some(group);
+            }
+            if least.is_none_or(|least| group.room() < least.room()) {
+                least = Some(group);
+            }
+        }
+        least
+    }
+}
+
 /// An amount was not charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotCharged {
     error: Error,
-    /// The group that has refused it, if that can be told: by now it may have room.
+    /// The group that has refused it, or seems to have, since by now it may have room again.
+    ///
+    /// [`None`] if there are no groups.
     pub full: Option<Full>,
 }
 
@@ -124,7 +150,7 @@ impl MiscCharge {
 
         if let Err(error) = charged {
             // SAFETY: The reference that was taken above keeps the group.
-            let full = unsafe { first_full(resource, group, amount) };
+            let full = unsafe { refuser(resource, group, amount) };
 
             // SAFETY: The reference was taken above, and is not used any longer.
             unsafe { bindings::put_misc_cg(group) };
@@ -148,14 +174,14 @@ impl Drop for MiscCharge {
     }
 }
 
-/// Returns the first of a group and those above it that has no room for an amount.
+/// Returns which of a group and those above it has refused an amount.
 ///
 /// # Safety
 ///
 /// `group` must be what `get_current_misc_cg()` has returned, with its reference.
 #[cfg(CONFIG_CGROUP_MISC)]
 #[cold]
-unsafe fn first_full(
+unsafe fn refuser(
     resource: MiscResource,
     group: *mut bindings::misc_cg,
     amount: u64,
@@ -164,7 +190,10 @@ unsafe fn first_full(
 
     // The state that all controllers have is what a group of this one begins with.
     const { assert!(core::mem::offset_of!(bindings::misc_cg, css) == 0) };
-    while !css.is_null() {
+    let groups = core::iter::from_fn(|| {
+        if css.is_null() {
+            return None;
+        }
         let group = css.cast::<bindings::misc_cg>();
         // SAFETY: It is the group of the caller or one above it, which lives as long as that.
         let res = unsafe { &raw mut (*group).res }.cast::<bindings::misc_res>();
@@ -175,15 +204,16 @@ unsafe fn first_full(
         let used = unsafe { Atomic::<i64>::from_ptr(&raw mut (*res).usage.counter) }.load(Relaxed);
         // SAFETY: As above. It is written in one piece.
         let allowed = unsafe { Atomic::<u64>::from_ptr(&raw mut (*res).max) }.load(Relaxed);
-        let used = used as u64;
 
-        if used.saturating_add(amount) > allowed {
-            return Some(Full { used, allowed });
-        }
         // SAFETY: As above; that one does not change.
         css = unsafe { (*css).parent };
-    }
-    None
+        Some(Full {
+            used: used as u64,
+            allowed,
+        })
+    });
+
+    Full::refuser(groups, amount)
 }
 
 /// The same where there are no groups.
@@ -192,6 +222,32 @@ unsafe fn first_full(
 ///
 /// There are no requirements.
 #[cfg(not(CONFIG_CGROUP_MISC))]
-unsafe fn first_full(_: MiscResource, _: *mut bindings::misc_cg, _: u64) -> Option<Full> {
+unsafe fn refuser(_: MiscResource, _: *mut bindings::misc_cg, _: u64) -> Option<Full> {
     None
+}
+
+#[cfg(CONFIG_CGROUP_MISC)]
+#[macros::kunit_tests(rust_kernel_misc_cgroup)]
+mod tests {
+    use super::*;
+
+    fn refuser(groups: &[(u64, u64)], amount: u64) -> Option<(u64, u64)> {
+        let groups = groups.iter().map(|&(used, allowed)| Full { used, allowed });
+
+        Full::refuser(groups, amount).map(|full| (full.used, full.allowed))
+    }
+
+    #[test]
+    fn which_group_has_refused() {
+        let max = u64::MAX;
+
+        // The first one that has no room, as the C code asks them.
+        assert_eq!(refuser(&[(1, max), (9, 10), (10, 10)], 2), Some((9, 10)));
+        // The limit may have become less than what is used.
+        assert_eq!(refuser(&[(5, 0), (5, max)], 1), Some((5, 0)));
+        // There is room again.
+        assert_eq!(refuser(&[(0, 10), (6, 10), (6, max)], 4), Some((6, 10)));
+        assert_eq!(refuser(&[(0, max)], 4), Some((0, max)));
+        assert_eq!(refuser(&[], 4), None);
+    }
 }
