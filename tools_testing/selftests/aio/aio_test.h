@@ -966,22 +966,27 @@ static inline bool aio_long(void)
 	return s && *s && strcmp(s, "0");
 }
 
+/* A kernel that checks itself is slow: with AIO_SLOW=N all has N times its time. */
+static inline int aio_slow(void)
+{
+	const char *slow = getenv("AIO_SLOW");
+
+	return slow && atoi(slow) > 0 ? atoi(slow) : 1;
+}
+
 #ifdef __KSELFTEST_HARNESS_H
 /*
  * A test that hangs is stopped after two minutes, not after the harness's 30 s, which an emulated
- * machine on a busy one may need. A kernel that checks itself is slower still: with AIO_SLOW=N in
- * the environment each test has N times its time. After the constructors that register the tests.
+ * machine on a busy one may need. After the constructors that register the tests.
  */
 static __attribute__((constructor)) void aio_more_time(void)
 {
-	const char *slow = getenv("AIO_SLOW");
-	int times = slow && atoi(slow) > 0 ? atoi(slow) : 1;
 	struct __fixture_metadata *f;
 	struct __test_metadata *t;
 
 	for (f = __fixture_list; f; f = f->next)
 		for (t = f->tests; t; t = t->next)
-			t->timeout = (t->timeout < 120 ? 120 : t->timeout) * times;
+			t->timeout = (t->timeout < 120 ? 120 : t->timeout) * aio_slow();
 }
 #endif
 

@@ -80,9 +80,7 @@ static inline long setup_plain(unsigned int nr, aio_context_t *ctx)
 /* Seconds after which what is promised to happen is taken to have not. */
 static inline int patience(void)
 {
-	const char *slow = getenv("AIO_SLOW");
-
-	return 40 * (slow && atoi(slow) > 0 ? atoi(slow) : 1);
+	return 40 * aio_slow();
 }
 
 /* Until @condition, which is an expression; false when it never came true. */

@@ -476,6 +476,8 @@ TEST_F(fuse, destroy_with_what_waits)
 	pthread_t thread;
 
 	ASSERT_TRUE(submit_flushes(&destroyer.ctx, iocb, ALL, self->fd, efd));
+	/* One is executed. Otherwise all are cancelled, and there is nothing to wait for. */
+	ASSERT_TRUE(EVENTUALLY(server_has_next(&self->server)));
 	ASSERT_TRUE(aio_start_blocked(&destroyer, aio_destroy_thread,
 				      __NR_io_destroy));
 	EXPECT_TRUE(waiting_have_ended(efd));

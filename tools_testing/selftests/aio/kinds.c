@@ -319,9 +319,13 @@ static unsigned long name_of(const struct request *r)
 /* Whether it has ended when it is submitted, so that events come in the order of requests. */
 static bool is_in_order(const struct request *r)
 {
-	/* Where no thread is needed for it: they are tried at once, and don't block. */
+	/*
+	 * Where no thread is needed for it: they are tried at once, and don't block. A read of
+	 * /dev/zero stops when others want the processor, and a thread goes on.
+	 */
 	if (has(THREADED))
-		return is_opcode(r, RW) && r->file >= NULL_DEV && r->file <= SOCK_B;
+		return is_opcode(r, RW) && r->file >= NULL_DEV && r->file <= SOCK_B &&
+			(r->file != ZERO_DEV || is_write(r));
 	return is_opcode(r, RW) && r->file >= CACHED;
 }
 
@@ -370,7 +374,7 @@ static void event(const struct io_event *e, bool by_hand, bool ordered)
 
 static long get(aio_context_t ctx, long min, long nr, struct io_event *events)
 {
-	struct timespec limit = { LIMIT, 0 };
+	struct timespec limit = { LIMIT * aio_slow(), 0 };
 	struct aio_sigset sig = { 0 };
 
 	if (run.step & 1)

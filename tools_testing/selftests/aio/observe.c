@@ -619,7 +619,7 @@ static void *reader(void *arg)
 	struct line lines[16];
 	long rounds = 0, nr;
 
-	while (!stop) {
+	do {
 		nr = lines_in(FILE_NAME, lines, 16);
 		if (nr < 0)
 			return (void *)nr;
@@ -636,7 +636,7 @@ static void *reader(void *arg)
 			}
 		}
 		rounds++;
-	}
+	} while (!stop);
 	return (void *)rounds;
 }
 
@@ -651,14 +651,14 @@ static void *creator(void *arg)
 		return (void *)-1L;
 	aio_prep(&iocb, IOCB_CMD_PWRITE, null, "x", 1, 0);
 	aio_prep(&poll, IOCB_CMD_POLL, never[0], (void *)POLLIN, 0, 0);
-	while (!stop) {
+	do {
 		aio_context_t ctx = 0;
 
 		if (io_setup(8, &ctx) || aio_submit_one(ctx, &iocb) != 1 ||
 		    aio_submit_one(ctx, &poll) != 1 || io_destroy(ctx))
 			return (void *)-1L;
 		rounds++;
-	}
+	} while (!stop);
 	return (void *)rounds;
 }
 

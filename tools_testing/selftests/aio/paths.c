@@ -222,7 +222,7 @@ static long nr_threads(void)
 	pid_t __pid = fork();						\
 									\
 	if (!__pid) {							\
-		alarm(100);						\
+		alarm(100 * aio_slow());						\
 		__line = fn((self)->dir);				\
 		if (__line)						\
 			fprintf(stderr, "# line %d: errno %d\n", __line, errno); \
@@ -1744,7 +1744,7 @@ TEST_F(paths, fifo_stopped)
 		struct io_event event;
 		struct iocb iocb;
 
-		alarm(100);
+		alarm(100 * aio_slow());
 		prep_open(&iocb, AT_FDCWD, "fifo", O_RDONLY, 0);
 		if (!ctx || aio_submit_one(ctx, &iocb) != 1)
 			_exit(1);

@@ -866,8 +866,7 @@ TEST_F(rw, order_of_checks)
 	/* All those failures have not signalled the eventfd. */
 	EXPECT_EQ(-1, read(efd, &count, sizeof(count)));
 	EXPECT_RES(self->ctx, cb, 5);
-	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
-	EXPECT_EQ(1, count);
+	EXPECT_EQ(1, aio_eventfd_take(efd, 1));
 }
 
 /* ------------------------------------------------------ the list */
@@ -1425,20 +1424,17 @@ TEST_F(rw, resfd_counts)
 	cb->aio_flags = IOCB_FLAG_RESFD;
 	cb->aio_resfd = efd;
 	EXPECT_RES(self->ctx, cb, 10);
-	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
-	EXPECT_EQ(1, count);
+	EXPECT_EQ(1, aio_eventfd_take(efd, 1));
 	ASSERT_EQ(5, io_submit(self->ctx, 5, list));
 	for (i = 0; i < 5; i++)
 		ASSERT_EQ(1, io_getevents(self->ctx, 1, 1, &self->event, NULL));
-	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
-	EXPECT_EQ(5, count);
+	EXPECT_EQ(5, aio_eventfd_take(efd, 5));
 	/* A failure in the event counts too. */
 	aio_prep(cb, IOCB_CMD_PREAD, self->fd, NULL, 10, 0);
 	cb->aio_flags = IOCB_FLAG_RESFD;
 	cb->aio_resfd = efd;
 	EXPECT_RES(self->ctx, cb, -EFAULT);
-	EXPECT_EQ(sizeof(count), read(efd, &count, sizeof(count)));
-	EXPECT_EQ(1, count);
+	EXPECT_EQ(1, aio_eventfd_take(efd, 1));
 	/* Without the flag aio_resfd means nothing. */
 	cb->aio_flags = 0;
 	EXPECT_RES(self->ctx, cb, -EFAULT);

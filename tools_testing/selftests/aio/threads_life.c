@@ -561,8 +561,8 @@ TEST_F(life, ptrace)
 			EXPECT_LE(2, n);
 		for (i = 0; i < n; i++) {
 			if (ptrace(PTRACE_SEIZE, tid[i], NULL, NULL)) {
-				/* It may have left meanwhile. */
-				ASSERT_EQ(ESRCH, errno);
+				/* It may have left meanwhile, or be about to. */
+				ASSERT_TRUE(errno == ESRCH || errno == EPERM);
 				tid[i] = 0;
 				continue;
 			}
@@ -771,7 +771,8 @@ TEST_F(group, freeze_and_move)
 	snprintf(second, sizeof(second), "%s/aio_threads_2", self->mnt);
 	mkdir(second, 0700);
 	ASSERT_EQ(0, aio_write_text(in_group(second, "cgroup.procs"), text));
-	EXPECT_TRUE(group_is_empty(in_group(self->dir, "cgroup.threads")));
+	/* One that is about to end does not move, and is listed until then. */
+	EXPECT_TRUE(EVENTUALLY(group_is_empty(in_group(self->dir, "cgroup.threads"))));
 	EXPECT_EQ(0, waiter_finish(&w, pid));
 	EXPECT_TRUE(EVENTUALLY(!rmdir(second)));
 }
