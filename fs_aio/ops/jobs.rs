@@ -180,8 +180,6 @@ pub(crate) fn start<O: Observer>(
     compat: bool,
     batch: &mut Batch<'_>,
 ) -> Result {
-    let started = O::now();
-
     if PathJob::is_opcode(iocb.opcode()) {
         let head = batch.prepare_head(iocb, name)?;
         let job = PathJob::copy_in(iocb, compat)?;
@@ -189,7 +187,7 @@ pub(crate) fn start<O: Observer>(
             class: Class::Other,
             key: None,
             seen: (iocb.opcode(), FileId::NONE),
-            started,
+            started: O::now(),
         };
 
         return carry(origin.submission, head, place, job, batch);
@@ -212,7 +210,7 @@ pub(crate) fn start<O: Observer>(
                 return fsync::start::<O>(prepared, iocb, what, batch);
             }
             fsync::check(iocb)?;
-            let place = Place::on(prepared.file(), Some(key), iocb, started);
+            let place = Place::on::<O>(prepared.file(), Some(key), iocb);
             let (memory, file, head) = prepared.into_parts();
             let file = FsyncFile::new(file)?;
 
@@ -222,7 +220,7 @@ pub(crate) fn start<O: Observer>(
             carry(origin.submission, head, place, flush, batch)
         }
         None => {
-            let place = Place::on(prepared.file(), None, iocb, started);
+            let place = Place::on::<O>(prepared.file(), None, iocb);
             let (memory, file, head) = prepared.into_parts();
             let job = Readahead::new(file, iocb)?;
 
@@ -231,7 +229,7 @@ pub(crate) fn start<O: Observer>(
                 Some(result) => {
                     drop(job);
                     batch.ended();
-                    ended_here(head, place.seen, result);
+                    ended_here(head, place.seen, place.started, result);
                     Ok(())
                 }
                 None => carry(origin.submission, head, place, job, batch),
@@ -242,12 +240,12 @@ pub(crate) fn start<O: Observer>(
 
 impl Place {
     /// That of an operation on a file.
-    fn on(file: &LocalFile, key: Option<Key>, iocb: &Iocb, started: isize) -> Self {
+    fn on<O: Observer>(file: &LocalFile, key: Option<Key>, iocb: &Iocb) -> Self {
         Self {
             class: Class::Storage(device_of(file)),
             key,
             seen: (iocb.opcode(), FileId::of(file)),
-            started,
+            started: O::now(),
         }
     }
 }
@@ -293,15 +291,15 @@ fn carry<T: Simple>(
             let result = job.run(&Credential::current(), &mut || false);
 
             batch.ended();
-            ended_here(head, seen, result);
+            ended_here(head, seen, started, result);
         }
     }
     Ok(())
 }
 
-/// It was done without a thread; that is not a part of the time of anything.
-fn ended_here(head: Head, seen: Seen, result: isize) {
-    trace::carried_on(|| (&head, seen, 0, result));
+/// It was done without a thread.
+fn ended_here(head: Head, seen: Seen, started: isize, result: isize) {
+    trace::carried_on(|| (&head, seen, started, result));
     head.post_late(result);
 }
 

@@ -59,6 +59,13 @@ mod cases {
         other: Key,
     }
 
+    /// When what is stuck has begun, and a time when that is known.
+    fn hang() -> (Instant<Monotonic>, Instant<Monotonic>) {
+        let begun = Instant::now();
+
+        (begun, begun + LONG)
+    }
+
     impl<'a> Setup<'a> {
         fn new(process: &'a Process) -> Result<Self> {
             let identity = Identity::current();
@@ -148,6 +155,13 @@ mod cases {
             self.submitter.pool.state.with(|s| {
                 !s.storage.has_next_at(now) && matches!(s.storage.next_at(now), Found::Nothing)
             })
+        }
+
+        /// So many may be done at a time.
+        fn max(&self) -> usize {
+            let pool = &self.submitter.pool;
+
+            pool.state.with(|s| s.storage.running.max())
         }
 
         /// As many operations begin at this time, on a device of this number.
@@ -307,10 +321,8 @@ mod cases {
     fn stuck_device() -> Result {
         let process = Process::threaded(16)?;
         let setup = Setup::new(&process)?;
-        let max = setup.submitter.pool.state.with(|s| s.storage.running.max());
-        let begun = Instant::now();
-        let later = begun + LONG;
-        let stuck = setup.begin_many(max, 1, begun)?;
+        let (begun, later) = hang();
+        let stuck = setup.begin_many(setup.max(), 1, begun)?;
         let first = setup.enqueue_on(1)?;
         let second = setup.enqueue_on(1)?;
         let other = setup.enqueue_on(2)?;
@@ -319,7 +331,7 @@ mod cases {
         assert!(setup.is_nothing_next(later - Delta::from_nanos(1)));
         assert!(setup.is_next(&other, later));
         // Half of the room is for others.
-        let half = setup.begin_many(max / 2 - 1, 1, later)?;
+        let half = setup.begin_many(setup.max() / 2 - 1, 1, later)?;
 
         assert!(setup.is_nothing_next(later));
         let another = setup.enqueue_on(2)?;
@@ -350,10 +362,8 @@ mod cases {
         let process = Process::threaded(32)?;
         let setup = Setup::new(&process)?;
         let pool = &setup.submitter.pool;
-        let max = pool.state.with(|s| s.storage.running.max());
-        let begun = Instant::now();
-        let later = begun + LONG;
-        let mut stuck = setup.begin_many(max, 1, begun)?;
+        let (begun, later) = hang();
+        let mut stuck = setup.begin_many(setup.max(), 1, begun)?;
 
         for device in 2..=DEVICES {
             for place in setup.begin_many(1, device, begun)? {
@@ -367,7 +377,7 @@ mod cases {
                 ops.push(setup.enqueue_on(device)?, GFP_KERNEL)?;
             }
         }
-        let half = setup.begin_many(max / 2, 1, later)?;
+        let half = setup.begin_many(setup.max() / 2, 1, later)?;
 
         // All are put aside.
         assert!(!setup.is_idle());
@@ -406,10 +416,8 @@ mod cases {
         let process = Process::threaded(32)?;
         let setup = Setup::new(&process)?;
         let pool = &setup.submitter.pool;
-        let max = pool.state.with(|s| s.storage.running.max());
-        let begun = Instant::now();
-        let later = begun + LONG;
-        let stuck = setup.begin_many(max, 1, begun)?;
+        let (begun, later) = hang();
+        let stuck = setup.begin_many(setup.max(), 1, begun)?;
         let aside = setup.enqueue_on(1)?;
         let mut ops = KVec::with_capacity(17, GFP_KERNEL)?;
         let mut turn = None;
@@ -449,10 +457,8 @@ mod cases {
         let process = Process::threaded(128)?;
         let setup = Setup::new(&process)?;
         let pool = &setup.submitter.pool;
-        let max = pool.state.with(|s| s.storage.running.max());
-        let begun = Instant::now();
-        let later = begun + LONG;
-        let stuck = setup.begin_many(max, 1, begun)?;
+        let (begun, later) = hang();
+        let stuck = setup.begin_many(setup.max(), 1, begun)?;
         let mut ops = KVec::with_capacity(65, GFP_KERNEL)?;
 
         for _ in 0..65 {

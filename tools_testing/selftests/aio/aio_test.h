@@ -600,6 +600,18 @@ static inline int aio_maps(unsigned long addr, struct aio_vma *found)
 	return rings;
 }
 
+/* The frame of a page, by /proc/self/pagemap; 0 where there is none, or it is hidden. */
+static inline unsigned long long aio_page_frame(int pagemap, unsigned long addr)
+{
+	unsigned long long entry;
+	off_t offset = addr / getpagesize() * sizeof(entry);
+
+	if (pread(pagemap, &entry, sizeof(entry), offset) != sizeof(entry))
+		return 0;
+	/* Bit 63: present. The frame is hidden from those who may not see it. */
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
 /* ------------------------------------------------------ processes, threads */
 
 static inline void aio_sleep_ms(unsigned int ms)

@@ -18,17 +18,6 @@
 #define MOST_ROUNDS	32
 #define BATCH		50
 
-static unsigned long long page_frame(int pagemap, unsigned long addr)
-{
-	unsigned long long entry;
-	off_t offset = addr / getpagesize() * sizeof(entry);
-
-	if (pread(pagemap, &entry, sizeof(entry), offset) != sizeof(entry))
-		return 0;
-	/* Bit 63: present. The frame is hidden from those who may not see it. */
-	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
-}
-
 /*
  * Leaves free pages between used ones, so that there is something to compact,
  * other ones each time.
@@ -212,7 +201,7 @@ TEST_F_TIMEOUT(rings, compaction_moves_rings_in_use, 800)
 
 				/* Map it. */
 				(void)*(volatile char *)addr;
-				now = page_frame(pagemap, addr);
+				now = aio_page_frame(pagemap, addr);
 				if (round && now && frame[c * pages + p] &&
 				    now != frame[c * pages + p])
 					moved++;

@@ -16,6 +16,7 @@
 
 #include "../kselftest_harness.h"
 #include "aio_ext_test.h"
+#include "aio_thread_test.h"
 
 #define FILE_NAME	"/proc/self/aio"
 #define STATS		"/proc/sys/fs/aio-stats"
@@ -125,7 +126,6 @@ static int open_of(pid_t pid, const char *what)
 }
 
 #define NO_FILE		"no " FILE_NAME
-#define AUTO_THREADS	"/proc/sys/fs/aio-auto-threads"
 
 /* What would block is carried on by threads. */
 static bool is_threaded(void)
@@ -919,14 +919,13 @@ TEST_F(trace, operations)
 /* What a threaded context carries on: with the device, with a thread, waiting for a pipe. */
 TEST_F(trace, carried_on)
 {
-	int fd = aio_disk_file(O_RDWR), direct = -1, i;
-	char *buf = aio_pages(8192, PROT_READ | PROT_WRITE), old[16];
+	int fd = aio_disk_file(O_RDWR), direct = -1;
+	char *buf = aio_pages(8192, PROT_READ | PROT_WRITE);
 	struct io_event event;
 	struct stat st, pst;
 	struct iocb iocb;
 
-	if (aio_read_text(AUTO_THREADS, old, sizeof(old)) <= 0)
-		SKIP(return, "no " AUTO_THREADS);
+	NEED_THREADS();
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, ftruncate(fd, 8192));
 	ASSERT_EQ(0, fstat(fd, &st));
@@ -934,10 +933,7 @@ TEST_F(trace, carried_on)
 	direct = aio_reopen(fd, O_RDWR | O_DIRECT);
 	if (direct < 0)
 		SKIP(return, "no direct I/O");
-	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
-	i = io_setup(10, &self->ctx);
-	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, old));
-	ASSERT_EQ(0, i);
+	ASSERT_EQ(0, setup_threaded(10, &self->ctx));
 	ASSERT_EQ(0, trace_write(self->dir, "set_event_pid", ""));
 	TRACE(1);
 	aio_prep(&iocb, IOCB_CMD_PWRITE, direct, buf, 8192, 0);
@@ -973,20 +969,16 @@ TEST_F(trace, carried_on)
 /* What threaded contexts have besides reads and writes, and a flush that waits for a write. */
 TEST_F(trace, what_threads_do)
 {
-	int fd = aio_disk_file(O_RDWR), i;
 	struct iocb iocb[2], *iocbs[] = { &iocb[0], &iocb[1] };
-	char text[] = "123", old[16];
+	int fd = aio_disk_file(O_RDWR);
+	char text[] = "123";
 	struct io_event events[2];
 	struct stat st;
 
-	if (aio_read_text(AUTO_THREADS, old, sizeof(old)) <= 0)
-		SKIP(return, "no " AUTO_THREADS);
+	NEED_THREADS();
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, fstat(fd, &st));
-	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
-	i = io_setup(10, &self->ctx);
-	ASSERT_EQ(0, aio_write_text(AUTO_THREADS, old));
-	ASSERT_EQ(0, i);
+	ASSERT_EQ(0, setup_threaded(10, &self->ctx));
 	ASSERT_EQ(0, trace_write(self->dir, "set_event_pid", ""));
 	TRACE(1);
 	/* The write extends the file, for which it has to sleep. */
@@ -1014,6 +1006,7 @@ TEST_F(trace, what_threads_do)
 	EXPECT_SEEN(1, "aio_complete", "op=OPENAT");
 	EXPECT_SEEN(1, "aio_complete", "op=UNLINKAT");
 	EXPECT_SEEN(2, "aio_complete", "ino=0");
+	EXPECT_SEEN(0, "aio_complete", "ns=0");
 	close(fd);
 }
 

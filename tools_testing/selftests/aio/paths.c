@@ -222,7 +222,7 @@ static long nr_threads(void)
 	pid_t __pid = fork();						\
 									\
 	if (!__pid) {							\
-		alarm(100 * aio_slow());						\
+		alarm(100 * aio_slow());				\
 		__line = fn((self)->dir);				\
 		if (__line)						\
 			fprintf(stderr, "# line %d: errno %d\n", __line, errno); \

@@ -169,13 +169,13 @@ static int is_dirty(int fd)
 	volatile char *p = mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, fd, 0);
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-	__u64 page = 0, bits = 0;
+	__u64 page, bits = 0;
 	int ret = -1;
 
 	if (p != MAP_FAILED) {
 		(void)*p;
-		if (pread(pagemap, &page, 8, (uintptr_t)p / BLOCK * 8) == 8 &&
-		    pread(flags, &bits, 8, (page & ((1ULL << 55) - 1)) * 8) == 8)
+		page = aio_page_frame(pagemap, (uintptr_t)p);
+		if (page && pread(flags, &bits, 8, page * 8) == 8)
 			ret = bits >> KPF_DIRTY & 1;
 		munmap((void *)p, BLOCK);
 	}
