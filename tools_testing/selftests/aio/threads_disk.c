@@ -57,6 +57,28 @@ static int forget(int fd)
 		posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 }
 
+/*
+ * A read that is not to wait is told that its page is not there, but starts to read it, and
+ * then looks once more: if this processor has been away for as long as the disk takes, it is
+ * there. A read that waits is never told.
+ */
+static bool told_to_come_again(struct _test_data_disk *self, aio_context_t ctx)
+{
+	struct io_event event;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		if (forget(self->fd) || aio_submit_one(ctx, self->list[0]) != 1 ||
+		    await_events(ctx, &event, 1) != 1)
+			return false;
+		if (event.res == -EAGAIN)
+			return true;
+		if (event.res <= 0)
+			return false;
+	}
+	return false;
+}
+
 TEST_F(disk, uncached_reads)
 {
 	int round, i;
@@ -81,12 +103,9 @@ TEST_F(disk, uncached_reads)
 					    self->buf + cb->aio_offset, want));
 		}
 	}
-	/* RWF_NOWAIT: it is not there. */
-	ASSERT_EQ(0, forget(self->fd));
 	self->iocb[0].aio_rw_flags = RWF_NOWAIT;
-	EXPECT_DONE(self->plain, self->list[0], -EAGAIN);
-	ASSERT_EQ(0, forget(self->fd));
-	EXPECT_DONE(self->ctx, self->list[0], -EAGAIN);
+	EXPECT_TRUE(told_to_come_again(self, self->plain));
+	EXPECT_TRUE(told_to_come_again(self, self->ctx));
 }
 
 /* One request over many pages, some of which are there. */
