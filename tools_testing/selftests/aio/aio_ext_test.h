@@ -139,6 +139,17 @@ static inline long long aio_pinned_for_long(void)
 }
 
 /*
+ * The same, if it was @before earlier: somebody's pages may have been pinned as long as that was
+ * looked at, but hardly both times.
+ */
+static inline long long aio_pinned_for_long_of(long long before)
+{
+	long long now = aio_pinned_for_long();
+
+	return now < before ? now : before;
+}
+
+/*
  * Memory of hugetlbfs, in private pages of 2 MiB that are there, or MAP_FAILED. Those of a pool that
  * are in a movable zone are not given out while the kernel pins, which says EFAULT; but what is
  * there already is moved.
@@ -185,7 +196,7 @@ static inline bool aio_pinned_back_to(long long pinned)
 {
 	int i;
 
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < 1000 * aio_slow(); i++) {
 		if (aio_pinned() <= pinned)
 			return true;
 		aio_sleep_ms(10);

@@ -266,6 +266,14 @@ static inline long aio_submit_one(aio_context_t ctx, struct iocb *iocb)
 	return io_submit(ctx, 1, &iocb);
 }
 
+/* A kernel that checks itself is slow: with AIO_SLOW=N all has N times its time. */
+static inline int aio_slow(void)
+{
+	const char *slow = getenv("AIO_SLOW");
+
+	return slow && atoi(slow) > 0 ? atoi(slow) : 1;
+}
+
 static inline bool aio_auto_threads(void);
 
 /*
@@ -295,6 +303,26 @@ static inline long aio_drain(aio_context_t ctx)
 	while ((ret = aio_reap(ctx, events, 64)) > 0)
 		sum += ret;
 	return ret < 0 ? ret : sum;
+}
+
+/*
+ * The same, of which @want must come: those of requests that a thread does, if all contexts are
+ * threaded, and something else is in its way first.
+ */
+static inline long aio_drain_of(aio_context_t ctx, long want)
+{
+	struct timespec limit = { 20 * aio_slow(), 0 };
+	struct io_event events[64];
+	long sum = 0, ret;
+
+	while (sum < want && aio_auto_threads()) {
+		ret = io_getevents(ctx, 1, want - sum < 64 ? want - sum : 64, events, &limit);
+		if (ret <= 0)
+			break;
+		sum += ret;
+	}
+	ret = aio_drain(ctx);
+	return ret < 0 ? ret : sum + ret;
 }
 
 /* Submits one request and waits for its event: 1, or the first error. */
@@ -976,14 +1004,6 @@ static inline bool aio_long(void)
 	const char *s = getenv("AIO_TEST_LONG");
 
 	return s && *s && strcmp(s, "0");
-}
-
-/* A kernel that checks itself is slow: with AIO_SLOW=N all has N times its time. */
-static inline int aio_slow(void)
-{
-	const char *slow = getenv("AIO_SLOW");
-
-	return slow && atoi(slow) > 0 ? atoi(slow) : 1;
 }
 
 #ifdef __KSELFTEST_HARNESS_H

@@ -174,7 +174,7 @@ static bool look_at_pins;
 static struct state look(void)
 {
 	return (struct state){ aio_nr(), aio_locked(getpid()), aio_maps(0, NULL), count_fds(),
-			       look_at_pins ? aio_pinned() : 0 };
+			       look_at_pins ? aio_balance().pinned : 0 };
 }
 
 static void compare(const struct state *a, const struct state *b, unsigned int n, const char *when)
@@ -357,7 +357,7 @@ static long call_submit2(struct world *w)
 
 static void after_submit2(struct world *w, long ret, enum source failed, unsigned int n)
 {
-	struct timespec ts = { 20, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	struct io_event events[4];
 	long got = 0, expected = ret > 0 ? ret : 0, i;
 
@@ -487,7 +487,7 @@ static long call_threaded(struct world *w)
 
 static void after_threaded(struct world *w, long ret, enum source failed, unsigned int n)
 {
-	struct timespec ts = { 20, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	struct io_event events[2];
 	long got = 0, i;
 
@@ -565,7 +565,7 @@ static long call_submit(struct world *w)
 
 static void after_submit(struct world *w, long ret, enum source failed, unsigned int n)
 {
-	struct timespec ts = { 20, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	struct io_event events[4];
 	long got = 0, expected = ret > 0 ? ret : 0, i;
 	__u64 count = 0;
@@ -614,14 +614,14 @@ static bool before_getevents(struct world *w)
 
 static long call_getevents(struct world *w)
 {
-	struct timespec ts = { 1, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 
 	return io_getevents(w->ctx, w->parameter, 3, w->events, &ts);
 }
 
 static long call_pgetevents(struct world *w)
 {
-	struct timespec ts = { 1, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	unsigned long mask[2] = { 1UL << (SIGUSR1 - 1) };
 	struct aio_sigset set = { mask, 8 };
 
@@ -635,7 +635,7 @@ static void after_getevents(struct world *w, long ret, enum source failed, unsig
 
 	if (ret > 3 || (!ret && w->parameter))
 		wrong("point %u: io_getevents() returned %ld", n, ret);
-	more = aio_drain(w->ctx);
+	more = aio_drain_of(w->ctx, 3 - (ret > 0 ? ret : 0));
 	if (more != 3 - (ret > 0 ? ret : 0))
 		wrong("point %u: io_getevents() returned %ld, then there were %ld", n, ret, more);
 	sigprocmask(SIG_BLOCK, NULL, &mask);
@@ -659,7 +659,7 @@ static long call_cancel(struct world *w)
 
 static void after_cancel(struct world *w, long ret, enum source failed, unsigned int n)
 {
-	struct timespec ts = { 20, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	struct io_event event;
 
 	if (io_getevents(w->ctx, 1, 1, &event, &ts) != 1)
@@ -790,7 +790,7 @@ static int exit_child(struct world *w, unsigned int n, bool fresh)
 /* A process that has no threads yet. @w->parameter is what it does first. */
 static int first_thread_child(struct world *w, unsigned int n)
 {
-	struct timespec ts = { 20, 0 };
+	struct timespec ts = { 20 * aio_slow(), 0 };
 	struct io_event event;
 	aio_context_t ctx;
 	long ret, i;
@@ -1052,7 +1052,7 @@ static void run_child(const char *name, struct world *w, enum life life)
 		if (status && !(life != END && status == 1 << 8 && failed != SOURCES))
 			wrong("point %u: the process ended with %x", n, status);
 		/* The end of a process is over a little later than it can be seen. */
-		for (i = 0; i < 500; i++) {
+		for (i = 0; i < 500 * aio_slow(); i++) {
 			after = look();
 			if (after.aio_nr == before.aio_nr)
 				break;

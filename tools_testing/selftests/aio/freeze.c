@@ -166,7 +166,7 @@ TEST_F(freeze, waits_for_writes_in_flight)
 	struct aio_caller freezer = { .nr = self->dir };
 	const char *dev = self->disk.dev;
 	int round, i, seen = 0;
-	long writes;
+	long writes, done;
 
 	writes = aio_disk_stat(dev, "stat", 4);
 	ASSERT_LE(0, writes);
@@ -184,7 +184,11 @@ TEST_F(freeze, waits_for_writes_in_flight)
 			aio_sleep_ms(1);
 		}
 		freezer.tid = 0;
+		done = aio_disk_stat(dev, "stat", 4);
 		ASSERT_EQ(1, aio_submit_one(self->ctx, &self->iocb));
+		/* If a thread does it, that has to be there before the freeze. */
+		while (ring_is_empty(self->ctx) && !aio_disk_stat(dev, "inflight", 1))
+			aio_sleep_ms(1);
 		ASSERT_EQ(0, pthread_create(&freezer.thread, NULL,
 					    freeze_thread, &freezer));
 		while (ring_is_empty(self->ctx)) {
@@ -193,8 +197,9 @@ TEST_F(freeze, waits_for_writes_in_flight)
 					       __NR_ioctl);
 			long now = aio_disk_stat(dev, "inflight", 1);
 
-			/* The event follows the end of the write. */
-			if (!waits || !now || !ring_is_empty(self->ctx))
+			/* The event follows the end of the write; the freeze is between them. */
+			if (!waits || !now || !ring_is_empty(self->ctx) ||
+			    aio_disk_stat(dev, "stat", 4) != done)
 				continue;
 			ASSERT_EQ(1, now);
 			counted = true;

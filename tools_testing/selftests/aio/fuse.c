@@ -851,7 +851,7 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 		aio_sleep_ms(1);
 	EXPECT_GT(20000, i);
 	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/freezer.state", "FROZEN"));
-	for (i = 0; i < 1000 && !frozen; i++) {
+	for (i = 0; i < 1000 * aio_slow() && !frozen; i++) {
 		frozen = freezer_is("FROZEN");
 		aio_sleep_ms(!frozen * 10);
 	}

@@ -345,7 +345,7 @@ TEST_F(iopoll, large_requests)
 	struct iocb iocb;
 	unsigned long addr = (unsigned long)&iocb;
 	aio_context_t ctx = 0;
-	struct timespec ts = { 10, 0 };
+	struct timespec ts = { 10 * aio_slow(), 0 };
 	long ret;
 
 	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &ctx));

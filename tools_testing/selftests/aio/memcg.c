@@ -59,7 +59,7 @@ static bool group_stat_becomes(const char *dir, const char *name,
 	int i;
 
 	/* The kernel adds its per-CPU numbers up now and then. */
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < 1000 * aio_slow(); i++) {
 		long long now = group_stat(dir, name);
 
 		if (low <= now && now <= high)
@@ -67,6 +67,21 @@ static bool group_stat_becomes(const char *dir, const char *name,
 		aio_sleep_ms(10);
 	}
 	return false;
+}
+
+/*
+ * The next look adds up the numbers of all processors, which it does if there were so many
+ * changes since the last one. By a process that is in the group.
+ */
+static void stat_is_due(void)
+{
+	size_t len = 64UL * (aio_possible_cpus() + 2) * 2 * getpagesize();
+	char *p = aio_pages(len, PROT_READ | PROT_WRITE);
+
+	if (p == MAP_FAILED)
+		return;
+	memset(p, 1, len);
+	munmap(p, len);
 }
 
 static bool enter(const char *dir)
@@ -82,7 +97,7 @@ static bool take_down(struct _test_data_memcg *self)
 
 	enter(self->mnt);
 	/* Contexts that are gone may keep it busy for a moment. */
-	for (i = 0; i < 500 && rmdir(self->dir) && errno == EBUSY; i++)
+	for (i = 0; i < 500 * aio_slow() && rmdir(self->dir) && errno == EBUSY; i++)
 		aio_sleep_ms(10);
 	gone = access(self->dir, F_OK);
 	if (self->switched_on)
@@ -192,7 +207,7 @@ TEST_F(memcg, no_room)
 				   sizeof(events)));
 	EXPECT_NE(NULL, strstr(events, "oom_kill 1"));
 	/* What it had got so far is given back. */
-	for (i = 0; i < 500 && aio_nr() != nr; i++)
+	for (i = 0; i < 500 * aio_slow() && aio_nr() != nr; i++)
 		aio_sleep_ms(10);
 	EXPECT_EQ(nr, aio_nr());
 	EXPECT_TRUE(group_stat_becomes(self->dir, "file", 0, self->bytes / 4));
@@ -227,6 +242,7 @@ TEST_F(memcg, memory_of_requests)
 	/* Charged to where the process was then, like the ring. */
 	ASSERT_EQ(0, io_setup(REQUESTS + 1024, &self->ctx));
 	ASSERT_TRUE(enter(self->dir));
+	stat_is_due();
 	base = group_stat(self->dir, "slab");
 	ASSERT_LE(0, base);
 	for (round = 0; round < 2; round++) {
@@ -236,6 +252,7 @@ TEST_F(memcg, memory_of_requests)
 			ASSERT_EQ(BATCH, io_submit(self->ctx, BATCH, list));
 		}
 		EXPECT_TRUE(group_stat_becomes(self->dir, "slab", base + least, LLONG_MAX));
+		stat_is_due();
 		grown[round] = group_stat(self->dir, "slab") - base;
 		ASSERT_EQ(1, write(fds[1], "x", 1));
 		for (i = 0; i < REQUESTS; i += j) {
@@ -283,7 +300,7 @@ TEST_F(memcg, pinned_memory)
 	EXPECT_EQ(0, io_destroy(self->ctx));
 	EXPECT_TRUE(group_stat_becomes(self->dir, "kernel", 0, kernel + nr * 16LL));
 	EXPECT_TRUE(group_stat_becomes(self->dir, "anon", 0, anon + bytes / 4));
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < 1000 * aio_slow(); i++) {
 		if (aio_read_number(in_group(self->dir, "memory.current")) < bytes)
 			break;
 		aio_sleep_ms(10);
@@ -335,7 +352,7 @@ static bool remove_group(const char *dir)
 {
 	int i;
 
-	for (i = 0; i < 500 && rmdir(dir) && errno == EBUSY; i++)
+	for (i = 0; i < 500 * aio_slow() && rmdir(dir) && errno == EBUSY; i++)
 		aio_sleep_ms(10);
 	return access(dir, F_OK);
 }

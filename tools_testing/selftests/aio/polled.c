@@ -582,6 +582,7 @@ static bool slow_end_once(struct __test_metadata *_metadata, struct _test_data_s
 	long long start, wall, cpu = 0;
 	bool killed = how >= BY_KILL;
 	struct rusage ru;
+	siginfo_t info;
 	clockid_t clock;
 	int status;
 	pid_t pid;
@@ -591,8 +592,13 @@ static bool slow_end_once(struct __test_metadata *_metadata, struct _test_data_s
 	ASSERT_LE(0, pid);
 	if (!pid)
 		slow_child(self, flags, how, told);
-	while (!told->started && !waitpid(pid, &status, WNOHANG))
+	/* Its end is not waited for here: what it has used is asked for. */
+	while (!told->started) {
+		info.si_pid = 0;
+		if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid)
+			break;
 		aio_sleep_ms(1);
+	}
 	ASSERT_TRUE(told->started);
 	ASSERT_EQ(0, clock_getcpuclockid(pid, &clock));
 	if (how == BY_KILL_OF_A_POLLER)
@@ -703,7 +709,7 @@ TEST_F_TIMEOUT(polled, takers_with_limits, 100)
 		ASSERT_TRUE(ret == 1 || ret == -EAGAIN);
 		submitted += ret == 1;
 	}
-	for (tries = 0; tries < 10000 && sum < submitted; tries++) {
+	for (tries = 0; tries < 10000 * aio_slow() && sum < submitted; tries++) {
 		for (i = 0, sum = 0; i < 4; i++)
 			sum += *(volatile long *)&t[i].taken;
 		aio_sleep_ms(1);
@@ -1001,8 +1007,8 @@ TEST(who_waits_for_what_is_not_polled_sleeps)
 	struct iocb iocb;
 	struct waiter w = { .c = { .min_nr = 1, .nr = 1, .events = &event } };
 	char *buf = aio_pages(len, PROT_READ | PROT_WRITE);
-	bool slept = false;
-	int fd;
+	bool slept, good = false;
+	int fd, try;
 
 	NEED_SETUP2();
 	if (!aio_slow_disk_make(&disk, 2000))
@@ -1011,18 +1017,23 @@ TEST(who_waits_for_what_is_not_polled_sleeps)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, io_setup2(NR, IOPOLL, NULL, &w.c.ctx));
 	aio_prep(&iocb, IOCB_CMD_PREAD, fd, buf, len, 0);
-	ASSERT_EQ(1, aio_submit_one(w.c.ctx, &iocb));
-	ASSERT_EQ(0, pthread_create(&w.c.thread, NULL, timed_getevents, &w));
-	while (!w.c.done && !slept) {
-		slept = w.c.tid && aio_is_blocked(getpid(), w.c.tid, __NR_io_getevents);
-		aio_sleep_ms(1);
+	/* A processor that was away for a second says nothing. */
+	for (try = 0; try < TRIES && !good; try++) {
+		w.c.tid = 0;
+		w.c.done = false;
+		slept = false;
+		ASSERT_EQ(1, aio_submit_one(w.c.ctx, &iocb));
+		ASSERT_EQ(0, pthread_create(&w.c.thread, NULL, timed_getevents, &w));
+		while (!w.c.done && !slept) {
+			slept = w.c.tid && aio_is_blocked(getpid(), w.c.tid, __NR_io_getevents);
+			aio_sleep_ms(1);
+		}
+		EXPECT_EQ(1, aio_join(&w.c));
+		EXPECT_EQ((__s64)len, (__s64)event.res);
+		/* Not only for a moment. */
+		good = slept && w.wall >= ANSWER_NS / 2 && w.cpu < w.wall / 4;
 	}
-	EXPECT_EQ(1, aio_join(&w.c));
-	EXPECT_TRUE(slept);
-	/* Not only for a moment. */
-	EXPECT_LE(ANSWER_NS / 2, w.wall);
-	EXPECT_GT(w.wall / 4, w.cpu);
-	EXPECT_EQ((__s64)len, (__s64)event.res);
+	EXPECT_TRUE(good);
 	EXPECT_EQ(0, io_destroy(w.c.ctx));
 	close(fd);
 	aio_slow_disk_remove(&disk);

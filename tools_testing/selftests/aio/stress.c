@@ -1997,7 +1997,7 @@ static void op_hotplug(void)
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%lu/online",
 		 1 + below(common->cpus - 1));
 	result(HOTPLUG, aio_write_text(path, percent(60) ? "1" : "0"), 0, EBUSY, EINVAL, EINTR,
-	       EAGAIN);
+	       EAGAIN, EIO);
 }
 
 static void (*const functions[OPS])(void) = {

@@ -786,8 +786,8 @@ TEST_F(overlay, right_data)
 			 at * BLOCK);
 	}
 	ASSERT_EQ(NR, io_submit(self->ctx, NR, self->list));
-	EXPECT_ALL(self->ctx, NR, self->list, BLOCK);
 	EXPECT_LE(1, workers());
+	EXPECT_ALL(self->ctx, NR, self->list, BLOCK);
 	ASSERT_EQ(NR * BLOCK, pread(self->fd, self->back, NR * BLOCK, 0));
 	EXPECT_EQ(0, memcmp(self->buf, self->back, NR * BLOCK));
 

@@ -304,10 +304,11 @@ TEST_F(own, broken_already)
  */
 TEST_F(own, signal_in_a_batch)
 {
-	int null = open("/dev/null", O_WRONLY), broken[2], round, i;
-	struct iocb iocb[5], *list[5];
+	int null = open("/dev/null", O_WRONLY), broken[2], silent[2], round, i;
+	struct iocb iocb[6], *list[6];
 	struct io_event events[5];
 	sigset_t set;
+	char c;
 	long ret;
 
 	signal(SIGPIPE, on_signal);
@@ -316,17 +317,22 @@ TEST_F(own, signal_in_a_batch)
 	ASSERT_LE(0, null);
 	ASSERT_EQ(0, pipe(broken));
 	close(broken[0]);
+	ASSERT_EQ(0, pipe(silent));
 	aio_prep(&iocb[0], IOCB_CMD_PWRITE, null, "x", 1, 0);
 	aio_prep(&iocb[1], IOCB_CMD_PWRITE, null, "x", 1, 0);
 	aio_prep(&iocb[2], IOCB_CMD_PWRITE, broken[1], "x", 1, 0);
 	for (i = 3; i < 5; i++)
 		iocb[i] = self->iocb;
-	for (i = 0; i < 5; i++) {
+	aio_prep(&iocb[5], IOCB_CMD_PREAD, silent[0], &c, 1, 0);
+	for (i = 0; i < 6; i++) {
 		iocb[i].aio_data = i;
 		list[i] = &iocb[i];
 	}
 	ASSERT_EQ(0, workers());
 	for (round = 0; round < 2; round++) {
+		/* As long as something waits the thread does not leave, however long this takes. */
+		if (round)
+			ASSERT_EQ(1, aio_submit_one(self->ctx, list[5]));
 		got_signals = 0;
 		ret = io_submit(self->ctx, 5, list);
 		/* The handler has run when the call returns. */
@@ -352,6 +358,8 @@ TEST_F(own, signal_in_a_batch)
 		EXPECT_TRUE(ends_feed(&self->e));
 		EXPECT_ALL(self->ctx, 2, list + 3, 1);
 	}
+	EXPECT_EQ(-EINPROGRESS, io_cancel(self->ctx, list[5], NULL));
+	EXPECT_NEXT(self->ctx, list[5], -EINTR);
 	/* There is none again, but the signal is blocked. */
 	ASSERT_TRUE(AWAIT_NO_WORKERS());
 	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
@@ -363,6 +371,8 @@ TEST_F(own, signal_in_a_batch)
 	EXPECT_EQ(5, await_events(self->ctx, events, 5));
 	ASSERT_EQ(0, sigprocmask(SIG_UNBLOCK, &set, NULL));
 	EXPECT_EQ(1, got_signals);
+	close(silent[0]);
+	close(silent[1]);
 	close(broken[1]);
 	close(null);
 }

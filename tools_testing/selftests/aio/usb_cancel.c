@@ -149,7 +149,7 @@ static bool gadget_enabled(struct gadget *g)
 	struct pollfd pfd = { .fd = g->ep0, .events = POLLIN };
 	struct usb_functionfs_event event;
 
-	while (poll(&pfd, 1, 20000) == 1 &&
+	while (poll(&pfd, 1, 20000 * aio_slow()) == 1 &&
 	       read(g->ep0, &event, sizeof(event)) == sizeof(event))
 		if (event.type == FUNCTIONFS_ENABLE)
 			return true;
@@ -189,7 +189,7 @@ static bool host_claim(struct gadget *g)
 {
 	int i, intf = 0;
 
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < 2000 * aio_slow(); i++) {
 		g->host = host_open(g->id);
 		if (g->host >= 0 &&
 		    !ioctl(g->host, USBDEVFS_CLAIMINTERFACE, &intf))
@@ -277,7 +277,7 @@ static const char *gadget_make(struct gadget *g)
 static long host_bulk(struct gadget *g, int address, void *buf, int len)
 {
 	struct usbdevfs_bulktransfer bulk = {
-		.ep = address, .len = len, .timeout = 20000, .data = buf,
+		.ep = address, .len = len, .timeout = 20000 * aio_slow(), .data = buf,
 	};
 
 	return aio_result(ioctl(g->host, USBDEVFS_BULK, &bulk));

@@ -324,7 +324,7 @@ TEST_F(useriocb, iocb_that_is_rewritten)
 	long ret;
 
 	ASSERT_EQ(0, pthread_create(&r.thread, NULL, rewrite, &r));
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 20000 || !taken; i++) {
 		ret = aio_submit_index(self->ctx, 1);
 		if (ret != 1) {
 			ASSERT_TRUE(ret == -EINVAL || ret == -EFAULT);
