@@ -5,7 +5,7 @@
 # for each bug, and tells what has found it.
 #
 #   PLANTED   the bugs: all, or numbers with spaces between them
-#   IMAGES    "PART=BZIMAGE ..." of kernels with the bugs, if they are built
+#   IMAGES    "PART=FILE ..." of kernels with the bugs, if they are built
 #   OPS       operations of the stress for each that does not say how many (default
 #             3000)
 #
@@ -71,23 +71,29 @@ for n in "${numbers[@]}"; do
 	if [ -z "${images[$part]:-}" ]; then
 		fragment=$part
 		if [ "$part" = kasan ]; then fragment=debug; fi
+		if [ "$part" = uml ]; then fragment=uml-debug; fi
 		cat "$SCRIPTS/config/$fragment.config" - >"$results/$part.config" <<-'END'
 			CONFIG_LOCALVERSION="-planted"
 		END
-		export AIO=rust EXTRA_CONFIG=$results/$part.config
-		STAGES=7 STAGE=0 "$SCRIPTS/kernel" >/dev/null
-		(STAGES=7 STAGE=5 build_planted)
-		unset EXTRA_CONFIG
+		(
+			export AIO=rust EXTRA_CONFIG=$results/$part.config STAGES=7 STAGE=0
+			if [ "$part" = uml ]; then export ARCH=um; fi
+			"$SCRIPTS/kernel" >/dev/null
+			STAGE=5
+			build_planted
+		)
 		images[$part]=$(tail -n 1 "$results/image")
 	fi
 	echo "bug $n: $name" >&2
-	tests=none stress=$ops
+	tests=none stress=$ops seconds=3600
 	case $test in
 	stress) ;;
 	stress:*) stress=${test#*:} ;;
+	*:*) tests=${test%:*} seconds=${test#*:} stress=0 ;;
 	*) tests=$test stress=0 ;;
 	esac
-	DEBUG=$part KERNEL_IMAGE=${images[$part]} TESTS=$tests OPS=$stress CPUS=2 SEED=1 THREADS=8 \
+	DEBUG=$part KERNEL_IMAGE=${images[$part]} TESTS=$tests SECONDS_EACH=$seconds OPS=$stress CPUS=2 SEED=1 \
+		THREADS=8 \
 		APPEND="aio_planted=$n ${APPEND:-}" STAGES=0 STAGE=0 \
 		"$SCRIPTS/test-debug" >"$results/$n" || true
 	rm -rf "$results/$n.logs"
