@@ -150,9 +150,9 @@ static inline long long aio_pinned_for_long_of(long long before)
 }
 
 /*
- * Memory of hugetlbfs, in private pages of 2 MiB that are there, or MAP_FAILED. Those of a pool that
- * are in a movable zone are not given out while the kernel pins, which says EFAULT; but what is
- * there already is moved.
+ * Memory of hugetlbfs, in private pages of 2 MiB that are there, or MAP_FAILED. Those of a pool
+ * that are in a movable zone are not given out while the kernel pins, which says EFAULT; but what
+ * is there already is moved.
  */
 static inline char *aio_huge_pages(unsigned int nr)
 {

@@ -364,7 +364,7 @@ TEST_F_TIMEOUT(threads, idle, 200)
 	pid_t pid;
 	char c;
 
-	/* Both create threaded contexts at the same time: nobody is to switch that off meanwhile. */
+	/* Both create threaded contexts at the same time: none is to switch that off meanwhile. */
 	if (!access(AUTO_THREADS, W_OK))
 		ASSERT_EQ(0, aio_write_text(AUTO_THREADS, "1"));
 	pid = fork();

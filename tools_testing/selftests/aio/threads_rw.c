@@ -266,7 +266,7 @@ TEST_F(wait, file_is_given_back)
 		close(pair[0]);
 		ASSERT_EQ(1, write(pair[1], "x", 1));
 		EXPECT_NEXT(self->ctx, &self->iocb[0], 1);
-		EXPECT_TRUE(EVENTUALLY(write(pair[1], "x", 1) < 0 && errno == EPIPE));
+		ASSERT_TRUE(EVENTUALLY(write(pair[1], "x", 1) < 0 && errno == EPIPE));
 		close(pair[1]);
 		/* As for a writer. */
 		ASSERT_EQ(0, pipe(pair));
@@ -276,7 +276,7 @@ TEST_F(wait, file_is_given_back)
 		close(pair[1]);
 		ASSERT_LE(0, fcntl(pair[0], F_SETFL, O_NONBLOCK));
 		/* 0 is the end of the file, which is not before the event. */
-		EXPECT_TRUE(EVENTUALLY(!read(pair[0], self->buf, sizeof(self->buf))));
+		ASSERT_TRUE(EVENTUALLY(!read(pair[0], self->buf, sizeof(self->buf))));
 		EXPECT_NEXT(self->ctx, &self->iocb[0], 1);
 		close(pair[0]);
 	}
