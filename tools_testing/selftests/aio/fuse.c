@@ -681,7 +681,9 @@ TEST_F(fuse, order_of_events)
 		ASSERT_EQ(FUSE_READ, got.head.opcode);
 		ASSERT_LT(got.read.offset / BLOCK, NR);
 		m[got.read.offset / BLOCK] = got;
-		EXPECT_EQ(-EINVAL, io_cancel(self->ctx, list[i], NULL));
+		/* A thread that waits for the answer could be interrupted. */
+		if (!aio_auto_threads())
+			EXPECT_EQ(-EINVAL, io_cancel(self->ctx, list[i], NULL));
 	}
 	EXPECT_EQ(0, aio_drain(self->ctx));
 	for (i = 0; i < NR; i++) {
