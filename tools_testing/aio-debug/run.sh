@@ -103,6 +103,12 @@ for n in "${numbers[@]}"; do
 	cp -r "$BUILD/test-debug" "$results/$n.logs"
 	# Not the sample with which the check itself is checked.
 	rm -f "$results/$n.logs/sample.log"
+	# That a guest hangs is not enough: where?
+	tap=$results/$n.logs/selftests-$part.tap
+	if grep -q 'did not come to its end' "$results/$n" && [ -e "$tap" ]; then
+		sed -n 's/.*#  RUN *\([^ ]*\) \.\.\..*/hung in \1/p' "$tap" | tail -n 1 \
+			>>"$results/$n"
+	fi
 	found=$(grep -hoE -m 1 "($pattern).*" "$results/$n" "$results/$n.logs"/* | head -n 1 |
 		tr -d '\r' || true)
 	if [ -z "$found" ] || ! grep -q '^  FAILED' "$results/$n"; then

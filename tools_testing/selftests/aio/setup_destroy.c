@@ -616,6 +616,11 @@ static long dirty_pages(void)
 
 #define WRITEBACK	"/proc/sys/vm/dirty_writeback_centisecs"
 
+static void set_writeback(const char *text)
+{
+	aio_write_text(WRITEBACK, text);
+}
+
 /*
  * The end of a ring does not count as something that was written back. A number below
  * zero would read as zero, so there is something else to be written meanwhile.
@@ -626,8 +631,7 @@ TEST(rings_are_not_dirty)
 	size_t page = getpagesize(), pages = 0, i;
 	struct aio_slow_disk disk;
 	long before, after;
-	char *buf, text[32];
-	long long old;
+	char *buf, old[32];
 	int round, fd;
 
 	if (dirty_pages() < 0)
@@ -638,7 +642,8 @@ TEST(rings_are_not_dirty)
 	buf = aio_pages(DIRTY * page, PROT_READ | PROT_WRITE);
 	ASSERT_EQ(DIRTY * page, write(fd, buf, DIRTY * page));
 	/* They stay dirty, however long this takes. */
-	old = aio_read_number(WRITEBACK);
+	ASSERT_LT(0, aio_read_text(WRITEBACK, old, sizeof(old)));
+	ASSERT_TRUE(aio_guard(set_writeback, old));
 	ASSERT_EQ(0, aio_write_text(WRITEBACK, "0"));
 	before = dirty_pages();
 	EXPECT_LT(DIRTY / 2, before);
@@ -658,8 +663,7 @@ TEST(rings_are_not_dirty)
 	EXPECT_LT(4 * DIRTY, pages);
 	/* Others may write a little meanwhile. */
 	EXPECT_LT(labs(after - before), DIRTY / 4);
-	snprintf(text, sizeof(text), "%lld", old);
-	EXPECT_EQ(0, aio_write_text(WRITEBACK, text));
+	set_writeback(old);
 	close(fd);
 	aio_slow_disk_remove(&disk);
 }
