@@ -72,7 +72,7 @@ const AGAIN: isize = -(kernel::bindings::EAGAIN as isize);
 pub(crate) struct RwJob {
     #[pin]
     shared: SharedKiocb,
-    /// It is not tried or parked again: a thread waits for it.
+    /// It is not tried or parked again: a thread waits for it. What the file says is the result.
     waits: AtomicFlag,
     /// How often the file was ready at once, and then was not.
     misled: Atomic<u32>,
@@ -91,8 +91,8 @@ impl HasFixedBuffers for Carried<RwJob> {
 impl AsyncRw for Carried<RwJob> {
     /// The file has ended what it was given.
     fn complete(this: SlabArc<Self>, res: isize) {
-        if res == AGAIN {
-            // It was refused late.
+        if res == AGAIN && !this.job.waits.load(Relaxed) {
+            // It was refused late. One that may wait is refused for good.
             this.job.waits.store(true, Relaxed);
             return Self::enqueue(this);
         }
@@ -172,6 +172,9 @@ impl Perform for RwJob {
         loop {
             let how = this.job.how();
 
+            if how == How::Wait {
+                this.job.waits.store(true, Relaxed);
+            }
             // It may be gone when it is no longer used.
             let submitter = this.submitter().clone();
 

@@ -727,6 +727,34 @@ TEST_F(fuse, read_result)
 	EXPECT_EQ(0, self->buf[100]);
 }
 
+/* What was issued to wait may be refused all the same, and is not asked for again. */
+TEST_F(fuse, result_in_a_thread)
+{
+	static const int opcode[] = { IOCB_CMD_PREAD, IOCB_CMD_PWRITE };
+	static const int error[] = { -EAGAIN, -EOPNOTSUPP, -EINTR, -EIO };
+	struct iocb *cb = self->iocb;
+	aio_context_t ctx = 0;
+	struct message m;
+	size_t i, j;
+
+	NEED_THREADS();
+	ASSERT_EQ(0, setup_threaded(NR, &ctx));
+	for (i = 0; i < ARRAY_SIZE(opcode); i++) {
+		for (j = 0; j < ARRAY_SIZE(error); j++) {
+			aio_prep(cb, opcode[i], self->fd, self->buf, BLOCK, 0);
+			ASSERT_EQ(1, aio_submit_one(ctx, cb));
+			m = NEXT();
+			ANSWER(m, error[j]);
+			ASSERT_TRUE(EVENTUALLY(server_has_next(&self->server) ||
+					       io_getevents(ctx, 0, 1, &self->event, NULL)));
+			ASSERT_FALSE(server_has_next(&self->server));
+			EXPECT_EVENT(&self->event, cb, error[j]);
+			EXPECT_NO_EVENT(ctx);
+		}
+	}
+	EXPECT_EQ(0, io_destroy(ctx));
+}
+
 /* Whoever waits for three is woken by the third. */
 TEST_F(fuse, min_nr)
 {
