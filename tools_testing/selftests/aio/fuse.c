@@ -856,8 +856,9 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 	struct message m;
 	char text[32];
 	bool frozen = false;
-	int status, i;
+	int begun[2], status, i;
 	pid_t pid;
+	char c;
 
 	if (!aio_is_rust())
 		SKIP(return, "with the C implementation a suspend fails");
@@ -865,6 +866,7 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 	if (mount("none", FREEZER, "cgroup", 0, "freezer"))
 		SKIP(return, "no freezer of version 1");
 	mkdir(FREEZER "/aio", 0700);
+	ASSERT_EQ(0, pipe(begun));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -872,9 +874,11 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 
 		if (io_setup(NR, &ctx) || aio_submit_one(ctx, &self->iocb[0]) != 1)
 			_exit(1);
-		_exit(!!io_destroy(ctx));
+		/* What a thread has not begun would be cancelled. */
+		_exit(read(begun[0], &c, 1) != 1 || io_destroy(ctx));
 	}
 	m = NEXT();
+	ASSERT_EQ(1, write(begun[1], "x", 1));
 	snprintf(text, sizeof(text), "%d", pid);
 	EXPECT_EQ(0, aio_write_text(FREEZER "/aio/cgroup.procs", text));
 	for (i = 0; i < 20000 && !aio_is_blocked(pid, pid, __NR_io_destroy); i++)
@@ -896,6 +900,8 @@ TEST_F_TIMEOUT(fuse, destroy_is_frozen, 120)
 	rmdir(FREEZER "/aio");
 	umount(FREEZER);
 	rmdir(FREEZER);
+	close(begun[0]);
+	close(begun[1]);
 }
 
 /* A process that ends is not over before its requests are. */
@@ -908,11 +914,11 @@ TEST_F(fuse, end_of_process)
 
 	for (i = 0; i < ARRAY_SIZE(way); i++) {
 		struct message held[3];
-		int ready[2], status = -1, k;
+		int begun[2], status = -1, k;
 		pid_t pid;
 		char c;
 
-		ASSERT_EQ(0, pipe(ready));
+		ASSERT_EQ(0, pipe(begun));
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
@@ -926,7 +932,7 @@ TEST_F(fuse, end_of_process)
 			for (k = 0; k < 3; k++)
 				if (aio_submit_one(ctx, &self->iocb[k]) != 1)
 					_exit(2);
-			if (write(ready[1], "x", 1) != 1)
+			if (read(begun[0], &c, 1) != 1)
 				_exit(3);
 			if (i == 0)
 				_exit(0);
@@ -935,10 +941,10 @@ TEST_F(fuse, end_of_process)
 			pause();
 			_exit(4);
 		}
-		ASSERT_EQ(1, read(ready[0], &c, 1));
-		/* A flush that has not begun would be cancelled. */
+		/* A flush that has not begun would be cancelled; in a threaded context, a read. */
 		for (k = 0; k < 3; k++)
 			held[k] = NEXT();
+		ASSERT_EQ(1, write(begun[1], "x", 1));
 		if (i % 2)
 			kill(pid, SIGKILL);
 		for (k = 0; k < 3; k++) {
@@ -949,8 +955,8 @@ TEST_F(fuse, end_of_process)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(i % 2 ? SIGKILL : 0, status);
 		EXPECT_EQ(nr, aio_nr());
-		close(ready[0]);
-		close(ready[1]);
+		close(begun[0]);
+		close(begun[1]);
 	}
 	/* The others' requests are not touched by that. */
 	SUBMIT(0);
