@@ -169,7 +169,7 @@ impl PathJob {
                 return result;
             }
 
-            let Some(interrupted) = used.filter(|_| again()) else {
+            let Some(interrupted) = used.filter(|_| current!().signal_pending() && again()) else {
                 return errno(EINTR);
             };
 

@@ -241,14 +241,13 @@ impl SharedKiocb {
             shared.done.store(shared.done() + ret as usize, Relaxed);
             return Progress::Ended(this, ret);
         }
-        match AsyncKiocb::no_restart(ret) {
-            // Some files say that the call can't be restarted, whatever the signal.
-            same if same == ret
-                && (ret != EINTR.to_errno() as isize || !crate::current!().signal_pending()) =>
-            {
-                Progress::Ended(this, ret)
-            }
-            _ => Progress::Interrupted(this),
+        let result = AsyncKiocb::no_restart(ret);
+
+        // Some files say that a signal has interrupted the call, or that it can't be restarted,
+        // although there is none.
+        match result == EINTR.to_errno() as isize && crate::current!().signal_pending() {
+            true => Progress::Interrupted(this),
+            false => Progress::Ended(this, result),
         }
     }
 

@@ -234,4 +234,19 @@ mod cases {
         assert!(setup.ends(op));
         Ok(())
     }
+
+    /// There is no signal: it would be the same the next time.
+    #[test]
+    fn interrupted_by_nobody() -> Result {
+        let setup = Setup::new()?;
+
+        for error in [ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, EINTR] {
+            setup.file.set_rw(error.to_errno() as isize);
+            assert!(matches!(
+                SharedKiocb::carry_on(setup.op()?, How::Wait),
+                Progress::Ended(_, res) if res == EINTR.to_errno() as isize
+            ));
+        }
+        Ok(())
+    }
 }
