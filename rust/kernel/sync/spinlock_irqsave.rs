@@ -37,8 +37,7 @@ pub use new_spinlock_irqsave;
 /// before: it is about ten instructions cheaper, for paths where that counts. What makes up for the
 /// missing count is that the lock is taken by [`with()`](Self::with): its sections can only be
 /// nested, and nothing can be alive beyond one end of them that relies on interrupts being
-/// disabled, since such guards are not `Send`. To have a guard is `unsafe`, and left to the kernel
-/// crate.
+/// disabled, since such guards are not `Send`. To have a guard is `unsafe`.
 ///
 /// # Examples
 ///
@@ -58,7 +57,7 @@ pub struct SpinLockIrqSave<T: ?Sized> {
 }
 
 /// A [`Guard`] acquired from locking a [`SpinLockIrqSave`].
-pub(crate) type SpinLockIrqSaveGuard<'a, T> = Guard<'a, T, SpinLockIrqSaveBackend>;
+pub type SpinLockIrqSaveGuard<'a, T> = Guard<'a, T, SpinLockIrqSaveBackend>;
 
 impl<T> SpinLockIrqSave<T> {
     /// Initialises a lock around `data`.
@@ -96,25 +95,23 @@ impl<T: ?Sized> SpinLockIrqSave<T> {
     /// them since must be gone by then, and what had disabled them before must be there still:
     /// guards are dropped in the reverse order of their creation.
     #[inline]
-    pub(crate) unsafe fn lock(&self) -> SpinLockIrqSaveGuard<'_, T> {
+    pub unsafe fn lock(&self) -> SpinLockIrqSaveGuard<'_, T> {
         self.lock.lock()
     }
 
-    // AIO is the only user.
-    #[cfg_attr(not(CONFIG_AIO_RUST), allow(dead_code))]
     /// Takes the lock if nobody has it.
     ///
     /// # Safety
     ///
     /// As for [`lock()`](Self::lock), if there is a guard.
     #[inline]
-    pub(crate) unsafe fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
+    pub unsafe fn try_lock(&self) -> Option<SpinLockIrqSaveGuard<'_, T>> {
         self.lock.try_lock()
     }
 }
 
 /// A kernel `spinlock_t` lock backend that saves and restores the interrupt state.
-pub(crate) struct SpinLockIrqSaveBackend;
+pub struct SpinLockIrqSaveBackend;
 
 // SAFETY: The underlying kernel `spinlock_t` object ensures mutual exclusion. `relock` uses the
 // default implementation that always calls the same locking method.
