@@ -103,6 +103,15 @@ impl Wanted {
         }
     }
 
+    /// What `io_setup2(2)` gives with `IOCTX_FLAG_IOPOLL`.
+    #[cfg(all(CONFIG_KUNIT = "y", CONFIG_AIO_SETUP2))]
+    pub(crate) fn polled() -> Self {
+        Self {
+            flags: setup2::IOPOLL,
+            ..Self::plain()
+        }
+    }
+
     fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }

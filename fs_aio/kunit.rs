@@ -60,18 +60,25 @@ pub(crate) struct Process {
 impl Process {
     /// `nr_events` is what the context is asked to have room for.
     pub(crate) fn new(nr_events: u32) -> Result<Self> {
-        Self::with(nr_events, Wanted::plain())
+        Self::with(nr_events, Wanted::plain(), ScriptedFile::new()?)
     }
 
     /// The same, with a threaded context.
     #[cfg(CONFIG_AIO_THREAD)]
     pub(crate) fn threaded(nr_events: u32) -> Result<Self> {
-        Self::with(nr_events, Wanted::threaded())
+        Self::with(nr_events, Wanted::threaded(), ScriptedFile::new()?)
     }
 
-    fn with(nr_events: u32, wanted: Wanted) -> Result<Self> {
+    /// The same, with a context and a file whose completions are polled for.
+    #[cfg(CONFIG_AIO_SETUP2)]
+    pub(crate) fn polled(nr_events: u32) -> Result<Self> {
+        let file = ScriptedFile::pollable(true, true, true)?;
+
+        Self::with(nr_events, Wanted::polled(), file)
+    }
+
+    fn with(nr_events: u32, wanted: Wanted, file: ScriptedFile) -> Result<Self> {
         let memory = UserMemory::new(PAGES)?;
-        let file = ScriptedFile::new()?;
         let id = with_mm(|mm| Ok(Context::create(mm, nr_events, wanted)?.user_id()))?;
 
         Ok(Self { memory, file, id })

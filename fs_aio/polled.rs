@@ -310,3 +310,40 @@ impl Polled {
         Request::finish_all(complete);
     }
 }
+
+#[cfg(CONFIG_AIO_SETUP2)]
+#[kunit_tests(aio_polled)]
+mod tests {
+    use crate::kunit::Process;
+    use kernel::{
+        prelude::*,
+        sync::threshold::Timeout, //
+    };
+
+    /// Reads from a device that refuses each time, late. Returns how often it was asked, up to five
+    /// times, and how many events there were, of which the result of the last is the third.
+    fn refused(process: &Process) -> Result<(u32, usize, isize)> {
+        let eagain = EAGAIN.to_errno() as isize;
+        let (mut asked, mut events) = (0, 0);
+
+        process.file.hold(false);
+        process.submit(&[process.read_iocb(8)])?;
+        while asked < 5 && process.file.end(eagain) {
+            asked += 1;
+            // One look.
+            events += process.read_events(0, 1, Timeout::Never)?;
+        }
+        Ok((asked, events, process.event(0)?[2] as isize))
+    }
+
+    #[test]
+    fn issued_once_more() -> Result {
+        let process = Process::polled(16)?;
+
+        // There is room for the next one each time.
+        for _ in 0..40 {
+            assert_eq!(refused(&process)?, (2, 1, EAGAIN.to_errno() as isize));
+        }
+        Ok(())
+    }
+}

@@ -55,7 +55,8 @@ pub(crate) struct PolledRw {
     kiocb: AsyncKiocb,
     /// To be issued once more.
     transfer: Transfer,
-    may_wait: bool,
+    /// That may be, if it is refused: then its result is another one.
+    may_retry: bool,
     /// When it was started, if somebody observes that, or 0.
     started: isize,
 }
@@ -64,7 +65,7 @@ impl_dismantle! {
     impl Dismantle for PolledRw {
         taken { kiocb: AsyncKiocb }
         moved {}
-        dropped { transfer, may_wait, started }
+        dropped { transfer, may_retry, started }
     }
 }
 
@@ -127,14 +128,14 @@ pub(crate) fn start<O: Observer>(
     batch: &mut Batch<'_>,
 ) -> Result {
     // A program that asks not to wait gets that as an outcome.
-    let may_wait = iocb.rw_flags() & RWF_NOWAIT == 0;
+    let may_retry = iocb.rw_flags() & RWF_NOWAIT == 0;
     let mut request = prepared.into_request(0, |file| {
         let settings = Settings::new(&file, false);
 
         Ok(pin_init!(PolledRw {
             kiocb <- AsyncKiocb::new(file, settings, transfer.pos),
             transfer,
-            may_wait,
+            may_retry,
             started: O::now(),
         }))
     })?;
@@ -175,8 +176,11 @@ pub(crate) fn start_unpolled(
     polled: &Polled,
 ) -> Outcome {
     let transfer = request.op.transfer;
-    let mut kiocb = Request::op_mut(&mut request).project().kiocb;
+    let op = Request::op_mut(&mut request).project();
+    let mut kiocb = op.kiocb;
 
+    // What is refused although it may sleep is refused for good.
+    *op.may_retry = false;
     kiocb.as_mut().set_pos(transfer.pos);
     kiocb.as_mut().set_unpolled();
     // What it waits for may be what this task should poll for.
@@ -192,7 +196,7 @@ impl Request<PolledRw> {
     /// issued once more.
     #[inline]
     pub(crate) fn is_refused(&self, result: isize) -> bool {
-        result == EAGAIN.to_errno() as isize && self.op.may_wait
+        result == EAGAIN.to_errno() as isize && self.op.may_retry
     }
 }
 
