@@ -369,7 +369,7 @@ impl<T: Cached> SlabArc<T> {
     ///
     /// Both must be to the same object, and there must be no other.
     #[inline]
-    pub(crate) unsafe fn reunite(self, other: Self) -> UniqueSlabArc<T> {
+    pub unsafe fn reunite(self, other: Self) -> UniqueSlabArc<T> {
         // By the requirements of this function nobody else looks at the count.
         //
         // SAFETY: By the type invariants the object is alive.

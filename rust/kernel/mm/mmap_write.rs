@@ -93,7 +93,7 @@ impl<'a> MmapWriteGuard<'a> {
     ///
     /// Limits are up to the caller, as is that no more are taken away than were added.
     #[doc(alias = "__account_locked_vm")]
-    pub(super) fn account_locked_vm(&self, nr_pages: usize, more: bool) {
+    pub fn account_locked_vm(&self, nr_pages: usize, more: bool) {
         let (mm, task) = (self.mm.as_raw(), Task::current_raw());
 
         // SAFETY: The lock is held, and the current task is valid. Without a check against a limit

@@ -164,11 +164,11 @@ fn untagged(addr: UserPtr) -> usize {
 /// # Invariants
 ///
 /// Each is pinned, and the pin belongs to this value.
-pub(crate) struct PinnedPages(KVVec<PinnedPage>);
+pub struct PinnedPages(KVVec<PinnedPage>);
 
 impl PinnedPages {
     /// Pins the pages of a range, for writing; see [`PinnedUser::pin()`].
-    pub(crate) fn pin(addr: UserPtr, len: usize, folios: &mut PinnedFolios) -> Result<Self> {
+    pub fn pin(addr: UserPtr, len: usize, folios: &mut PinnedFolios) -> Result<Self> {
         let nr_pages = span(addr, len).ok_or(EFAULT)?;
         let start = untagged(addr) & !(PAGE_SIZE - 1);
         let mut pages = Self(KVVec::with_capacity(nr_pages, GFP_KERNEL_ACCOUNT)?);
@@ -256,7 +256,7 @@ impl PinnedPages {
     }
 
     /// Returns the size in pages that all pieces but the first and the last have, if they have.
-    pub(crate) fn piece_size(&self) -> Option<usize> {
+    pub fn piece_size(&self) -> Option<usize> {
         common_size(
             self.pieces()
                 .map(|piece| (piece.nr_pages, piece.folio_pages)),
@@ -264,7 +264,7 @@ impl PinnedPages {
     }
 
     /// Returns how many pieces there are, of one page each if they have no `piece_size`.
-    pub(crate) fn nr_pieces(&self, piece_size: Option<usize>) -> usize {
+    pub fn nr_pieces(&self, piece_size: Option<usize>) -> usize {
         match piece_size {
             None => self.len(),
             Some(_) => self.pieces().count(),
@@ -275,7 +275,7 @@ impl PinnedPages {
     /// [`piece_size()`](Self::piece_size) has returned.
     ///
     /// The caller has one pin of each piece then, which is enough to keep all of its folio.
-    pub(crate) fn into_pieces(
+    pub fn into_pieces(
         mut self,
         piece_size: Option<usize>,
         mut f: impl FnMut(*mut bindings::page, usize),

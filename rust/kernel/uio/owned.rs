@@ -149,7 +149,7 @@ impl OwnedBuffers {
     }
 
     /// Returns the part of a pinned buffer that it is, if it is one.
-    pub(crate) fn fixed_part(&self) -> Option<(UserPtr, usize)> {
+    pub fn fixed_part(&self) -> Option<(UserPtr, usize)> {
         match self.0 {
             Inner::User(_) => None,
             Inner::Fixed { addr, len, .. } => Some((addr, len)),
@@ -196,7 +196,7 @@ impl OwnedBuffers {
     /// # Errors
     ///
     /// What `f` returns for the first.
-    pub(crate) fn each(&self, done: usize, mut f: impl FnMut(UserPtr, usize) -> isize) -> isize {
+    pub fn each(&self, done: usize, mut f: impl FnMut(UserPtr, usize) -> isize) -> isize {
         let mut sum = 0;
         let mut one = |addr, len: usize| {
             let n = f(addr, len);
