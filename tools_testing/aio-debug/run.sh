@@ -95,9 +95,10 @@ for n in "${numbers[@]}"; do
 	# Where something never comes, that is waited for.
 	slow=20
 	if [ "$part" = uml ]; then slow=2; fi
+	# What KASAN has reported is the end: after it, the kernel may do anything, for long.
 	DEBUG=$part KERNEL_IMAGE=${images[$part]} TESTS=$tests SECONDS_EACH=$seconds \
 		AIO_SLOW=$slow OPS=$stress CPUS=2 SEED=1 THREADS=8 STAGES=0 STAGE=0 \
-		APPEND="aio_planted=$n ${APPEND:-}" \
+		APPEND="aio_planted=$n kasan.fault=panic ${APPEND:-}" \
 		"$SCRIPTS/test-debug" >"$results/$n" || true
 	rm -rf "$results/$n.logs"
 	cp -r "$BUILD/test-debug" "$results/$n.logs"
