@@ -26,7 +26,10 @@ mod fixed;
 mod imported;
 mod owned;
 pub use self::{
-    fixed::FixedBuffers,
+    fixed::{
+        FixedBuffers,
+        FixedRange, //
+    },
     imported::{
         BufferSpace,
         ImportedBuffers, //
@@ -46,7 +49,7 @@ pub enum Direction {
 impl Direction {
     /// Returns C's `READ` or `WRITE`.
     #[inline]
-    pub(crate) fn rw(self) -> i32 {
+    pub fn rw(self) -> i32 {
         match self {
             Direction::Read => bindings::READ as i32,
             Direction::Write => bindings::WRITE as i32,
@@ -91,7 +94,7 @@ const FAST: usize = bindings::UIO_FASTIOV as usize;
 pub(crate) type FastArray = MaybeUninit<[bindings::iovec; FAST]>;
 
 /// Room for an iterator of buffers, on the stack.
-pub(crate) type IterSpace = MaybeUninit<bindings::iov_iter>;
+pub type IterSpace = MaybeUninit<bindings::iov_iter>;
 
 /// Buffers of the current process, as an iterator that files understand.
 ///

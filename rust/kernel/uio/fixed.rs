@@ -70,7 +70,7 @@ pub struct FixedBuffers {
 ///
 /// The segments have at least `skip + len` bytes, and the first has more than `skip`, or there are
 /// none and `len` is 0.
-pub(crate) struct FixedRange<'a> {
+pub struct FixedRange<'a> {
     segments: &'a [Segment],
     skip: usize,
     len: usize,
@@ -163,7 +163,7 @@ impl FixedBuffers {
     ///
     /// `EFAULT` if there is no such buffer, or not all of the range is in it.
     #[inline]
-    pub(crate) fn range(&self, index: usize, addr: UserPtr, len: usize) -> Result<FixedRange<'_>> {
+    pub fn range(&self, index: usize, addr: UserPtr, len: usize) -> Result<FixedRange<'_>> {
         let buffer = self.buffers.get(index).ok_or(EFAULT)?;
         // OVERFLOW: What is below the buffer is far above its size.
         let offset = (addr.as_const_ptr() as usize).wrapping_sub(buffer.addr);
@@ -236,7 +236,7 @@ impl Drop for FixedBuffers {
 impl FixedRange<'_> {
     /// Makes an iterator over the range. It has a pointer to the segments.
     #[inline]
-    pub(crate) fn init_iter(&self, space: &mut IterSpace, dir: Direction) {
+    pub fn init_iter(&self, space: &mut IterSpace, dir: Direction) {
         let iter = space.as_mut_ptr();
         let segments = self.segments.as_ptr().cast::<bindings::bio_vec>();
         let (nr, dir) = (self.segments.len(), dir.iter() as u32);

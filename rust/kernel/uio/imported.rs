@@ -106,7 +106,7 @@ impl<'a> ImportedBuffers<'a> {
 
     /// Returns the C structure, which is valid as long as this value.
     #[inline(always)]
-    pub(crate) fn as_raw(&mut self) -> *mut bindings::iov_iter {
+    pub fn as_raw(&mut self) -> *mut bindings::iov_iter {
         self.iter.as_raw()
     }
 

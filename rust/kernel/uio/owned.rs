@@ -167,7 +167,7 @@ impl OwnedBuffers {
     /// # Errors
     ///
     /// `EFAULT` if the pinned buffer is not there, or not all of the part is in it.
-    pub(crate) fn init_iter(
+    pub fn init_iter(
         &self,
         space: &mut IterSpace,
         dir: Direction,

@@ -2,9 +2,7 @@
 
 //! Reads and writes of files whose answers the test decides.
 
-use crate::prelude::*;
-
-#[kunit_tests(rust_fs_async_kiocb)]
+#[macros::kunit_tests(rust_fs_async_kiocb)]
 mod cases {
     use super::super::*;
     use crate::{

@@ -2,9 +2,7 @@
 
 //! Reads and writes of files whose `->iopoll()` does what the test says.
 
-use crate::prelude::*;
-
-#[kunit_tests(rust_fs_async_kiocb_poll)]
+#[macros::kunit_tests(rust_fs_async_kiocb_poll)]
 mod cases {
     use super::super::*;
     use crate::{
