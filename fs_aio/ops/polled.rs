@@ -186,7 +186,12 @@ pub(crate) fn start_unpolled(
     // What it waits for may be what this task should poll for.
     table::end_polled(polled);
     match transfer.owned(request.context()) {
-        Ok(buffers) => outcome(AsyncKiocb::issue_again(request, transfer.dir(), &buffers)),
+        Ok(buffers) => outcome(AsyncKiocb::issue_again(
+            request,
+            transfer.dir(),
+            &buffers,
+            0,
+        )),
         Err(e) => Outcome::Ended(request, e.to_errno() as isize),
     }
 }

@@ -464,8 +464,14 @@ fn carry(
     let gathered = match Gathered::new(origin.submission, request.context(), buffered_write) {
         Ok(gathered) => gathered,
         Err(_) if done > 0 => {
-            end_at_once(request, done as isize, batch);
-            return Ok(());
+            // It has begun, and was not direct: what is left ends here as well.
+            return match AsyncKiocb::issue_again(request, dir, &buffers, done) {
+                Issued::Complete(request, rest) => {
+                    end_at_once(request, done as isize + rest.max(0), batch);
+                    Ok(())
+                }
+                queued => in_place(queued, batch),
+            };
         }
         Err(e) if e == ERESTARTNOINTR || e == EINTR => return Err(e),
         // As without memory for a request: to wait here, perhaps indefinitely, would be worse.
@@ -476,7 +482,7 @@ fn carry(
             return Err(EAGAIN);
         }
         Err(_) => {
-            return in_place(AsyncKiocb::issue_again(request, dir, &buffers), batch);
+            return in_place(AsyncKiocb::issue_again(request, dir, &buffers, 0), batch);
         }
     };
 

@@ -872,6 +872,49 @@ TEST_F(life, limit_of_processes)
 	EXPECT_EQ(0, await_child(pid));
 }
 
+static void writing_child(int out)
+{
+	static char data[200000];
+	struct rlimit one = { 1, 1 };
+	struct io_event event;
+	aio_context_t ctx = 0;
+	struct iocb iocb;
+
+	if (setup_threaded(4, &ctx) || setrlimit(RLIMIT_NPROC, &one) ||
+	    setresgid(54321, 54321, 54321) || setresuid(54321, 54321, 54321))
+		_exit(1);
+	aio_prep(&iocb, IOCB_CMD_PWRITE, out, data, sizeof(data), 0);
+	if (aio_submit_one(ctx, &iocb) != 1 || aio_reap(ctx, &event, 1) != 1)
+		_exit(2);
+	_exit(event.res == sizeof(data) && tasks_of(getpid()).all == 1 ? 0 : 3);
+}
+
+/* What has begun, and would be carried on, is done to its end in io_submit(). */
+TEST_F(life, rest_without_a_thread)
+{
+	static char data[65536];
+	size_t all = 0;
+	int end[2];
+	ssize_t n;
+	pid_t pid;
+
+	if (geteuid())
+		SKIP(return, "is for root");
+	ASSERT_EQ(0, pipe(end));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(end[0]);
+		writing_child(end[1]);
+	}
+	close(end[1]);
+	while ((n = read(end[0], data, sizeof(data))) > 0)
+		all += n;
+	EXPECT_EQ(200000, all);
+	EXPECT_EQ(0, await_child(pid));
+	close(end[0]);
+}
+
 /* The only thread that there may be sits in a read. Then there may be more. */
 static void short_child(int tty)
 {

@@ -19,20 +19,23 @@ use crate::{
 };
 
 impl AsyncKiocb {
-    /// Starts an operation once more that has ended without having done anything, on its buffers.
+    /// Starts an operation once more that has ended, on what is behind the first `done` bytes of
+    /// its buffers, which it has done.
     ///
+    /// The outcome does not count these.
     /// What would keep it from being started is its outcome here: it was started before.
     pub fn issue_again<T: AsyncRw + HasFixedBuffers>(
         this: UniqueSlabArc<T>,
         dir: Direction,
         buffers: &OwnedBuffers,
+        done: usize,
     ) -> Issued<T> {
         let mut space = IterSpace::uninit();
         let me = Self::of(&*this);
         let ready = me
             .check_access(dir)
-            .and_then(|()| buffers.init_iter(&mut space, dir, this.fixed_buffers(), 0))
-            .and_then(|()| me.verify_area(dir, buffers.len()))
+            .and_then(|()| buffers.init_iter(&mut space, dir, this.fixed_buffers(), done))
+            .and_then(|()| me.verify_area(dir, buffers.len().saturating_sub(done)))
             .and_then(|()| match buffers.fixed_part() {
                 Some((addr, len)) if !me.is_aligned(addr, len) => Err(EINVAL),
                 _ => Ok(()),
