@@ -93,6 +93,15 @@ static inline int patience(void)
 	__true;								\
 })
 
+/* A threaded context, of a process that from now on is another user's, and can have no thread. */
+static inline bool setup_without_threads(unsigned int nr, aio_context_t *ctx)
+{
+	struct rlimit one = { 1, 1 };
+
+	return !setup_threaded(nr, ctx) && !setrlimit(RLIMIT_NPROC, &one) &&
+		!setresgid(54321, 54321, 54321) && !setresuid(54321, 54321, 54321);
+}
+
 /* Collects @nr events, or fewer if they do not come. A handler may interrupt it. */
 static inline long await_events(aio_context_t ctx, struct io_event *events, long nr)
 {

@@ -125,6 +125,44 @@ TEST_F(disk, partly_cached)
 	}
 }
 
+/* The same without a thread: the rest is read in io_submit(), from where the first part ends. */
+TEST_F(disk, rest_without_a_thread)
+{
+	pid_t pid;
+
+	if (geteuid())
+		SKIP(return, "is for root");
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		aio_context_t ctx = 0;
+		int round, i;
+		char c;
+
+		if (!setup_without_threads(NR, &ctx))
+			_exit(1);
+		for (round = 1; round < 4; round++) {
+			if (forget(self->fd))
+				_exit(2);
+			for (i = 0; i < round; i++)
+				if (pread(self->fd, &c, 1, i * BLOCK) != 1)
+					_exit(3);
+			memset(self->back, 0, NR * BLOCK);
+			aio_prep(&self->iocb[0], IOCB_CMD_PREAD, self->fd, self->back,
+				 NR * BLOCK + 1, 0);
+			if (aio_submit_one(ctx, self->list[0]) != 1 ||
+			    aio_reap(ctx, self->events, 1) != 1)
+				_exit(4);
+			if (self->events[0].res != NR * BLOCK)
+				_exit(5);
+			if (memcmp(self->back, self->buf, NR * BLOCK))
+				_exit(6);
+		}
+		_exit(0);
+	}
+	EXPECT_EQ(0, await_child(pid));
+}
+
 /* What is read first goes over the array: where the rest belongs is known. */
 TEST_F(disk, over_the_array)
 {

@@ -819,7 +819,6 @@ TEST_F(group, pids_max)
 
 static void limited_child(int in, int ready)
 {
-	struct rlimit one = { 1, 1 };
 	int mem = aio_mem_file(), comm = open("/proc/self/comm", O_RDONLY);
 	struct io_event event;
 	aio_context_t ctx = 0;
@@ -827,8 +826,7 @@ static void limited_child(int in, int ready)
 	char buf[64];
 	long ret;
 
-	if (setup_threaded(4, &ctx) || setrlimit(RLIMIT_NPROC, &one) ||
-	    setresgid(54321, 54321, 54321) || setresuid(54321, 54321, 54321))
+	if (!setup_without_threads(4, &ctx))
 		_exit(1);
 	aio_prep(&iocb, IOCB_CMD_PWRITE, mem, "x", 1, 0);
 	if (aio_submit_one(ctx, &iocb) != 1 || await_events(ctx, &event, 1) != 1 || event.res != 1)
@@ -875,13 +873,11 @@ TEST_F(life, limit_of_processes)
 static void writing_child(int out)
 {
 	static char data[200000];
-	struct rlimit one = { 1, 1 };
 	struct io_event event;
 	aio_context_t ctx = 0;
 	struct iocb iocb;
 
-	if (setup_threaded(4, &ctx) || setrlimit(RLIMIT_NPROC, &one) ||
-	    setresgid(54321, 54321, 54321) || setresuid(54321, 54321, 54321))
+	if (!setup_without_threads(4, &ctx))
 		_exit(1);
 	aio_prep(&iocb, IOCB_CMD_PWRITE, out, data, sizeof(data), 0);
 	if (aio_submit_one(ctx, &iocb) != 1 || aio_reap(ctx, &event, 1) != 1)
